@@ -1,0 +1,1 @@
+"""The auction itself: rules, storage and scripts. Knows neither Flask nor Celery."""

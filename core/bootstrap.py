@@ -1,0 +1,116 @@
+"""Wires the services of one process together. The only place that knows them all."""
+
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine
+
+from core.accounts import Accounts
+from core.bid_log import BidLog
+from core.bidding import Bidding
+from core.board import Board
+from core.catalogue import Catalogue
+from core.closing import Closing
+from core.config import Settings
+from core.database import Database, create_database, create_database_engine
+from core.history import History
+from core.loading import SessionLoader
+from core.results import Results
+from core.sessions import Sessions
+from core.stats import Statistics
+from core.tokens import Revocations
+from core.weights import Weights
+
+REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
+# Longer than a slow fsync: a reply lost to a time-out leaves a member in doubt.
+REDIS_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a process may call, over one engine and one Redis client."""
+
+    settings: Settings
+    engine: Engine
+    redis: Redis
+    database: Database
+    accounts: Accounts
+    revocations: Revocations
+    catalogue: Catalogue
+    sessions: Sessions
+    bidding: Bidding
+    board: Board
+    history: History
+    results: Results
+    bid_log: BidLog
+    closing: Closing
+    weights: Weights
+    statistics: Statistics
+
+
+def create_redis(settings: Settings) -> Redis:
+    """A pooled client. One retry, at once: it heals a connection that died idle.
+
+    Retrying is safe for every script: placing the standing price again is a replay.
+    """
+    return Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password or None,
+        decode_responses=True,
+        socket_connect_timeout=REDIS_CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = None) -> Services:
+    """Build the services. Connects to nothing yet."""
+    engine = create_database_engine(settings)
+    database = create_database(engine)
+    redis = create_redis(settings)
+    bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size)
+    loader = SessionLoader(database, redis, bid_log)
+    sessions = Sessions(database, redis, loader)
+    weights = Weights(database, redis)
+    revocations = Revocations(database, redis)
+    return Services(
+        settings=settings,
+        engine=engine,
+        redis=redis,
+        database=database,
+        accounts=Accounts(
+            database,
+            redis,
+            first_account_is_admin=settings.first_account_is_admin,
+            hasher=password_hasher,
+        ),
+        revocations=revocations,
+        catalogue=Catalogue(database),
+        sessions=sessions,
+        bidding=Bidding(
+            redis,
+            loader,
+            weights,
+            revocations,
+            bids_per_second=settings.bid_rate_per_second,
+            burst=settings.bid_rate_burst,
+        ),
+        board=Board(database, redis, sessions, loader),
+        history=History(database, bid_log),
+        results=Results(database, sessions),
+        bid_log=bid_log,
+        closing=Closing(
+            database,
+            redis,
+            bid_log,
+            loader,
+            ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
+        ),
+        weights=weights,
+        statistics=Statistics(database, redis),
+    )

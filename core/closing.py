@@ -1,0 +1,174 @@
+"""Closing sessions: gate shut, log drained, rankings in one statement, result published.
+
+Every step can be repeated: a close may be killed anywhere, run late, or run twice at
+once, and the results are the same and are written once.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from core import clock, errors, keys, scripts
+from core.bid_log import BidLog
+from core.database import Database
+from core.lifecycle import Status
+from core.loading import SessionLoader
+from core.models import Bid, BiddingSession, BidLogOffset, Ranking
+from core.scoring import member_user_id
+from core.scripts import Outcome
+
+log = structlog.get_logger(__name__)
+
+# Score descending, then the earlier bid: the order of the board in Redis.
+_WRITE_RANKINGS = text("""
+    INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
+    SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
+           sequence, price, score
+      FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score
+              FROM bids
+             WHERE session_id = :session_id
+             ORDER BY user_id, sequence DESC) standing
+""")
+_DRAIN_SECONDS = 60.0
+_CLAIM_SECONDS = 5
+_EXPIRE_CHUNK = 5000
+
+
+class Closing:
+    """Closes sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        bid_log: BidLog,
+        loader: SessionLoader,
+        *,
+        ended_keys_ttl_seconds: int,
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._bid_log = bid_log
+        self._loader = loader
+        self._ended_keys_ttl_seconds = ended_keys_ttl_seconds
+
+    def due(self) -> Sequence[UUID]:
+        """Sessions whose time is over and whose results are not written and published."""
+        now = clock.now(self._redis)
+        with self._database.begin() as db:
+            return db.scalars(
+                select(BiddingSession.id)
+                .where(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
+                .order_by(BiddingSession.end_time)
+            ).all()
+
+    def claim(self, session_id: UUID) -> bool:
+        """Whether a close of this session should be enqueued now.
+
+        Keeps a beat that ticks every second from piling up closes behind a long one;
+        lapses by itself, so that a lost job is enqueued again.
+        """
+        claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+        return bool(claimed)
+
+    def close(self, session_id: UUID) -> bool:
+        """Write a session's results when its time is over; True when this call wrote them."""
+        try:
+            last_sequence = self._shut_gate(session_id)
+        except errors.SessionEnded:
+            self._publish(session_id)
+            return False
+        if last_sequence is None:
+            return False
+        self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
+        written = self._write_results(session_id, last_sequence)
+        self._publish(session_id)
+        return written
+
+    def _shut_gate(self, session_id: UUID) -> int | None:
+        """The last sequence given out; None when the session's time is not over."""
+        for _ in range(2):
+            reply = scripts.shut_gate(self._redis, [keys.session_params(session_id)], ["due"])
+            match reply:
+                case [Outcome.GATE_SHUT, _, sequence]:
+                    return int(sequence)
+                case [Outcome.NOT_DUE]:
+                    return None
+            self._loader.load(session_id)
+        raise errors.TemporarilyUnavailable
+
+    def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
+        with self._database.begin() as db:
+            session = db.scalars(
+                select(BiddingSession)
+                .where(BiddingSession.id == session_id)
+                .with_for_update(of=BiddingSession)
+            ).one()
+            if session.status == Status.ENDED.value:
+                return False
+            _require_persisted(db, session_id, last_sequence)
+            db.execute(_WRITE_RANKINGS, {"session_id": session_id})
+            session.status = Status.ENDED.value
+            session.closed_at = clock.now(self._redis)
+            session.final_price = _final_price(db, session)
+            session.highest_bid = _highest_bid(db, session_id)
+        log.info("session_closed", session_id=str(session_id), bids=last_sequence)
+        return True
+
+    def _publish(self, session_id: UUID) -> None:
+        """Point readers to PostgreSQL and let the session's keys expire."""
+        params = keys.session_params(session_id)
+        if self._redis.exists(params):
+            self._redis.hset(params, "final", 1)
+            self._expire_all(session_id)
+        with self._database.begin() as db:
+            db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session_id, BiddingSession.published_at.is_(None))
+                .values(published_at=func.now())
+            )
+
+    def _expire_all(self, session_id: UUID) -> None:
+        params = keys.session_params(session_id)
+        ranking = keys.ranking(session_id)
+        for at in range(0, self._redis.zcard(ranking), _EXPIRE_CHUNK):
+            members: Any = self._redis.zrange(ranking, at, at + _EXPIRE_CHUNK - 1)
+            self._expire(
+                keys.standing_bid(session_id, member_user_id(member)) for member in members
+            )
+        self._expire([params, ranking, keys.bid_log(session_id)])
+
+    def _expire(self, names: Iterable[str]) -> None:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.expire(name, self._ended_keys_ttl_seconds)
+            pipeline.execute()
+
+
+def _require_persisted(db: Session, session_id: UUID, last_sequence: int) -> None:
+    """The rankings are computed from `bids`: every accepted bid must be there."""
+    persisted = db.scalar(
+        select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
+    )
+    if persisted is None or persisted < last_sequence:
+        raise errors.TemporarilyUnavailable("The bid log is not drained yet.")
+
+
+def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
+    """The price of the last winner by rank; None without bids."""
+    return db.scalar(
+        select(Ranking.price)
+        .where(Ranking.session_id == session.id, Ranking.rank <= session.inventory)
+        .order_by(Ranking.rank.desc())
+        .limit(1)
+    )
+
+
+def _highest_bid(db: Session, session_id: UUID) -> Decimal | None:
+    return db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session_id))

@@ -1,0 +1,247 @@
+"""Every setting, read once from the environment into a frozen object.
+
+Order of precedence: the process environment, then `.env`, then
+`.data/running.env`, which `make run` writes while its own servers are up so
+that command-line tools find them. A configured host switches off everything
+that file says about the same server.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from dotenv import dotenv_values
+from sqlalchemy import URL
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DOTENV_PATH = PROJECT_ROOT / ".env"
+RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
+
+# Used only while DEBUG is on; with DEBUG off it stops the start.
+DEBUG_JWT_SECRET = "debug-only-secret-never-for-production-use"  # noqa: S105
+# RFC 7518, section 3.2: an HMAC key must be at least as long as the hash.
+JWT_SECRET_MIN_BYTES = 32
+JWT_ALGORITHMS = ("HS256", "HS384", "HS512")
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """A setting is missing or malformed. The message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, checked. Units are the last word of a name."""
+
+    debug: bool
+    host: str
+    port: int
+    web_processes: int
+    web_threads: int
+    cors_origins: tuple[str, ...]
+
+    postgres_user: str
+    postgres_password: str
+    postgres_host: str
+    postgres_port: int
+    postgres_db: str
+    postgres_pool_size: int
+
+    redis_host: str
+    redis_port: int
+    redis_db: int
+    redis_password: str
+    broker_url: str
+
+    jwt_secret: str
+    jwt_algorithm: str
+    access_token_expire_minutes: int
+    first_account_is_admin: bool
+
+    bid_rate_per_second: float
+    bid_rate_burst: int
+
+    drain_batch_size: int
+    drain_gather_ms: int
+    ended_session_keys_ttl_seconds: int
+
+    @property
+    def database_url(self) -> URL:
+        """SQLAlchemy's address of PostgreSQL. A host that starts with `/` is a socket folder."""
+        on_socket = self.postgres_host.startswith("/")
+        return URL.create(
+            "postgresql+psycopg2",
+            username=self.postgres_user,
+            password=self.postgres_password or None,
+            host=None if on_socket else self.postgres_host,
+            port=None if on_socket else self.postgres_port,
+            database=self.postgres_db,
+            query={"host": self.postgres_host, "port": str(self.postgres_port)}
+            if on_socket
+            else {},
+        )
+
+    @property
+    def database_address(self) -> str:
+        """Where PostgreSQL is, for messages to an operator; never with a password."""
+        return f"{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+
+    @property
+    def redis_address(self) -> str:
+        """Where Redis is, for messages to an operator; never with a password."""
+        return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+
+class SettingsReader:
+    """Reads typed values from a mapping and remembers which names it was asked for."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.names: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        self.names.append(name)
+        return self._values.get(name) or default
+
+    def secret(self, name: str, default: str) -> str:
+        """A secret, or the content of the file that NAME_FILE names, as containers mount it."""
+        path = self.text(f"{name}_FILE", "")
+        value = self.text(name, "")
+        if value or not path:
+            return value or default
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise ConfigError(
+                f"{name}_FILE names {path}, which cannot be read: {reason}."
+            ) from None
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        number = self._parsed(name, str(default), int, "a whole number")
+        return self._within(name, number, low, high)
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        number = self._parsed(name, str(default), float, "a number")
+        return self._within(name, number, low, high)
+
+    def flag(self, name: str, default: bool) -> bool:
+        words = {"true": True, "1": True, "yes": True, "on": True}
+        words |= {"false": False, "0": False, "no": False, "off": False}
+        return self._parsed(
+            name, str(default), lambda text: words[text.strip().lower()], "true or false"
+        )
+
+    def _parsed(self, name: str, default: str, parse: Callable[[str], T], wanted: str) -> T:
+        text = self.text(name, default)
+        try:
+            return parse(text)
+        except (ValueError, KeyError):
+            raise ConfigError(f"{name} must be {wanted}, but it is {text!r}.") from None
+
+    @staticmethod
+    def _within(name: str, number: T, low: float, high: float) -> T:
+        if not low <= number <= high:  # type: ignore[operator]
+            raise ConfigError(f"{name} must be between {low} and {high}, but it is {number}.")
+        return number
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process; of the given mapping alone when there is one (for tests)."""
+    return read_settings(SettingsReader(gather_values() if environ is None else environ))
+
+
+def gather_values() -> dict[str, str]:
+    """Name to text, from the environment and the files behind it."""
+    configured = {**_file_values(DOTENV_PATH), **os.environ}
+    running = _file_values(RUNNING_ENV_PATH)
+    for prefix in ("POSTGRES_", "REDIS_"):
+        if configured.get(f"{prefix}HOST"):
+            running = _without(prefix, running)
+        elif running.get(f"{prefix}HOST"):
+            configured = _without(prefix, configured)
+    return {**running, **{name: value for name, value in configured.items() if value}}
+
+
+def _without(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Half a server's settings from one place and half from another would reach neither."""
+    return {name: value for name, value in values.items() if not name.startswith(prefix)}
+
+
+def _file_values(path: Path) -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(path).items() if value}
+
+
+def read_settings(read: SettingsReader) -> Settings:
+    """Build the settings. The one place that knows their names, defaults and bounds."""
+    debug = read.flag("DEBUG", False)
+    redis_host = read.text("REDIS_HOST", "localhost")
+    redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
+    redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
+    redis_password = read.secret("REDIS_PASSWORD", "")
+    return Settings(
+        debug=debug,
+        host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
+        port=read.integer("PORT", 8000, low=1, high=65535),
+        web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
+        web_threads=read.integer("WEB_THREADS", 8, low=1, high=256),
+        cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
+        postgres_user=read.text("POSTGRES_USER", "postgres"),
+        postgres_password=read.secret("POSTGRES_PASSWORD", ""),
+        postgres_host=read.text("POSTGRES_HOST", "localhost"),
+        postgres_port=read.integer("POSTGRES_PORT", 5432, low=1, high=65535),
+        postgres_db=read.text("POSTGRES_DB", "flashbid"),
+        postgres_pool_size=read.integer("POSTGRES_POOL_SIZE", 8, low=1, high=256),
+        redis_host=redis_host,
+        redis_port=redis_port,
+        redis_db=redis_db,
+        redis_password=redis_password,
+        broker_url=read.text(
+            "CELERY_BROKER_URL",
+            _default_broker_url(redis_host, redis_port, redis_db, redis_password),
+        ),
+        jwt_secret=_jwt_secret(read, debug),
+        jwt_algorithm=_jwt_algorithm(read),
+        access_token_expire_minutes=read.integer(
+            "ACCESS_TOKEN_EXPIRE_MINUTES", 1440, low=1, high=525_600
+        ),
+        first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
+        bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
+        bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
+        drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
+        drain_gather_ms=read.integer("DRAIN_GATHER_MS", 100, low=0, high=5000),
+        ended_session_keys_ttl_seconds=read.integer(
+            "ENDED_SESSION_KEYS_TTL_SECONDS", 3600, low=1, high=2_592_000
+        ),
+    )
+
+
+def _default_broker_url(host: str, port: int, db: int, password: str) -> str:
+    """The bids' own Redis, the next database: good to start with, see docs/operations.md."""
+    login = f":{quote(password, safe='')}@" if password else ""
+    return f"redis://{login}{host}:{port}/{db + 1}"
+
+
+def _jwt_secret(read: SettingsReader, debug: bool) -> str:
+    secret = read.secret("JWT_SECRET", DEBUG_JWT_SECRET if debug else "")
+    if debug:
+        return secret
+    how = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    if not secret:
+        raise ConfigError(f"JWT_SECRET is not set, and DEBUG is off. {how}")
+    if secret == DEBUG_JWT_SECRET or secret.lower().startswith(("change", "your", "example")):
+        raise ConfigError(f"JWT_SECRET is a published default, and DEBUG is off. {how}")
+    if len(secret.encode()) < JWT_SECRET_MIN_BYTES:
+        raise ConfigError(f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes. {how}")
+    return secret
+
+
+def _jwt_algorithm(read: SettingsReader) -> str:
+    algorithm = read.text("ALGORITHM", "HS256")
+    if algorithm not in JWT_ALGORITHMS:
+        raise ConfigError(f"ALGORITHM must be one of {', '.join(JWT_ALGORITHMS)}.")
+    return algorithm

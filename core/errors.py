@@ -1,0 +1,154 @@
+"""Everything the rules can refuse, in the field's words.
+
+Each class is one answer a caller can get; `web/errors.py` maps it to a status.
+The message is a sentence that a member can act on.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import redis.exceptions
+import sqlalchemy.exc
+
+# What a retry can heal: the server is away, not the request wrong.
+DATABASE_OUTAGES: tuple[type[Exception], ...] = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+)
+# Not a ConnectionError to redis-py, but Redis cannot take the write all the same:
+# out of memory, read-only, loading its file, disk trouble, cluster moving.
+REDIS_OUTAGES: tuple[type[Exception], ...] = (redis.exceptions.RedisError,)
+OUTAGES = DATABASE_OUTAGES + REDIS_OUTAGES
+
+
+class Refusal(Exception):
+    """A request that the rules refuse. `detail` is shown to the caller."""
+
+    detail = "The request was refused."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.detail)
+        self.detail = detail or self.detail
+
+    @property
+    def extra(self) -> dict[str, object]:
+        """Further fields for the answer."""
+        return {}
+
+    @property
+    def retry_after_seconds(self) -> int | None:
+        """When trying again makes sense; None when it does not."""
+        return None
+
+
+class SessionNotFound(Refusal):
+    detail = "There is no session with this id."
+
+    def __init__(self, session_id: UUID | str | None = None) -> None:
+        super().__init__(f"There is no session {session_id}." if session_id else None)
+
+
+class ProductNotFound(Refusal):
+    detail = "There is no product with this id. Create one with POST /api/admin/products."
+
+
+class NoBid(Refusal):
+    detail = "You have no bid in this session yet. Place one with POST /api/bid."
+
+
+class SessionNotStarted(Refusal):
+    detail = "This session has not started yet. Its start_time says when it does."
+
+
+class SessionInactive(Refusal):
+    detail = "This session is paused by the shop and takes no bids at the moment."
+
+
+class SessionEnded(Refusal):
+    detail = "This session has ended. See GET /api/results/{session_id}."
+
+
+class SessionNotEnded(Refusal):
+    detail = "This session has not ended yet. Its end_time says when it does."
+
+
+class ResultsPending(Refusal):
+    detail = "This session has ended and its results are being computed. Ask again in a second."
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return 1
+
+
+class PriceBelowUpset(Refusal):
+    def __init__(self, upset_price: Decimal) -> None:
+        super().__init__(f"The lowest admissible price in this session is {upset_price}.")
+        self.upset_price = upset_price
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"upset_price": float(self.upset_price)}
+
+
+class RateLimited(Refusal):
+    def __init__(self, retry_after_seconds: int) -> None:
+        unit = "second" if retry_after_seconds == 1 else "seconds"
+        super().__init__(
+            f"You are bidding too fast. Try again in {retry_after_seconds} {unit}; "
+            "your standing bid is unchanged."
+        )
+        self._retry_after_seconds = retry_after_seconds
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return self._retry_after_seconds
+
+
+class InvalidTerms(Refusal):
+    """Session terms that are each valid but make no session together."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"errors": {self.field: [self.detail]}}
+
+
+class UsernameTaken(Refusal):
+    detail = "This username is taken. Choose another one."
+
+
+class EmailTaken(Refusal):
+    detail = "An account with this e-mail address exists already. Log in instead."
+
+
+class InvalidCredentials(Refusal):
+    detail = "The username or the password is wrong."
+
+
+class TokenRevoked(Refusal):
+    detail = "This token was logged out. Log in again."
+
+
+class TokenInvalid(Refusal):
+    detail = "This token is not valid here. Log in again."
+
+
+class AdminRequired(Refusal):
+    detail = "Only an admin may do this."
+
+
+class TemporarilyUnavailable(Refusal):
+    detail = "The service cannot do this at the moment. Try again in a few seconds."
+
+    def __init__(self, detail: str | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self._retry_after = retry_after or timedelta(seconds=2)
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return max(1, round(self._retry_after.total_seconds()))

@@ -1,0 +1,53 @@
+"""Names of every Redis key. Nothing outside this module spells one.
+
+The braces are literal: on a cluster they make all keys of a session share a slot,
+which a script needs.
+"""
+
+from uuid import UUID
+
+USER_WEIGHT_PREFIX = "user:weight:"
+# Sorted set: token id (jti) -> when it expires, seconds since 1970. The member
+# REVOCATIONS_LOADED says that the set is complete; without it PostgreSQL is asked.
+REVOKED_TOKENS = "tokens:revoked"
+REVOCATIONS_LOADED = "loaded"
+
+
+def session_params(session_id: UUID | str) -> str:
+    """Hash: terms, status, window, sequence, highest bid."""
+    return f"session:params:{{{session_id}}}"
+
+
+def ranking(session_id: UUID | str) -> str:
+    """Sorted set: score -> ranking member (see core.scoring.ranking_member)."""
+    return f"ranking:{{{session_id}}}"
+
+
+def standing_bid(session_id: UUID | str, user_id: UUID | str) -> str:
+    """Hash: a member's latest accepted bid, and the member's rate-limit bucket."""
+    return f"bid:{{{session_id}}}:{user_id}"
+
+
+def standing_bid_prefix(session_id: UUID | str) -> str:
+    """What every standing bid's key of a session starts with."""
+    return f"bid:{{{session_id}}}:"
+
+
+def bid_log(session_id: UUID | str) -> str:
+    """Stream: accepted bids not yet in PostgreSQL; entry ids are `<sequence>-0`."""
+    return f"bidlog:{{{session_id}}}"
+
+
+def session_load(session_id: UUID | str) -> str:
+    """String: token of the one process that is loading the session from PostgreSQL."""
+    return f"session:load:{{{session_id}}}"
+
+
+def close_claim(session_id: UUID | str) -> str:
+    """String, short-lived: a close of this session was enqueued just now."""
+    return f"session:closing:{{{session_id}}}"
+
+
+def user_weight(user_id: UUID | str) -> str:
+    """String: cached weight; PostgreSQL is the truth."""
+    return f"{USER_WEIGHT_PREFIX}{user_id}"

@@ -1,0 +1,58 @@
+"""How a bid is scored and ranked. Pure: the scripts and the SQL must agree with this file.
+
+    Score = alpha * Price + beta / (ResponseTime + 1) + gamma * UserWeight
+
+All in IEEE 754 doubles and in the order written, so that Redis (Lua), PostgreSQL
+(double precision) and Python reach the same bits.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+# The largest price a bid may name; PostgreSQL keeps prices as numeric(12, 2).
+MAX_PRICE = Decimal("9999999999.99")
+# Bounds alpha, beta and gamma so that no score leaves the range in which doubles
+# still tell cents apart from rounding by much more than any shop could need.
+MAX_COEFFICIENT = 1e15
+# Sequences count down from here inside a ranking member; 15 digits are exact in a double.
+_SEQUENCE_CEILING = 999_999_999_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """The session's weights of price (alpha), speed (beta) and loyalty (gamma)."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+
+def score(
+    terms: Coefficients, price: Decimal | float, response_time: float, weight: float
+) -> float:
+    """Score of one bid; `response_time` in seconds since the session's start."""
+    return terms.alpha * float(price) + terms.beta / (response_time + 1) + terms.gamma * weight
+
+
+def response_time(accepted_at_us: int, start_us: int) -> float:
+    """Seconds from the session's start to the bid; both in microseconds since 1970."""
+    return (accepted_at_us - start_us) / 1_000_000
+
+
+def ranking_member(sequence: int, user_id: str) -> str:
+    """Member of `ranking:{sid}` for a bid.
+
+    Redis orders equal scores by member, descending on a reversed read; a number that
+    falls as the sequence grows puts the earlier bid first.
+    """
+    return f"{_SEQUENCE_CEILING - sequence:015d}:{user_id}"
+
+
+def member_user_id(member: str) -> str:
+    """The user id inside a ranking member."""
+    return member[16:]
+
+
+def is_winning(rank: int, inventory: int) -> bool:
+    """A rank wins when there is an item for it."""
+    return rank <= inventory

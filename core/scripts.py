@@ -1,0 +1,70 @@
+"""The Redis scripts: one `.lua` file an operation, called by SHA, reloaded on NOSCRIPT.
+
+What a reply means is decided here and nowhere else: `Outcome` lists every first
+element a script returns. Keys and arguments are described in each script's header.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+class Outcome(StrEnum):
+    """First element of every script's reply."""
+
+    ACCEPTED = "accepted"
+    REPLAYED = "replayed"
+    UNKNOWN_SESSION = "unknown_session"
+    UNKNOWN_WEIGHT = "unknown_weight"
+    UNKNOWN_REVOCATIONS = "unknown_revocations"
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - an outcome, not a token
+    SESSION_NOT_STARTED = "session_not_started"
+    SESSION_INACTIVE = "session_inactive"
+    SESSION_ENDED = "session_ended"
+    PRICE_BELOW_UPSET = "price_below_upset"
+    RATE_LIMITED = "rate_limited"
+    BOARD = "board"
+    STANDING = "standing"
+    NO_BID = "no_bid"
+    FINAL = "final"
+    LOADING = "loading"
+    LOADED = "loaded"
+    OVERTAKEN = "overtaken"
+    STATUS_SET = "status_set"
+    GATE_SHUT = "gate_shut"
+    NOT_DUE = "not_due"
+
+
+class Script:
+    """One Lua file. Calling it costs one round trip; a flushed script cache costs one more."""
+
+    def __init__(self, name: str) -> None:
+        self.source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(
+        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float] = ()
+    ) -> list[Any]:
+        reply: list[Any]
+        try:
+            reply = redis.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            # EVAL runs the script and caches it under the same SHA.
+            reply = redis.eval(self.source, len(keys), *keys, *args)
+        return reply
+
+
+place_bid = Script("place_bid")
+read_board = Script("read_board")
+read_standing = Script("read_standing")
+load_standing_bids = Script("load_standing_bids")
+load_session = Script("load_session")
+set_status = Script("set_status")
+shut_gate = Script("shut_gate")

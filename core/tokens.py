@@ -1,0 +1,68 @@
+"""Which tokens were logged out.
+
+PostgreSQL is the truth. Redis holds the whole list in one sorted set, so that the
+script that places a bid can look a token up without a further round trip; a Redis
+that lost the set is given it back before the next token is judged.
+"""
+
+from datetime import UTC, datetime
+from math import inf
+
+from redis import Redis
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from core import keys
+from core.database import Database
+from core.models import RevokedToken
+
+
+class Revocations:
+    """Revokes tokens and tells which ones are revoked, across all processes at once."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+
+    def revoke(self, token_id: str, expires_at: datetime) -> None:
+        """Refuse this token from now on. Safe to repeat."""
+        with self._database.begin() as db:
+            db.execute(
+                insert(RevokedToken)
+                .values(token_id=token_id, expires_at=expires_at)
+                .on_conflict_do_nothing()
+            )
+        self._redis.zadd(keys.REVOKED_TOKENS, {token_id: expires_at.timestamp()})
+
+    def is_revoked(self, token_id: str) -> bool:
+        """Whether the token was logged out."""
+        loaded, revoked = self._redis.zmscore(
+            keys.REVOKED_TOKENS, [keys.REVOCATIONS_LOADED, token_id]
+        )
+        if loaded is None:
+            self.load()
+            return self.is_revoked(token_id)
+        return revoked is not None
+
+    def load(self) -> None:
+        """Give Redis the whole list back."""
+        with self._database.begin() as db:
+            rows = db.execute(
+                select(RevokedToken.token_id, RevokedToken.expires_at).where(
+                    RevokedToken.expires_at > func.now()
+                )
+            )
+            expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
+        self._redis.zadd(keys.REVOKED_TOKENS, {**expiries, keys.REVOCATIONS_LOADED: inf})
+
+    def purge_expired(self) -> int:
+        """Forget tokens that have expired by themselves; returns how many."""
+        now = datetime.now(UTC)
+        with self._database.begin() as db:
+            purged = db.scalars(
+                delete(RevokedToken)
+                .where(RevokedToken.expires_at <= now)
+                .returning(RevokedToken.token_id)
+            ).all()
+        self._redis.zremrangebyscore(keys.REVOKED_TOKENS, "-inf", now.timestamp())
+        return len(purged)

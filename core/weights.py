@@ -1,0 +1,99 @@
+"""Member weights: computed set-wise in PostgreSQL, cached in Redis for the bid path.
+
+The formula and its source are in core/weighting.py; a test holds the two together.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from redis import Redis
+from sqlalchemy import Row, select, text
+
+from core import errors, keys, weighting
+from core.database import Database
+from core.models import User
+
+# Any constant will do: two recomputations at once would lock the same members' rows
+# in different orders.
+_RECOMPUTATION_LOCK = 4_275_003
+_CACHE_CHUNK = 5000
+
+_RECOMPUTE = """
+    WITH counted AS (
+        SELECT r.user_id,
+               sum(decay.factor) AS joined,
+               coalesce(sum(decay.factor) FILTER (WHERE r.rank <= s.inventory), 0) AS won
+          FROM rankings r
+          JOIN sessions s ON s.id = r.session_id
+         CROSS JOIN LATERAL (
+               SELECT power(0.5::double precision,
+                            greatest(0, extract(epoch FROM :now - s.end_time)::double precision)
+                            / (86400 * :half_life_days)) AS factor
+               ) decay
+         WHERE :everybody
+            OR r.user_id IN (SELECT user_id FROM rankings WHERE session_id = :session_id)
+         GROUP BY r.user_id
+    )
+    UPDATE users u
+       SET weight = least(greatest(
+                        :new_member + :joined_factor * ln(1 + counted.joined)
+                                    + :won_factor * ln(1 + counted.won),
+                        :new_member), :max_weight)
+      FROM counted
+     WHERE u.id = counted.user_id
+    RETURNING u.id, u.weight
+"""
+
+
+class Weights:
+    """Recomputes member weights and keeps the cache of them."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+
+    def load(self, user_id: UUID) -> float:
+        """A member's weight from PostgreSQL, put into the cache."""
+        with self._database.begin() as db:
+            weight = db.scalar(select(User.weight).where(User.id == user_id))
+        if weight is None:
+            raise errors.TokenInvalid
+        # Never over a value that a recomputation wrote meanwhile.
+        self._redis.set(keys.user_weight(user_id), repr(weight), nx=True)
+        return weight
+
+    def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:
+        """Recompute the weights of an ended session's bidders; returns how many."""
+        return self._recompute(now, session_id)
+
+    def recompute_everybody(self, now: datetime) -> int:
+        """Recompute the weights of all members who ever took part; returns how many."""
+        return self._recompute(now, None)
+
+    def _recompute(self, now: datetime, session_id: UUID | None) -> int:
+        with self._database.begin() as db:
+            db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})
+            weights = db.execute(
+                text(_RECOMPUTE),
+                {
+                    "now": now,
+                    "session_id": session_id,
+                    "everybody": session_id is None,
+                    "half_life_days": weighting.HALF_LIFE_DAYS,
+                    "new_member": weighting.NEW_MEMBER_WEIGHT,
+                    "joined_factor": weighting.JOINED_FACTOR,
+                    "won_factor": weighting.WON_FACTOR,
+                    "max_weight": weighting.MAX_WEIGHT,
+                },
+            ).all()
+        # Only after the commit: the cache must never be ahead of the truth.
+        for at in range(0, len(weights), _CACHE_CHUNK):
+            self._cache(weights[at : at + _CACHE_CHUNK])
+        return len(weights)
+
+    def _cache(self, weights: Sequence[Row[UUID, float]]) -> None:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for user_id, weight in weights:
+                pipeline.set(keys.user_weight(user_id), repr(weight))
+            pipeline.execute()
