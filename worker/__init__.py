@@ -1,0 +1,5 @@
+"""What is done behind the API's back: draining bid logs, closing sessions, weights."""
+
+from worker.celery_app import app
+
+__all__ = ["app"]

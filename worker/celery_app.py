@@ -1,0 +1,102 @@
+"""The Celery application and the settings that make its jobs survive.
+
+A job is acknowledged after it ran, and goes back to its queue when its process dies;
+every job can run twice, so none is lost and none does harm. Each chain of jobs has a
+sweep by beat behind it.
+"""
+
+import logging
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from celery.schedules import crontab
+from celery.signals import setup_logging
+from kombu.entity import Queue
+
+from core.bootstrap import Services, bootstrap
+from core.config import ConfigError, Settings, load_settings
+from core.logs import configure_logs
+from worker import queues
+
+TASK_SOFT_LIMIT_SECONDS = 240
+TASK_HARD_LIMIT_SECONDS = 300
+# Longer than any task may run: Redis hands an unacknowledged job out again after it.
+VISIBILITY_TIMEOUT_SECONDS = 3600
+# A broker that hangs must not hang a member's bid: the sweep finds the bid anyway.
+BROKER_TIMEOUT_SECONDS = 2
+TICK_SECONDS = 1.0
+
+
+def _configuration() -> dict[str, Any]:
+    try:
+        broker_url = settings().broker_url
+    except ConfigError as error:
+        raise SystemExit(f"Flashbid cannot start: {error}") from None
+    return {
+        "broker_url": broker_url,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_ignore_result": True,
+        "task_soft_time_limit": TASK_SOFT_LIMIT_SECONDS,
+        "task_time_limit": TASK_HARD_LIMIT_SECONDS,
+        "task_queues": [Queue(name) for name in queues.ALL],  # type: ignore[no-untyped-call]
+        "task_default_queue": queues.DEFAULT,
+        "task_create_missing_queues": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_timeout": BROKER_TIMEOUT_SECONDS,
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+            "socket_keepalive": True,
+        },
+        "timezone": "UTC",
+        "beat_schedule": _beat_schedule(),
+        "beat_max_loop_interval": TICK_SECONDS,
+        # Remembers nothing on disk: every job is due again by the clock alone.
+        "beat_scheduler": "celery.beat:Scheduler",
+    }
+
+
+def _beat_schedule() -> dict[str, dict[str, Any]]:
+    """Beat is only the alarm clock: a tick that finds the last one unread expires."""
+    every_tick = {"schedule": TICK_SECONDS, "options": {"expires": TICK_SECONDS * 5}}
+    return {
+        "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
+        "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
+        "recompute-weights-nightly": {
+            "task": "worker.tasks.recompute_all_weights",
+            "schedule": crontab(hour="3", minute="17"),
+        },
+        "purge-expired-revocations-nightly": {
+            "task": "worker.tasks.purge_revocations",
+            "schedule": crontab(hour="4", minute="17"),
+        },
+    }
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings."""
+    return load_settings()
+
+
+@cache
+def services() -> Services:
+    """This process's services. First called in a pool child: connections never cross a fork."""
+    return bootstrap(settings())
+
+
+@setup_logging.connect
+def _configure_logs(**_: object) -> None:
+    configure_logs(debug=settings().debug)
+    # Each job says itself what it did; two lines more for each tick would drown that.
+    for ticking in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(ticking).setLevel(logging.WARNING)
+
+
+app = Celery("flashbid", include=["worker.tasks"])
+# Deferred until the configuration is first needed: importing must not need settings.
+app.add_defaults(_configuration)

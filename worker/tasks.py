@@ -1,0 +1,87 @@
+"""The jobs. Each takes ids, makes one core call, and may run twice without harm.
+
+They retry outages, never refusals; what is lost all the same is found by the next
+tick of beat.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from core.errors import OUTAGES, TemporarilyUnavailable
+from worker import queues
+from worker.celery_app import app, services, settings
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 60.0
+
+RETRY_OUTAGES: dict[str, Any] = {
+    "autoretry_for": (*OUTAGES, TemporarilyUnavailable),
+    "retry_backoff": True,
+    "retry_backoff_max": 10,
+    "retry_jitter": True,
+    "max_retries": 5,
+}
+
+
+@app.task(queue=queues.BIDS, **RETRY_OUTAGES)
+def persist_bids(session_id: str) -> None:
+    """Drain one session's bid log into PostgreSQL, after waiting for company.
+
+    The wait is the group commit: bids that arrive during it share this job's
+    transaction, and none of them schedules a job of its own.
+    """
+    time.sleep(settings().drain_gather_ms / 1000)
+    drained = services().bid_log.drain(UUID(session_id), seconds=DRAIN_SECONDS)
+    log.info("bids_persisted", session_id=session_id, rows=drained.rows)
+    if drained.unfinished:
+        persist_bids.delay(session_id)
+
+
+@app.task(queue=queues.BIDS)
+def sweep_bid_logs() -> None:
+    """Drain every log that no scheduled drain will fetch: the sweep behind persist_bids."""
+    for session_id in services().bid_log.claim_backlogged():
+        log.info("bid_log_swept", session_id=str(session_id))
+        persist_bids.delay(str(session_id))
+
+
+@app.task(queue=queues.SESSIONS)
+def tick_sessions() -> None:
+    """Open what has started and enqueue the close of what is over."""
+    services().sessions.open_due()
+    for session_id in services().closing.due():
+        if services().closing.claim(session_id):
+            close_session.delay(str(session_id))
+
+
+@app.task(queue=queues.SESSIONS, **RETRY_OUTAGES)
+def close_session(session_id: str) -> None:
+    """Write a session's results; then its bidders' weights are due."""
+    if services().closing.close(UUID(session_id)):
+        recompute_weights.delay(session_id)
+
+
+@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+def recompute_weights(session_id: str) -> None:
+    """Recompute the weights of an ended session's bidders."""
+    members = services().weights.recompute_bidders_of(UUID(session_id), datetime.now(UTC))
+    log.info("weights_recomputed", session_id=session_id, members=members)
+
+
+@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+def recompute_all_weights() -> None:
+    """Recompute everybody's weight: they fade with time, and a lost job is made good."""
+    members = services().weights.recompute_everybody(datetime.now(UTC))
+    log.info("weights_recomputed", members=members)
+
+
+@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+def purge_revocations() -> None:
+    """Forget logged-out tokens that have expired by themselves."""
+    purged = services().revocations.purge_expired()
+    log.info("revocations_purged", tokens=purged)
