@@ -1,0 +1,1 @@
+"""Load tests. They speak HTTP only and work against any host."""

@@ -1,0 +1,118 @@
+"""Bids, boards, sessions and results."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from flask import Blueprint
+
+from core import errors
+from core.bidding import PlacedBid
+from core.board import BoardPage, Standing
+from core.history import PastBid
+from core.lifecycle import Status
+from core.results import SessionResults
+from core.sessions import SessionView
+from web import schemas
+from web.operation import operation
+from web.state import services
+from web.tokens import Auth, current_bidder, current_user_id
+from worker import enqueue
+
+blueprint = Blueprint("bidding", __name__, url_prefix="/api")
+
+
+@blueprint.post("/bid")
+@operation(
+    auth=Auth.BIDDER,
+    body=schemas.BidRequest(),
+    answer=schemas.PlacedBid(),
+    refuses=(
+        errors.SessionNotFound,
+        errors.SessionNotStarted,
+        errors.SessionInactive,
+        errors.SessionEnded,
+        errors.PriceBelowUpset,
+        errors.RateLimited,
+    ),
+)
+def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:
+    """Place or replace the caller's bid. Safe to retry: the standing price is a replay."""
+    return services().bidding.place(
+        current_bidder(), session_id, price, schedule_drain=enqueue.drain
+    )
+
+
+@blueprint.get("/leaderboard/<session_id>")
+@operation(
+    auth=Auth.PUBLIC,
+    query=schemas.PageQuery(),
+    answer=schemas.Board(),
+    refuses=(errors.SessionNotFound,),
+)
+def leaderboard(session_id: UUID, page: int, page_size: int) -> BoardPage:
+    """One page of a session's board: provisional while it runs, final after."""
+    return services().board.page(session_id, page=page, page_size=page_size)
+
+
+@blueprint.get("/leaderboard/<session_id>/me")
+@operation(
+    auth=Auth.MEMBER,
+    answer=schemas.Standing(),
+    refuses=(errors.SessionNotFound, errors.NoBid),
+)
+def own_standing(session_id: UUID) -> Standing:
+    """The caller's place on the board."""
+    return services().board.standing(session_id, current_user_id())
+
+
+@blueprint.get("/sessions")
+@operation(
+    auth=Auth.PUBLIC, query=schemas.SessionsQuery(), answer=schemas.Session(many=True), counted=True
+)
+def sessions(status: str | None, page: int, page_size: int) -> tuple[Sequence[SessionView], int]:
+    """Sessions, newest start first."""
+    return services().sessions.list(
+        Status(status) if status else None, page=page, page_size=page_size
+    )
+
+
+@blueprint.get("/sessions/active")
+@operation(auth=Auth.PUBLIC, answer=schemas.Session(many=True))
+def active_sessions() -> Sequence[SessionView]:
+    """All sessions that take bids now."""
+    return services().sessions.active()
+
+
+@blueprint.get("/sessions/<session_id>")
+@operation(auth=Auth.PUBLIC, answer=schemas.Session(), refuses=(errors.SessionNotFound,))
+def session(session_id: UUID) -> SessionView:
+    """One session."""
+    return services().sessions.get(session_id)
+
+
+@blueprint.get("/results/<session_id>")
+@operation(
+    auth=Auth.PUBLIC,
+    query=schemas.PageQuery(),
+    answer=schemas.Results(),
+    refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
+)
+def results(session_id: UUID, page: int, page_size: int) -> SessionResults:
+    """Who won, at what price, and everybody's rank."""
+    return services().results.get(session_id, page=page, page_size=page_size)
+
+
+@blueprint.get("/bids/me")
+@operation(
+    auth=Auth.MEMBER,
+    query=schemas.OwnBidsQuery(),
+    answer=schemas.OwnBid(many=True),
+    counted=True,
+    refuses=(errors.SessionNotFound,),
+)
+def own_bids(session_id: UUID | None, page: int, page_size: int) -> tuple[Sequence[PastBid], int]:
+    """The caller's accepted bids, newest first."""
+    return services().history.of_member(
+        current_user_id(), session_id, page=page, page_size=page_size
+    )

@@ -1,0 +1,58 @@
+"""The API's description: the OpenAPI document, and Swagger UI from local files."""
+
+from importlib.resources import files
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    jsonify,
+    redirect,
+    render_template,
+    send_from_directory,
+)
+from werkzeug.wrappers import Response as BaseResponse
+
+from web.openapi import openapi_document
+
+blueprint = Blueprint("docs", __name__, template_folder="templates")
+
+# Swagger UI's own files come with a package; nothing is loaded from elsewhere.
+_SWAGGER_UI = str(files("flask_swagger_ui") / "dist")
+_OWN_FILES = str(files("web") / "static" / "docs")
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    """The OpenAPI 3.1 document."""
+    return jsonify(openapi_document(current_app))
+
+
+@blueprint.get("/docs")
+def swagger_ui() -> Response:
+    """Swagger UI."""
+    response = Response(render_template("docs.html"))
+    response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+    return response
+
+
+@blueprint.get("/docs/assets/<path:name>")
+def swagger_ui_file(name: str) -> Response:
+    """One of Swagger UI's files."""
+    return send_from_directory(_SWAGGER_UI, name, max_age=86_400)
+
+
+@blueprint.get("/docs/start.js")
+def swagger_ui_start() -> Response:
+    """The script that starts Swagger UI; a file, so that no inline script is needed."""
+    return send_from_directory(_OWN_FILES, "start.js")
+
+
+@blueprint.get("/")
+def home() -> BaseResponse:
+    """To the documentation."""
+    return redirect("/docs")

@@ -1,0 +1,162 @@
+"""From errors to answers: one table, one JSON shape (RFC 9457, application/problem+json)."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import jwt.exceptions
+import structlog
+from flask import Flask, Response, g, jsonify, request
+from flask_jwt_extended.exceptions import JWTExtendedException
+from marshmallow import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from core import errors
+from web import body, tokens
+
+log = structlog.get_logger(__name__)
+
+PROBLEM_TYPE_PREFIX = "urn:flashbid:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """How one kind of error is answered. `detail` None: the error's own sentence."""
+
+    status: int
+    code: str
+    detail: str | None = None
+
+
+_TOKEN_MISSING = Problem(
+    401, "token_missing", "Send the token from login as `Authorization: Bearer <token>`."
+)
+_TOKEN_INVALID = Problem(401, "token_invalid", "This token is not valid here. Log in again.")
+_UNAVAILABLE = Problem(
+    503,
+    "temporarily_unavailable",
+    "The service cannot take this at the moment and did not confirm it. "
+    "Send it again in a few seconds: repeating a bid is safe.",
+)
+INTERNAL_ERROR = Problem(
+    500, "internal_error", "Something went wrong here. Report the request_id if it happens again."
+)
+
+PROBLEMS: dict[type[Exception], Problem] = {
+    body.MalformedJson: Problem(400, "malformed_json", "The body is not a JSON document."),
+    errors.InvalidCredentials: Problem(401, "invalid_credentials"),
+    errors.TokenInvalid: _TOKEN_INVALID,
+    errors.TokenRevoked: Problem(401, "token_revoked"),
+    tokens.TokenMissing: _TOKEN_MISSING,
+    JWTExtendedException: _TOKEN_INVALID,
+    jwt.exceptions.ExpiredSignatureError: Problem(
+        401, "token_expired", "This token has expired. Log in again."
+    ),
+    jwt.exceptions.PyJWTError: _TOKEN_INVALID,
+    errors.AdminRequired: Problem(403, "admin_required"),
+    errors.SessionNotFound: Problem(404, "session_not_found"),
+    errors.ProductNotFound: Problem(404, "product_not_found"),
+    errors.NoBid: Problem(404, "no_bid"),
+    errors.UsernameTaken: Problem(409, "username_taken"),
+    errors.EmailTaken: Problem(409, "email_taken"),
+    errors.SessionNotStarted: Problem(409, "session_not_started"),
+    errors.SessionInactive: Problem(409, "session_inactive"),
+    errors.SessionEnded: Problem(409, "session_ended"),
+    errors.SessionNotEnded: Problem(409, "session_not_ended"),
+    errors.ResultsPending: Problem(409, "results_pending"),
+    body.UnsupportedMediaType: Problem(
+        415, "unsupported_media_type", "Send a JSON body with `Content-Type: application/json`."
+    ),
+    ValidationError: Problem(
+        422, "validation_failed", "Some fields are missing or wrong; `errors` names them."
+    ),
+    errors.InvalidTerms: Problem(422, "validation_failed"),
+    errors.PriceBelowUpset: Problem(422, "price_below_upset"),
+    errors.RateLimited: Problem(429, "rate_limited"),
+    errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
+    **dict.fromkeys(errors.OUTAGES, _UNAVAILABLE),
+}
+
+# What Flask itself refuses, by status. Everything else of the kind is `bad_request`.
+HTTP_PROBLEMS: dict[int, Problem] = {
+    400: Problem(400, "malformed_json", "The request could not be read."),
+    404: Problem(404, "not_found", "There is nothing at this address. See /docs."),
+    405: Problem(405, "method_not_allowed", "This address does not take this method. See /docs."),
+    413: Problem(413, "body_too_large", f"A body may have at most {body.MAX_BODY_BYTES} bytes."),
+    415: Problem(415, "unsupported_media_type", "Send a JSON body."),
+}
+_OUTAGE_RETRY_AFTER_SECONDS = 2
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer every error in one shape."""
+    for kind in PROBLEMS:
+        app.register_error_handler(kind, _answer_known)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unknown)
+
+
+def problem_of(kind: type[Exception]) -> Problem:
+    """The table's row for an error class or the nearest of its bases."""
+    return next(PROBLEMS[base] for base in kind.__mro__ if base in PROBLEMS)
+
+
+def _answer_known(error: Exception) -> Response:
+    problem = problem_of(type(error))
+    extra: dict[str, Any] = {}
+    retry_after = None
+    detail = problem.detail
+    if isinstance(error, errors.Refusal):
+        extra = error.extra
+        retry_after = error.retry_after_seconds
+        detail = detail or error.detail
+    elif isinstance(error, ValidationError):
+        extra = {"errors": error.normalized_messages()}  # type: ignore[no-untyped-call]
+    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        # Redis says plainly what ails it; a database error may carry SQL and its values.
+        reason = str(error) if isinstance(error, errors.REDIS_OUTAGES) else None
+        log.error("outage", kind=type(error).__name__, reason=reason)
+        retry_after = _OUTAGE_RETRY_AFTER_SECONDS
+    response = _problem_response(problem, detail or "", extra)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _answer_http(error: HTTPException) -> Response:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+        return Response.force_type(error.get_response())  # type: ignore[return-value]
+    problem = HTTP_PROBLEMS.get(error.code) or Problem(
+        error.code, "bad_request", error.description or "The request was refused."
+    )
+    response = _problem_response(problem, problem.detail or "", {})
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _answer_unknown(error: Exception) -> Response:
+    # The type alone: a message may carry SQL, an address or a member's data.
+    log.error("unhandled_error", path=request.path, exc_info=error)
+    return _problem_response(INTERNAL_ERROR, INTERNAL_ERROR.detail or "", {})
+
+
+def _problem_response(problem: Problem, detail: str, extra: dict[str, Any]) -> Response:
+    body.discard(request)
+    response = jsonify(
+        {
+            "type": PROBLEM_TYPE_PREFIX + problem.code,
+            "title": HTTPStatus(problem.status).phrase,
+            "status": problem.status,
+            "detail": detail,
+            "code": problem.code,
+            "request_id": g.get("request_id", ""),
+            **extra,
+        }
+    )
+    response.status_code = problem.status
+    response.content_type = "application/problem+json"
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

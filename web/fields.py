@@ -1,0 +1,122 @@
+"""Marshmallow fields that are as strict as JSON: no text for a number, no true for 1.
+
+The API's JSON loader reads fractions as Decimal (see web/body.py), so that a price is
+judged by the digits that were sent and not by the double nearest to them.
+"""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+from marshmallow import ValidationError, fields
+
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+# Control characters (NUL among them) and lone surrogates: PostgreSQL's text takes
+# neither NUL nor surrogates, and no name needs the others.
+_UNPRINTABLE = frozenset({"Cc", "Cs"})
+_LINE_BREAKS = "\t\n\r"
+CENT = Decimal("0.01")
+# An exponent makes a short text a number of a billion digits; no sum needs that.
+_MAX_EXPONENT = 20
+
+
+def parse_uuid(text: object) -> UUID:
+    """The one spelling this API uses. Raises ValueError on any other."""
+    if not isinstance(text, str) or not _UUID.fullmatch(text):
+        raise ValueError("not a UUID")
+    return UUID(text)
+
+
+class Text(fields.String):
+    """A string without characters that cannot be stored."""
+
+    def __init__(self, *, multiline: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._allowed = _LINE_BREAKS if multiline else ""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Must be a string.")
+        for character in value:
+            if unicodedata.category(character) in _UNPRINTABLE and character not in self._allowed:
+                raise ValidationError("Must not contain control characters.")
+        return value
+
+
+class Number(fields.Float):
+    """A finite JSON number as a double."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
+        try:
+            number = float(_number(value))
+        except OverflowError:
+            raise ValidationError("Is too large.") from None
+        if not isfinite(number):
+            raise ValidationError("Is too large.")
+        return number
+
+
+class Integer(fields.Integer):
+    """A JSON number without a fraction."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        number = _number(value)
+        if isinstance(number, Decimal) and (
+            number.adjusted() > _MAX_EXPONENT or number != number // 1
+        ):
+            raise ValidationError("Must be a whole number of reasonable size.")
+        return int(number)
+
+
+class Price(fields.Decimal):
+    """Money in the shop's currency: at most two decimals."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
+        number = Decimal(_number(value))
+        if number.adjusted() > _MAX_EXPONENT:
+            raise ValidationError("Is too large.")
+        if number != 0 and (number.adjusted() < -_MAX_EXPONENT or number % CENT != 0):
+            raise ValidationError("Must have at most 2 decimals.")
+        return number.quantize(CENT)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if value is None else float(value)
+
+
+class Identifier(fields.UUID):
+    """A UUID in its usual spelling."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> UUID:
+        try:
+            return parse_uuid(value)
+        except ValueError:
+            raise ValidationError("Must be a UUID.") from None
+
+
+class Moment(fields.AwareDateTime):
+    """ISO 8601; read without an offset it is UTC, written it always has the offset of UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", default_timezone=UTC, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise ValidationError(
+                "Must be a time in ISO 8601, like 2030-01-31T18:00:00Z."
+            ) from None
+
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat()
+
+
+def _number(value: Any) -> int | Decimal:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return value
+    raise ValidationError("Must be a number.")

@@ -1,0 +1,151 @@
+"""The OpenAPI 3.1 document, generated from the routes' declarations and the schemas."""
+
+import re
+from collections import defaultdict
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask
+from marshmallow import Schema, ValidationError
+
+from core import errors
+from web import body, schemas
+from web.errors import HTTP_PROBLEMS, PROBLEMS, Problem, problem_of
+from web.operation import Operation
+from web.tokens import Auth
+
+VERSION = "1.0.0"
+_PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+_TOKEN_PROBLEMS = tuple(
+    problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")
+)
+_CODES_WITH_RETRY_AFTER = {"rate_limited", "results_pending", "temporarily_unavailable"}
+_DESCRIPTION = """\
+K identical items, a timed session, everybody bids, the K best scores win:
+
+`Score = alpha * Price + beta / (ResponseTime + 1) + gamma * UserWeight`
+
+Errors are `application/problem+json` (RFC 9457) with a `code` to switch on and a
+`detail` that says what to do.
+"""
+
+
+@cache
+def openapi_document(app: Flask) -> dict[str, Any]:
+    """The document for an application's routes."""
+    plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
+    spec = APISpec(
+        title="Flashbid",
+        version=VERSION,
+        openapi_version="3.1.0",
+        info={"description": _DESCRIPTION},
+        plugins=[plugin],
+    )
+    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    for rule in app.url_map.iter_rules():
+        declaration = getattr(app.view_functions[rule.endpoint], "operation", None)
+        if declaration is None:
+            continue
+        view = app.view_functions[rule.endpoint]
+        method = next(iter(rule.methods - {"HEAD", "OPTIONS"}))  # type: ignore[operator]
+        spec.path(
+            path=_PATH_PARAMETER.sub(r"{\1}", rule.rule),
+            operations={
+                method.lower(): {
+                    "operationId": view.__name__,
+                    "summary": (view.__doc__ or "").strip(),
+                    "tags": [rule.endpoint.partition(".")[0]],
+                    **_describe(declaration, _PATH_PARAMETER.findall(rule.rule)),
+                }
+            },
+        )
+    return spec.to_dict()
+
+
+def _describe(declaration: Operation, path_parameters: list[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {"responses": _responses(declaration)}
+    parameters: list[Any] = [
+        {
+            "in": "path",
+            "name": name,
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for name in path_parameters
+    ]
+    if declaration.query is not None:
+        parameters.append({"in": "query", "schema": type(declaration.query)})
+    if parameters:
+        described["parameters"] = parameters
+    if declaration.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": type(declaration.body)}},
+        }
+    if declaration.auth is not Auth.PUBLIC:
+        described["security"] = [{"token": []}]
+    return described
+
+
+def _responses(declaration: Operation) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status in (declaration.status, *declaration.also):
+        responses[str(status)] = _success(declaration, status)
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for problem in _problems(declaration):
+        by_status[problem.status].append(problem.code)
+    for status, codes in sorted(by_status.items()):
+        if status not in declaration.also:
+            responses[str(status)] = _problem(codes)
+    return responses
+
+
+def _success(declaration: Operation, status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if declaration.answer is not None:
+        response["content"] = {"application/json": {"schema": _schema_of(declaration.answer)}}
+    if declaration.counted:
+        response["headers"] = {
+            "X-Total-Count": {"schema": {"type": "integer"}, "description": "Of all pages."}
+        }
+    return response
+
+
+def _schema_of(answer: Schema) -> Any:
+    return {"type": "array", "items": type(answer)} if answer.many else type(answer)
+
+
+def _problem(codes: list[str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "Codes: " + ", ".join(f"`{code}`" for code in dict.fromkeys(codes)),
+        "content": {"application/problem+json": {"schema": schemas.Problem}},
+    }
+    if _CODES_WITH_RETRY_AFTER.intersection(codes):
+        response["headers"] = {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}
+        }
+    return response
+
+
+def _problems(declaration: Operation) -> list[Problem]:
+    """Everything that may stand in the way of an operation."""
+    problems = [problem_of(kind) for kind in declaration.refuses]
+    problems.append(problem_of(errors.TemporarilyUnavailable))
+    if declaration.auth is not Auth.PUBLIC:
+        problems += _TOKEN_PROBLEMS
+    if declaration.auth is Auth.ADMIN:
+        problems.append(problem_of(errors.AdminRequired))
+    if declaration.body is not None:
+        problems += [problem_of(kind) for kind in (body.MalformedJson, body.UnsupportedMediaType)]
+        problems.append(HTTP_PROBLEMS[413])
+    if declaration.body is not None or declaration.query is not None:
+        problems.append(problem_of(ValidationError))
+    return problems
+
+
+def _schema_name(schema: Any) -> str:
+    kind = schema if isinstance(schema, type) else type(schema)
+    return kind.__name__

@@ -1,0 +1,81 @@
+"""One decorator for every route: who may call it, what it takes, what it answers.
+
+The declaration does the work at run time and is what the OpenAPI document is made of,
+so the two cannot drift apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from flask import Response, jsonify, request
+from marshmallow import Schema
+
+from core import errors
+from web.body import read_json
+from web.fields import parse_uuid
+from web.tokens import Auth, authorize
+
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route declares."""
+
+    auth: Auth
+    body: Schema | None = None
+    query: Schema | None = None
+    answer: Schema | None = None
+    status: int = 200
+    # The answer is a list with its whole length in X-Total-Count; views give both.
+    counted: bool = False
+    refuses: tuple[type[Exception], ...] = ()
+    # Statuses that carry the same schema as the answer (a health check's 503).
+    also: tuple[int, ...] = ()
+
+
+def operation(**declared: Any) -> Callable[[View], View]:
+    """Declare a route. Its view gets what was checked and returns what is to be dumped."""
+    declaration = Operation(**declared)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def endpoint(**path: str) -> Response:
+            authorize(declaration.auth)
+            arguments: dict[str, Any] = {name: _path_id(text) for name, text in path.items()}
+            if declaration.query is not None:
+                arguments |= declaration.query.load(request.args.to_dict())
+            if declaration.body is not None:
+                arguments |= declaration.body.load(read_json(request))
+            return _respond(declaration, view(**arguments))
+
+        endpoint.operation = declaration  # type: ignore[attr-defined]
+        return endpoint
+
+    return decorate
+
+
+def _path_id(text: str) -> Any:
+    """All ids in paths are sessions' so far; a malformed one names none."""
+    try:
+        return parse_uuid(text)
+    except ValueError:
+        raise errors.SessionNotFound from None
+
+
+def _respond(declaration: Operation, result: Any) -> Response:
+    status, total = declaration.status, None
+    if declaration.counted:
+        result, total = result
+    if declaration.also:
+        result, status = result
+    if declaration.answer is None:
+        response = Response(status=status)
+    else:
+        response = jsonify(declaration.answer.dump(result))
+        response.status_code = status
+    if total is not None:
+        response.headers["X-Total-Count"] = str(total)
+    return response

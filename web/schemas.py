@@ -1,0 +1,273 @@
+"""The shapes of requests and answers. The OpenAPI document is generated from these."""
+
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, fields, post_load, validate
+
+from core.lifecycle import Status
+from core.scoring import MAX_COEFFICIENT, MAX_PRICE
+from core.sessions import Terms
+from web.fields import CENT, Identifier, Integer, Moment, Number, Price, Text
+
+MAX_PAGE = 1_000_000_000
+MAX_INVENTORY = 2_147_483_647
+MAX_DURATION_MINUTES = 43_200
+
+STATUSES = [status.value for status in Status]
+
+
+class Request(Schema):
+    """Unknown fields are ignored, so that existing clients keep working."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+# No blank names, and none that only a space tells from another.
+trimmed = validate.Regexp(r"^\S([\s\S]*\S)?$", error="Must not start or end with a space.")
+
+
+def _price(**kwargs: Any) -> Price:
+    return Price(validate=validate.Range(min=CENT, max=MAX_PRICE), **kwargs)
+
+
+def _coefficient(default: float) -> Number:
+    return Number(load_default=default, validate=validate.Range(min=0, max=MAX_COEFFICIENT))
+
+
+# Requests
+
+
+class Registration(Request):
+    username = Text(required=True, validate=[validate.Length(3, 50), trimmed])
+    email = Text(required=True, validate=[validate.Length(max=254), validate.Email()])
+    password = Text(
+        required=True,
+        load_only=True,
+        validate=validate.Length(6, 128),
+        metadata={"format": "password"},
+    )
+
+
+class Login(Request):
+    username = Text(required=True)
+    password = Text(required=True, load_only=True, metadata={"format": "password"})
+
+
+class NewProduct(Request):
+    name = Text(required=True, validate=[validate.Length(1, 200), trimmed])
+    description = Text(
+        load_default=None, allow_none=True, multiline=True, validate=validate.Length(max=1000)
+    )
+
+
+class SessionTerms(Request):
+    upset_price = _price(required=True, metadata={"description": "The lowest admissible price."})
+    inventory = Integer(required=True, validate=validate.Range(1, MAX_INVENTORY))
+    alpha = _coefficient(0.5)
+    beta = _coefficient(1000.0)
+    gamma = _coefficient(2.0)
+    duration_minutes = Number(
+        load_default=60.0,
+        validate=validate.Range(min=0, min_inclusive=False, max=MAX_DURATION_MINUTES),
+    )
+    start_time = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Now when absent; in the future the session is scheduled."},
+    )
+
+    @post_load
+    def gather(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Put what belongs together into core's own type."""
+        minutes = data.pop("duration_minutes")
+        names = ("upset_price", "inventory", "alpha", "beta", "gamma", "start_time")
+        terms = {name: data.pop(name) for name in names}
+        return {**data, "terms": Terms(duration=timedelta(minutes=minutes), **terms)}
+
+
+class NewSession(SessionTerms):
+    product_id = Identifier(required=True)
+
+
+class NewProductAndSession(NewProduct, SessionTerms):
+    pass
+
+
+class BidRequest(Request):
+    session_id = Identifier(required=True)
+    price = _price(required=True)
+
+
+class PageQuery(Request):
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+
+
+class SessionsQuery(PageQuery):
+    status = fields.String(load_default=None, validate=validate.OneOf(STATUSES))
+
+
+class OwnBidsQuery(PageQuery):
+    session_id = Identifier(load_default=None)
+
+
+# Answers
+
+
+class Account(Schema):
+    user_id = Identifier(required=True)
+    username = Text(required=True)
+    email = Text(required=True)
+    is_admin = fields.Boolean(required=True)
+    weight = Number(required=True)
+    created_at = Moment(required=True)
+
+
+class AccountWithToken(Account):
+    token = fields.String(required=True)
+    token_type = fields.String(required=True, validate=validate.Equal("Bearer"))
+    expires_in = Integer(required=True, metadata={"description": "Seconds."})
+
+
+class Product(Schema):
+    product_id = Identifier(required=True, attribute="id")
+    name = Text(required=True)
+    description = Text(required=True, allow_none=True)
+    created_at = Moment(required=True)
+
+
+class Session(Schema):
+    session_id = Identifier(required=True)
+    product_id = Identifier(required=True)
+    name = Text(required=True)
+    description = Text(required=True, allow_none=True)
+    upset_price = Price(required=True)
+    base_price = Price(required=True, metadata={"description": "The same as upset_price."})
+    inventory = Integer(required=True)
+    alpha = Number(required=True)
+    beta = Number(required=True)
+    gamma = Number(required=True)
+    start_time = Moment(required=True)
+    end_time = Moment(required=True)
+    status = fields.Enum(Status, by_value=True, required=True)
+    is_active = fields.Boolean(required=True)
+    final_price = Price(required=True, allow_none=True)
+
+
+class PlacedBid(Schema):
+    status = fields.Constant("accepted", required=True)
+    session_id = Identifier(required=True)
+    sequence = Integer(required=True, metadata={"description": "Place in the bid log, from 1."})
+    price = Price(required=True)
+    score = Number(required=True)
+    rank = Integer(required=True)
+    response_time = Number(
+        required=True, metadata={"description": "Seconds since the session's start."}
+    )
+    user_weight = Number(required=True)
+    is_winning = fields.Boolean(required=True)
+    accepted_at = Moment(required=True)
+    replayed = fields.Boolean(
+        required=True, metadata={"description": "The standing price was sent again."}
+    )
+    message = fields.String(required=True)
+
+
+class Entry(Schema):
+    rank = Integer(required=True)
+    user_id = Identifier(required=True)
+    username = Text(required=True)
+    price = Price(required=True)
+    score = Number(required=True)
+    is_winner = fields.Boolean(required=True)
+
+
+class Board(Schema):
+    session_id = Identifier(required=True)
+    status = fields.Enum(Status, by_value=True, required=True)
+    provisional = fields.Boolean(required=True)
+    leaderboard = fields.List(fields.Nested(Entry), required=True)
+    highest_bid = Price(required=True, allow_none=True)
+    threshold_score = Number(required=True, allow_none=True)
+    page = Integer(required=True)
+    page_size = Integer(required=True)
+    total_count = Integer(required=True)
+    total_pages = Integer(required=True)
+    end_time = Moment(required=True)
+    server_time = Moment(required=True)
+
+
+class Standing(Schema):
+    rank = Integer(required=True)
+    score = Number(required=True)
+    price = Price(required=True)
+    is_winner = fields.Boolean(required=True)
+    threshold_score = Number(required=True)
+    total_count = Integer(required=True)
+
+
+class Results(Schema):
+    session_id = Identifier(required=True)
+    product_id = Identifier(required=True)
+    inventory = Integer(required=True)
+    status = fields.Enum(Status, by_value=True, required=True)
+    start_time = Moment(required=True)
+    end_time = Moment(required=True)
+    closed_at = Moment(required=True)
+    final_price = Price(required=True, allow_none=True)
+    total_bidders = Integer(required=True)
+    total_winners = Integer(required=True)
+    winners = fields.List(fields.Nested(Entry), required=True)
+    rankings = fields.List(fields.Nested(Entry), required=True)
+    page = Integer(required=True)
+    page_size = Integer(required=True)
+    total_pages = Integer(required=True)
+
+
+class OwnBid(Schema):
+    session_id = Identifier(required=True)
+    sequence = Integer(required=True)
+    price = Price(required=True)
+    score = Number(required=True)
+    response_time = Number(required=True)
+    user_weight = Number(required=True)
+    accepted_at = Moment(required=True)
+
+
+class Stats(Schema):
+    total_users = Integer(required=True)
+    total_products = Integer(required=True)
+    active_sessions = Integer(required=True)
+    total_bids = Integer(required=True)
+    sessions = fields.Dict(
+        keys=fields.String(),
+        values=Integer(),
+        required=True,
+        metadata={"description": "By status."},
+    )
+    bids_accepted = Integer(required=True)
+    bids_persisted = Integer(required=True)
+    persist_backlog = Integer(
+        required=True, metadata={"description": "Accepted bids not yet in PostgreSQL."}
+    )
+
+
+class Health(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["healthy", "degraded"]))
+    database = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
+    redis = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
+
+
+class Problem(Schema):
+    """An error, as RFC 9457 has it."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "What to do about it."})
+    code = fields.String(required=True, metadata={"description": "What to switch on."})
+    request_id = fields.String(required=True)
+    errors = fields.Dict(metadata={"description": "With validation_failed: messages by field."})
+    upset_price = Price(metadata={"description": "With price_below_upset."})

@@ -1,0 +1,120 @@
+"""Tokens: issuing, verifying, and who the caller is."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, cast
+from uuid import UUID
+
+from flask import Flask, current_app, g, request
+from flask_jwt_extended import JWTManager, create_access_token, decode_token
+from jwt.exceptions import ExpiredSignatureError
+
+from core import errors
+from core.accounts import Account
+from core.bidding import Bidder
+from core.config import Settings
+from web.fields import parse_uuid
+from web.state import services
+
+_VERIFY_KEY = "flashbid_verify_token"
+_USERNAME_CLAIM = "username"
+# Verifying a token costs more than placing a bid. A token verified once is remembered,
+# about a kilobyte each; its expiry and its revocation are looked at every time.
+_REMEMBERED_TOKENS = 50_000
+
+Claims = dict[str, Any]
+
+
+class TokenMissing(Exception):
+    """The request carries no bearer token."""
+
+
+class Auth(StrEnum):
+    """Who may call a route. Every route names one."""
+
+    PUBLIC = "public"
+    MEMBER = "member"
+    # A member whose token's revocation the bid script itself looks up: one round trip.
+    BIDDER = "bidder"
+    ADMIN = "admin"
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Set up flask-jwt-extended. Only the configured algorithm is accepted."""
+    app.config.update(
+        JWT_SECRET_KEY=settings.jwt_secret,
+        JWT_ALGORITHM=settings.jwt_algorithm,
+        JWT_DECODE_ALGORITHMS=[settings.jwt_algorithm],
+        JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_expire_minutes),
+        JWT_TOKEN_LOCATION=["headers"],
+        # For tokens in cookies only; without it a token is shorter.
+        JWT_COOKIE_CSRF_PROTECT=False,
+    )
+    JWTManager(app)
+    app.extensions[_VERIFY_KEY] = lru_cache(_REMEMBERED_TOKENS)(_verify)
+
+
+def authorize(auth: Auth) -> None:
+    """Let the caller pass or raise what stands in the way."""
+    if auth is Auth.PUBLIC:
+        return
+    claims = current_app.extensions[_VERIFY_KEY](_bearer_token())
+    if claims["exp"] <= time.time():
+        raise ExpiredSignatureError
+    g.claims = claims
+    if auth is not Auth.BIDDER and services().revocations.is_revoked(claims["jti"]):
+        raise errors.TokenRevoked
+    if auth is Auth.ADMIN:
+        services().accounts.get_admin(current_user_id())
+
+
+def issue(account: Account) -> dict[str, Any]:
+    """A fresh token for the account, with what a client must know about it."""
+    lifetime = timedelta(minutes=services().settings.access_token_expire_minutes)
+    token = create_access_token(
+        identity=str(account.user_id), additional_claims={_USERNAME_CLAIM: account.username}
+    )
+    return {
+        "token": token,
+        "token_type": "Bearer",
+        "expires_in": int(lifetime.total_seconds()),
+    }
+
+
+def current_user_id() -> UUID:
+    """The caller's id."""
+    return cast(UUID, g.claims["sub"])
+
+
+def current_bidder() -> Bidder:
+    """The caller as the bid path knows members: from the token alone."""
+    claims = g.claims
+    return Bidder(user_id=claims["sub"], username=claims[_USERNAME_CLAIM], token_id=claims["jti"])
+
+
+def current_token() -> tuple[str, datetime]:
+    """Id and expiry of the caller's token."""
+    return g.claims["jti"], datetime.fromtimestamp(g.claims["exp"], UTC)
+
+
+def _bearer_token() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise TokenMissing
+    return token
+
+
+def _verify(token: str) -> Claims:
+    """The claims of a token that this service issued. Raises what PyJWT finds wrong."""
+    claims = cast(Claims, decode_token(token))
+    expected = {"type": str, "jti": str, "exp": int, _USERNAME_CLAIM: str}
+    if not all(isinstance(claims.get(name), kind) for name, kind in expected.items()):
+        raise errors.TokenInvalid
+    try:
+        claims["sub"] = parse_uuid(claims.get("sub"))
+    except ValueError:
+        raise errors.TokenInvalid from None
+    return claims
