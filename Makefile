@@ -1,0 +1,63 @@
+# `make` alone lists what there is. `make run` and `make test` do all they need
+# in a fresh clone.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run reset test lint types format check clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## Install everything into .venv (PYTHON=python3.12 chooses another Python)
+	@echo "Everything is installed in $(VENV)."
+
+run: $(INSTALLED) ## Run the project with its servers; Ctrl-C stops it
+	@exec $(BIN)/python -m dev run
+
+reset: $(INSTALLED) ## Delete the data of `make run`
+	@exec $(BIN)/python -m dev reset
+
+test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style, format and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(INSTALLED) ## Check the types
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+check: lint types test ## All checks
+
+clean: ## Delete .venv and caches; the data stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
+
+# The stamp is written last, so an install cut short is done again.
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or later is needed as '$(PYTHON)'. Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@if command -v uv >/dev/null; then \
+		echo "Installing into $(VENV) with uv ..."; \
+		rm -rf $(VENV) && \
+		uv venv --quiet --python "$(PYTHON)" $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt; \
+	else \
+		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+			{ echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+		echo "Installing into $(VENV), about a minute ..."; \
+		$(PYTHON) -m venv --clear $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
+	fi
+	@touch $@

@@ -1,0 +1,1 @@
+"""Runs the project on a developer's machine: `python -m dev run` and `python -m dev reset`."""

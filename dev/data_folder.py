@@ -1,0 +1,53 @@
+"""The folder that holds everything a run on this machine keeps, and the lock on it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from core.config import PROJECT_ROOT
+from dev.errors import DevError
+
+DATA_PATH = PROJECT_ROOT / ".data"
+POSTGRES_PATH = DATA_PATH / "postgres"
+REDIS_PATH = DATA_PATH / "redis"
+PROCESSES_PATH = DATA_PATH / "processes.json"
+JWT_SECRET_PATH = DATA_PATH / "jwt_secret"
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep `folder` to this process. The lock goes with its holder, even by kill -9."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+    except PermissionError:
+        raise DevError(
+            f"{folder} belongs to another user. Delete it as that user, or run as that user."
+        ) from None
+    with lock:
+        _take(lock, folder)
+        yield
+
+
+def _take(lock: TextIO, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise DevError(
+            f"{folder} is in use by process {lock.read().strip()}. "
+            "Stop that one first, with Ctrl-C in its terminal."
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, not even for a moment."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)

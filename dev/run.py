@@ -1,0 +1,201 @@
+"""Runs the whole project: the servers it stands on, then every process of the Procfile."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
+from threading import Thread
+from urllib.request import urlopen
+
+from honcho.environ import parse_procfile
+
+from core.config import (
+    PROJECT_ROOT,
+    RUNNING_ENV_PATH,
+    Settings,
+    SettingsReader,
+    gather_values,
+    load_settings,
+)
+from dev.data_folder import (
+    DATA_PATH,
+    JWT_SECRET_PATH,
+    POSTGRES_PATH,
+    PROCESSES_PATH,
+    REDIS_PATH,
+    hold,
+    write_private,
+)
+from dev.embedded import embedded_postgres, embedded_redis
+from dev.processes import Processes, Terminal, stop_leftovers
+from dev.services import check_broker, check_port_is_free, check_postgres, check_redis
+from dev.signals import StopSignals
+
+DEFAULT_HOST = "127.0.0.1"
+RELEASE = "release"
+HEALTH_POLL_SECONDS = 0.5
+HEALTH_TIMEOUT_SECONDS = 5.0
+
+WELCOME = """\
+
+Flashbid is up at {url}
+  API reference   {url}/docs
+  First steps     see README.md; in another terminal: .venv/bin/flask --app web --help
+  Stop            Ctrl-C; the data stays in {data}
+  Start afresh    make reset
+
+"""
+
+
+def run() -> int:
+    """The exit code: 0 after a stop that was asked for, else that of what went wrong."""
+    signals = StopSignals()
+    with hold(DATA_PATH):
+        _clear_leftovers()
+        values = _values()
+        settings = load_settings(values)
+        check_port_is_free(settings.host, settings.port)
+        with _servers(values, settings) as own:
+            values |= own
+            check_broker(load_settings(values))
+            with _running_env({**own, "JWT_SECRET": values.get("JWT_SECRET", "")}):
+                return _run_processes(values, settings, signals)
+
+
+def _clear_leftovers() -> None:
+    """What a runner that was killed could not take away itself."""
+    RUNNING_ENV_PATH.unlink(missing_ok=True)
+    if stop_leftovers(PROCESSES_PATH):
+        _say("Stopped the processes of an earlier run that was killed.")
+
+
+def _values() -> dict[str, str]:
+    """The settings as configured, and what this runner adds where they are silent."""
+    values = {"HOST": DEFAULT_HOST, **gather_values()}
+    debug = SettingsReader(values).flag("DEBUG", default=False)
+    if not (debug or values.get("JWT_SECRET") or values.get("JWT_SECRET_FILE")):
+        values["JWT_SECRET"] = _own_jwt_secret()
+    return values
+
+
+def _own_jwt_secret() -> str:
+    """One secret for this folder's life, so that a restart logs nobody out."""
+    secret = JWT_SECRET_PATH.read_text().strip() if JWT_SECRET_PATH.exists() else ""
+    if not secret:
+        secret = secrets.token_urlsafe(48)
+        write_private(JWT_SECRET_PATH, f"{secret}\n")
+    return secret
+
+
+@contextmanager
+def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str, str]]:
+    """Check the configured servers, start the others; the settings of those started."""
+    own: dict[str, str] = {}
+    if values.get("POSTGRES_HOST"):
+        check_postgres(settings)
+    if values.get("REDIS_HOST"):
+        check_redis(settings)
+    with ExitStack() as started:
+        if not values.get("POSTGRES_HOST"):
+            _say("Starting PostgreSQL ...")
+            own |= started.enter_context(embedded_postgres(POSTGRES_PATH))
+        if not values.get("REDIS_HOST"):
+            _say("Starting Redis ...")
+            own |= started.enter_context(embedded_redis(REDIS_PATH))
+        yield own
+
+
+@contextmanager
+def _running_env(values: Mapping[str, str]) -> Iterator[None]:
+    """Tell command-line tools in other terminals where this run's servers are."""
+    lines = (f"{name}={_quoted(value)}\n" for name, value in values.items() if value)
+    write_private(RUNNING_ENV_PATH, "".join(lines))
+    try:
+        yield
+    finally:
+        RUNNING_ENV_PATH.unlink(missing_ok=True)
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _run_processes(values: Mapping[str, str], settings: Settings, signals: StopSignals) -> int:
+    commands = _procfile()
+    release = commands.pop(RELEASE)
+    processes = Processes(_child_environ(values), Terminal(), PROCESSES_PATH)
+    try:
+        return _release(processes, release, signals) or _serve(
+            processes, commands, settings, signals
+        )
+    finally:
+        _say("Stopping ... (Ctrl-C once more to hurry)")
+        processes.stop(hurry=signals.haste_asked)
+
+
+def _release(processes: Processes, command: str, signals: StopSignals) -> int:
+    """What has to be done once before the processes start: the database's tables."""
+    processes.start(RELEASE, command)
+    ended = processes.wait(unless=signals.stop_asked)
+    if ended is None or ended == (RELEASE, 0):
+        processes.stop(hurry=signals.haste_asked)
+        return 0
+    return _failed(*ended)
+
+
+def _serve(
+    processes: Processes, commands: Mapping[str, str], settings: Settings, signals: StopSignals
+) -> int:
+    """Run all processes until one of them ends or a stop is asked for."""
+    if signals.stop_asked():
+        return 0
+    for name, command in commands.items():
+        processes.start(name, command)
+    Thread(target=_welcome, args=(settings, signals), daemon=True).start()
+    ended = processes.wait(unless=signals.stop_asked)
+    return 0 if ended is None else _failed(*ended)
+
+
+def _procfile() -> dict[str, str]:
+    text = (PROJECT_ROOT / "Procfile").read_text()
+    return dict(parse_procfile(text).processes)
+
+
+def _child_environ(values: Mapping[str, str]) -> dict[str, str]:
+    """The programs of this virtual environment come first, and speak without delay."""
+    programs = Path(sys.executable).parent
+    path = os.pathsep.join([str(programs), values.get("PATH", os.defpath)])
+    return {**values, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _failed(name: str, code: int) -> int:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    sys.stderr.write(f"flashbid: {name} {how}, so everything was stopped.\n")
+    return code if code > 0 else 1
+
+
+def _welcome(settings: Settings, signals: StopSignals) -> None:
+    """Wait until the web process answers, then say where to go."""
+    url = f"http://localhost:{settings.port}"
+    host = settings.host if settings.host != "0.0.0.0" else DEFAULT_HOST  # noqa: S104 - compared, not bound
+    while not _is_healthy(f"http://{host}:{settings.port}/health"):
+        time.sleep(HEALTH_POLL_SECONDS)
+    if not signals.stop_asked():
+        _say(WELCOME.format(url=url, data=DATA_PATH))
+
+
+def _is_healthy(url: str) -> bool:
+    with suppress(OSError, HTTPException), urlopen(url, timeout=HEALTH_TIMEOUT_SECONDS) as answer:  # noqa: S310 - our own address
+        return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own number
+    return False
+
+
+def _say(text: str) -> None:
+    # The terminal may be gone; the run must end in good order all the same.
+    with suppress(OSError):
+        print(text, flush=True)
