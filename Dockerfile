@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+
+FROM python:3.13-slim AS build
+
+RUN python -m venv /opt/venv
+COPY requirements.txt .
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+
+
+FROM python:3.13-slim
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+# A fresh volume mounted at /secrets takes over the folder's owner.
+RUN useradd --uid 10001 --no-create-home flashbid \
+    && install --directory --owner flashbid /secrets
+
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /app
+COPY . .
+
+USER flashbid
+EXPOSE 8000
+ENTRYPOINT ["/app/docker/start"]
+CMD ["web"]
