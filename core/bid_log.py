@@ -9,6 +9,7 @@ the lock frees itself when its holder dies.
 import io
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -201,8 +202,13 @@ class BidLog:
         entries: list[Entry] = self._redis.xrevrange(  # type: ignore[assignment]
             keys.bid_log(session_id), count=look_back
         )
-        own = (entry for entry in entries if entry[1].get("user_id") == str(user_id))
-        return [LoggedBid.parse(session_id, entry) for entry in own]
+        bids = []
+        for entry in entries:
+            if entry[1].get("user_id") == str(user_id):
+                # One that makes no sense is the drain's to report.
+                with suppress(ValueError):
+                    bids.append(LoggedBid.parse(session_id, entry))
+        return bids
 
     def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
         """Insert what follows the offset and move the offset, in the caller's transaction."""

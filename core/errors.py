@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import psycopg2
 import redis.exceptions
 import sqlalchemy.exc
 
@@ -16,6 +17,9 @@ DATABASE_OUTAGES: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
+    # COPY goes past SQLAlchemy, straight to the driver.
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
 )
 # Not a ConnectionError to redis-py, but Redis cannot take the write all the same:
 # out of memory, read-only, loading its file, disk trouble, cluster moving.

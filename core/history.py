@@ -70,9 +70,7 @@ class History:
                     raise errors.SessionNotFound(session_id)
                 return [session_id]
             return db.scalars(
-                select(BiddingSession.id).where(
-                    BiddingSession.status.in_([Status.ACTIVE.value, Status.INACTIVE.value])
-                )
+                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
             ).all()
 
 

@@ -244,7 +244,9 @@ def _new_session(terms: Terms, now: datetime) -> BiddingSession:
     if start > now + MAX_START_AHEAD:
         raise errors.InvalidTerms("start_time", "A session may start at most ten years ahead.")
     end = start + terms.duration
-    if end <= max(start, now):
+    if end <= start:
+        raise errors.InvalidTerms("duration_minutes", "The session would last no time at all.")
+    if end <= now:
         raise errors.InvalidTerms("start_time", "The session would be over before it began.")
     return BiddingSession(
         upset_price=terms.upset_price,

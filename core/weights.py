@@ -9,6 +9,7 @@ from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import Row, select, text
+from sqlalchemy.orm import Session
 
 from core import errors, keys, weighting
 from core.database import Database
@@ -42,7 +43,7 @@ _RECOMPUTE = """
                         :new_member), :max_weight)
       FROM counted
      WHERE u.id = counted.user_id
-    RETURNING u.id, u.weight
+    RETURNING u.id
 """
 
 
@@ -73,8 +74,8 @@ class Weights:
 
     def _recompute(self, now: datetime, session_id: UUID | None) -> int:
         with self._database.begin() as db:
-            db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})
-            weights = db.execute(
+            _take_turns(db)
+            user_ids = db.scalars(
                 text(_RECOMPUTE),
                 {
                     "now": now,
@@ -87,13 +88,26 @@ class Weights:
                     "max_weight": weighting.MAX_WEIGHT,
                 },
             ).all()
-        # Only after the commit: the cache must never be ahead of the truth.
-        for at in range(0, len(weights), _CACHE_CHUNK):
-            self._cache(weights[at : at + _CACHE_CHUNK])
-        return len(weights)
+        for at in range(0, len(user_ids), _CACHE_CHUNK):
+            self._refresh_cache(user_ids[at : at + _CACHE_CHUNK])
+        return len(user_ids)
+
+    def _refresh_cache(self, user_ids: Sequence[UUID]) -> None:
+        """Only after the commit, for the cache must never be ahead of the truth; and what
+        is true by now, for another recomputation may have come in between.
+        """
+        with self._database.begin() as db:
+            _take_turns(db)
+            weights = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids))).all()
+            self._cache(weights)
 
     def _cache(self, weights: Sequence[Row[UUID, float]]) -> None:
         with self._redis.pipeline(transaction=False) as pipeline:
             for user_id, weight in weights:
                 pipeline.set(keys.user_weight(user_id), repr(weight))
             pipeline.execute()
+
+
+def _take_turns(db: Session) -> None:
+    """Wait until no other recomputation is at work; the end of the transaction lets it in."""
+    db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})

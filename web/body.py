@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from flask import Request, g
+from werkzeug.exceptions import RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 # What an oversized body may have left to send before the answer; see `discard`.
@@ -25,6 +26,9 @@ def read_json(request: Request) -> Any:
     if not request.is_json:
         raise UnsupportedMediaType
     data = request.get_data(cache=False)
+    # Werkzeug cuts a chunked body at the limit and says nothing.
+    if _is_chunked(request) and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
     g.body_was_read = True
     try:
         return json.loads(data.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
@@ -41,12 +45,18 @@ def discard(request: Request) -> None:
     if g.get("body_was_read"):
         return
     stream = request.environ["wsgi.input"]
-    left = min(request.content_length or 0, _MAX_DISCARDED_BYTES)
+    length = _MAX_DISCARDED_BYTES if _is_chunked(request) else request.content_length or 0
+    left = min(length, _MAX_DISCARDED_BYTES)
     while left > 0:
         chunk = stream.read(min(left, _CHUNK_BYTES))
         if not chunk:
             return
         left -= len(chunk)
+
+
+def _is_chunked(request: Request) -> bool:
+    """Whether the body has no stated length; the server itself ends its stream then."""
+    return request.content_length is None and "wsgi.input_terminated" in request.environ
 
 
 def _refuse(constant: str) -> Any:

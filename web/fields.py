@@ -15,6 +15,7 @@ from uuid import UUID
 from marshmallow import ValidationError, fields
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_WHOLE = re.compile(r"-?[0-9]+")
 # Control characters (NUL among them) and lone surrogates: PostgreSQL's text takes
 # neither NUL nor surrogates, and no name needs the others.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
@@ -72,6 +73,15 @@ class Integer(fields.Integer):
         return int(number)
 
 
+class QueryInteger(fields.Integer):
+    """A whole number in a query, in ASCII digits; int() would take 1_0 and \u0663 as well."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not _WHOLE.fullmatch(value):
+            raise ValidationError("Must be a whole number.")
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class Price(fields.Decimal):
     """Money in the shop's currency: at most two decimals."""
 
@@ -105,9 +115,10 @@ class Moment(fields.AwareDateTime):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
         try:
-            moment = datetime.fromisoformat(value)
+            # fromisoformat does not look behind a NUL.
+            moment = datetime.fromisoformat(value.replace("\0", "?"))
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
+        except (AttributeError, ValueError, OverflowError):
             raise ValidationError(
                 "Must be a time in ISO 8601, like 2030-01-31T18:00:00Z."
             ) from None

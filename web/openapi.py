@@ -29,7 +29,8 @@ K identical items, a timed session, everybody bids, the K best scores win:
 `Score = alpha * Price + beta / (ResponseTime + 1) + gamma * UserWeight`
 
 Errors are `application/problem+json` (RFC 9457) with a `code` to switch on and a
-`detail` that says what to do.
+`detail` that says what to do. Where there is no operation, the answer is 404
+`not_found` or 405 `method_not_allowed`.
 """
 
 

@@ -8,7 +8,7 @@ from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 from core.lifecycle import Status
 from core.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions import Terms
-from web.fields import CENT, Identifier, Integer, Moment, Number, Price, Text
+from web.fields import CENT, Identifier, Integer, Moment, Number, Price, QueryInteger, Text
 
 MAX_PAGE = 1_000_000_000
 MAX_INVENTORY = 2_147_483_647
@@ -71,6 +71,8 @@ class SessionTerms(Request):
     duration_minutes = Number(
         load_default=60.0,
         validate=validate.Range(min=0, min_inclusive=False, max=MAX_DURATION_MINUTES),
+        # apispec calls every lower bound a minimum, which would let 0 in.
+        metadata={"exclusiveMinimum": 0},
     )
     start_time = Moment(
         load_default=None,
@@ -101,8 +103,8 @@ class BidRequest(Request):
 
 
 class PageQuery(Request):
-    page = fields.Integer(load_default=1, validate=validate.Range(1, MAX_PAGE))
-    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+    page = QueryInteger(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    page_size = QueryInteger(load_default=50, validate=validate.Range(1, 100))
 
 
 class SessionsQuery(PageQuery):

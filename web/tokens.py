@@ -9,7 +9,8 @@ from uuid import UUID
 
 from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
-from jwt.exceptions import ExpiredSignatureError
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from core import errors
 from core.accounts import Account
@@ -108,13 +109,21 @@ def _bearer_token() -> str:
 
 
 def _verify(token: str) -> Claims:
-    """The claims of a token that this service issued. Raises what PyJWT finds wrong."""
-    claims = cast(Claims, decode_token(token))
-    expected = {"type": str, "jti": str, "exp": int, _USERNAME_CLAIM: str}
-    if not all(isinstance(claims.get(name), kind) for name, kind in expected.items()):
-        raise errors.TokenInvalid
+    """The claims of a token that this service issued.
+
+    Raises TokenInvalid, or ExpiredSignatureError for a right one whose time is over.
+    """
     try:
+        claims = cast(Claims, decode_token(token))
         claims["sub"] = parse_uuid(claims.get("sub"))
-    except ValueError:
+    except ExpiredSignatureError:
+        raise
+    # Not left to an error handler: flask-jwt-extended has its own for most of these.
+    except (PyJWTError, JWTExtendedException, ValueError):
         raise errors.TokenInvalid from None
+    expected = {"jti": str, "exp": int, _USERNAME_CLAIM: str}
+    if claims["type"] != "access" or not all(
+        isinstance(claims.get(name), kind) for name, kind in expected.items()
+    ):
+        raise errors.TokenInvalid
     return claims

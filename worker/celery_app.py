@@ -42,6 +42,7 @@ def _configuration() -> dict[str, Any]:
         "task_time_limit": TASK_HARD_LIMIT_SECONDS,
         "task_queues": [Queue(name) for name in queues.ALL],  # type: ignore[no-untyped-call]
         "task_default_queue": queues.DEFAULT,
+        "task_routes": queues.ROUTES,
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_hijack_root_logger": False,

@@ -7,3 +7,11 @@ SESSIONS = "sessions"
 DEFAULT = "default"
 
 ALL = (BIDS, SESSIONS, DEFAULT)
+
+# What is not named here is not urgent.
+ROUTES = {
+    "worker.tasks.persist_bids": BIDS,
+    "worker.tasks.sweep_bid_logs": BIDS,
+    "worker.tasks.tick_sessions": SESSIONS,
+    "worker.tasks.close_session": SESSIONS,
+}

@@ -12,7 +12,6 @@ from uuid import UUID
 import structlog
 
 from core.errors import OUTAGES, TemporarilyUnavailable
-from worker import queues
 from worker.celery_app import app, services, settings
 
 log = structlog.get_logger(__name__)
@@ -28,7 +27,7 @@ RETRY_OUTAGES: dict[str, Any] = {
 }
 
 
-@app.task(queue=queues.BIDS, **RETRY_OUTAGES)
+@app.task(**RETRY_OUTAGES)
 def persist_bids(session_id: str) -> None:
     """Drain one session's bid log into PostgreSQL, after waiting for company.
 
@@ -42,7 +41,7 @@ def persist_bids(session_id: str) -> None:
         persist_bids.delay(session_id)
 
 
-@app.task(queue=queues.BIDS)
+@app.task
 def sweep_bid_logs() -> None:
     """Drain every log that no scheduled drain will fetch: the sweep behind persist_bids."""
     for session_id in services().bid_log.claim_backlogged():
@@ -50,7 +49,7 @@ def sweep_bid_logs() -> None:
         persist_bids.delay(str(session_id))
 
 
-@app.task(queue=queues.SESSIONS)
+@app.task
 def tick_sessions() -> None:
     """Open what has started and enqueue the close of what is over."""
     services().sessions.open_due()
@@ -59,28 +58,28 @@ def tick_sessions() -> None:
             close_session.delay(str(session_id))
 
 
-@app.task(queue=queues.SESSIONS, **RETRY_OUTAGES)
+@app.task(**RETRY_OUTAGES)
 def close_session(session_id: str) -> None:
     """Write a session's results; then its bidders' weights are due."""
     if services().closing.close(UUID(session_id)):
         recompute_weights.delay(session_id)
 
 
-@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+@app.task(**RETRY_OUTAGES)
 def recompute_weights(session_id: str) -> None:
     """Recompute the weights of an ended session's bidders."""
     members = services().weights.recompute_bidders_of(UUID(session_id), datetime.now(UTC))
     log.info("weights_recomputed", session_id=session_id, members=members)
 
 
-@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+@app.task(**RETRY_OUTAGES)
 def recompute_all_weights() -> None:
     """Recompute everybody's weight: they fade with time, and a lost job is made good."""
     members = services().weights.recompute_everybody(datetime.now(UTC))
     log.info("weights_recomputed", members=members)
 
 
-@app.task(queue=queues.DEFAULT, **RETRY_OUTAGES)
+@app.task(**RETRY_OUTAGES)
 def purge_revocations() -> None:
     """Forget logged-out tokens that have expired by themselves."""
     purged = services().revocations.purge_expired()

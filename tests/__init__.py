@@ -1,0 +1,1 @@
+"""The suite. Everything runs against real PostgreSQL and real Redis; nothing is mocked."""

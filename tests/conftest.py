@@ -1,0 +1,112 @@
+"""Servers, a clean slate for each test, and the services under test.
+
+With POSTGRES_HOST or REDIS_HOST set the suite uses those servers, else it starts its
+own from wheels in a temporary folder. Either way it works in a database and in Redis
+databases of its own, never in the ones the settings name.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+from sqlalchemy import create_engine, text
+
+from core.bootstrap import Services, bootstrap
+from core.config import Settings, load_settings
+from core.database import migrate
+from core.models import Base
+from dev.embedded import embedded_postgres, embedded_redis
+from tests.factories import Shop
+from web import create_app
+
+TEST_DATABASE = "flashbid_test"
+TEST_REDIS_DB = 14
+TEST_BROKER_DB = 15
+TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
+
+
+@pytest.fixture(scope="session")
+def settings() -> Iterator[Settings]:
+    """The settings of this run; also in the environment, for processes that tests start."""
+    with ExitStack() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="flashbid-")))
+        if not os.environ.get("POSTGRES_HOST"):
+            os.environ.update(servers.enter_context(embedded_postgres(folder / "postgres")))
+        if not os.environ.get("REDIS_HOST"):
+            os.environ.update(servers.enter_context(embedded_redis(folder / "redis")))
+        os.environ.pop("CELERY_BROKER_URL", None)
+        os.environ |= {
+            "DEBUG": "false",
+            "JWT_SECRET": TEST_JWT_SECRET,
+            "REDIS_DB": str(TEST_REDIS_DB),
+            "POSTGRES_DB": TEST_DATABASE,
+        }
+        _create_test_database()
+        yield load_settings()
+
+
+@pytest.fixture(scope="session")
+def services(settings: Settings) -> Iterator[Services]:
+    """The services over a migrated schema. Passwords are hashed cheaply, but really."""
+    services = bootstrap(
+        settings, password_hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    )
+    migrate(services.engine)
+    yield services
+    services.redis.close()
+    services.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def broker(settings: Settings) -> Iterator[Redis]:
+    """The broker's Redis database, to look into its queues."""
+    with Redis(
+        host=settings.redis_host, port=settings.redis_port, db=TEST_BROKER_DB, decode_responses=True
+    ) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def app(services: Services) -> Flask:
+    return create_app(services=services)
+
+
+@pytest.fixture
+def client(app: Flask, clean: None) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def clean(services: Services, broker: Redis) -> None:
+    """Empty tables, empty Redis, empty queues."""
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with services.engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables}"))
+    services.redis.flushdb()
+    broker.flushdb()
+
+
+@pytest.fixture
+def shop(services: Services, clean: None) -> Shop:
+    """An empty shop, with shortcuts for what tests set up again and again."""
+    return Shop(services)
+
+
+def _create_test_database() -> None:
+    """Make the suite's own database on the server, through the one that always exists."""
+    url = load_settings().database_url.set(database="postgres")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        exists = connection.scalar(
+            text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": TEST_DATABASE}
+        )
+        if not exists:
+            connection.execute(text(f"CREATE DATABASE {TEST_DATABASE}"))
+    engine.dispose()

@@ -1,0 +1,112 @@
+"""Shortcuts to a shop in the state that a test is about."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text, update
+
+from core import clock, keys
+from core.accounts import Account
+from core.bidding import Bidder, PlacedBid
+from core.bootstrap import Services
+from core.models import BiddingSession
+from core.sessions import SessionView, Terms
+
+PASSWORD = "correct horse battery staple"
+
+
+class Shop:
+    """Makes members, sessions and bids through the services under test."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.drains_scheduled: list[UUID] = []
+        self._numbers = count(1)
+
+    def account(self, username: str | None = None) -> Account:
+        """A registered member; the first one of a test is the admin."""
+        username = username or f"member{next(self._numbers)}"
+        return self.services.accounts.register(username, f"{uuid4().hex}@example.com", PASSWORD)
+
+    def bidder(self, username: str | None = None) -> Bidder:
+        """A registered member, as the bid path knows one."""
+        account = self.account(username)
+        return Bidder(account.user_id, account.username, token_id=uuid4().hex)
+
+    def session(self, **terms: Any) -> SessionView:
+        """A session that takes bids now, for an hour, unless the terms say otherwise."""
+        defaults: dict[str, Any] = {
+            "upset_price": Decimal("100.00"),
+            "inventory": 3,
+            "alpha": 0.5,
+            "beta": 1000.0,
+            "gamma": 2.0,
+            "duration": timedelta(hours=1),
+        }
+        return self.services.sessions.create_with_product("Item", None, Terms(**defaults | terms))
+
+    def bid(self, bidder: Bidder, session: SessionView, price: str | Decimal) -> PlacedBid:
+        """Place a bid. A drain that it schedules is only noted, in `drains_scheduled`."""
+        return self.services.bidding.place(
+            bidder,
+            session.session_id,
+            Decimal(price).quantize(Decimal("0.01")),
+            schedule_drain=self.drains_scheduled.append,
+        )
+
+    def drain(self, session: SessionView) -> int:
+        """Persist the session's log; returns how many bids were persisted."""
+        return self.services.bid_log.drain(session.session_id, seconds=30).rows
+
+    def begin(self, session: SessionView) -> None:
+        """Let a scheduled session's start be at this moment, in Redis and in PostgreSQL alike."""
+        now = clock.now(self.services.redis)
+        params = keys.session_params(session.session_id)
+        if self.services.redis.exists(params):
+            self.services.redis.hset(params, "start", clock.to_microseconds(now))
+        with self.services.database.begin() as db:
+            db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session.session_id)
+                .values(start_time=now)
+            )
+
+    def end(self, session: SessionView) -> None:
+        """Let the session's time be over at this moment, in Redis and in PostgreSQL alike."""
+        now = clock.now(self.services.redis)
+        params = keys.session_params(session.session_id)
+        if self.services.redis.exists(params):
+            self.services.redis.hset(params, "end", clock.to_microseconds(now))
+        self._move_end(session, now)
+
+    def close(self, session: SessionView) -> bool:
+        """End the session and write its results."""
+        self.end(session)
+        return self.services.closing.close(session.session_id)
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self.services.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement), parameters)]
+
+    def redis_state(self) -> dict[str, Any]:
+        """Every key of the bids' Redis with its value, to show that nothing changed."""
+        redis = self.services.redis
+        readers = {
+            "string": redis.get,
+            "hash": redis.hgetall,
+            "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+            "stream": redis.xrange,
+        }
+        return {key: readers[redis.type(key)](key) for key in sorted(redis.keys())}
+
+    def _move_end(self, session: SessionView, end: datetime) -> None:
+        with self.services.database.begin() as db:
+            db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session.session_id)
+                .values(end_time=end)
+            )
