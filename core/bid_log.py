@@ -8,7 +8,7 @@ the lock frees itself when its holder dies.
 
 import io
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from core import clock, errors, keys
 from core.database import Database
 from core.lifecycle import Status
-from core.models import BiddingSession, BidLogOffset, SessionEvent
+from core.models import Bid, BiddingSession, BidLogOffset, SessionEvent
 from core.scoring import MAX_PRICE
 
 log = structlog.get_logger(__name__)
@@ -212,9 +212,9 @@ class BidLog:
 
     def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
         """Insert what follows the offset and move the offset, in the caller's transaction."""
-        entries: list[Entry] = self._redis.xrange(  # type: ignore[assignment]
-            keys.bid_log(session_id), min=f"{offset + 1}-0", count=self._batch_size
-        )
+        entries = self._read(session_id, count=self._batch_size)
+        if entries and sequence_of(entries[0][0]) <= offset:
+            entries = self._read_anew(db, session_id, offset)
         if not entries:
             return Batch(0, offset)
         self._report_gaps(db, session_id, offset, entries)
@@ -223,6 +223,33 @@ class BidLog:
         newest = sequence_of(entries[-1][0])
         _move_offset(db, session_id, newest)
         return Batch(len(bids), newest)
+
+    def _read(self, session_id: UUID, *, first: str = "-", count: int | None = None) -> list[Entry]:
+        name = keys.bid_log(session_id)
+        return self._redis.xrange(name, min=first, count=count)  # type: ignore[return-value]
+
+    def _read_anew(self, db: Session, session_id: UUID, offset: int) -> list[Entry]:
+        """Entries to persist when the log begins at or below the offset.
+
+        Mostly a drain died between commit and trim: those entries are in `bids`. Else
+        Redis came back older than PostgreSQL and gave out places a second time. Such
+        bids get places behind all others, and the session, without params, takes no
+        bid until it has been loaded from PostgreSQL again.
+        """
+        old = [entry for entry in self._read(session_id) if sequence_of(entry[0]) <= offset]
+        stored = _stored(db, session_id, [sequence_of(entry_id) for entry_id, _ in old])
+        doubled = [entry for entry in old if _identity(entry) != stored.get(sequence_of(entry[0]))]
+        if not doubled:
+            return self._read(session_id, first=f"{offset + 1}-0", count=self._batch_size)
+        self._redis.delete(keys.session_params(session_id))
+        following = self._read(session_id, first=f"{offset + 1}-0")
+        newest = sequence_of(following[-1][0]) if following else offset
+        moved = [(f"{newest + n}-0", fields) for n, (_, fields) in enumerate(doubled, start=1)]
+        places = {
+            was: sequence_of(becomes) for (was, _), (becomes, _) in zip(doubled, moved, strict=True)
+        }
+        _record(db, session_id, "redis_rewound", persisted_sequence=offset, moved=places)
+        return following + moved
 
     def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
         self._redis.xtrim(
@@ -236,13 +263,13 @@ class BidLog:
             try:
                 bids.append(LoggedBid.parse(session_id, entry))
             except ValueError as error:
-                log.exception("bid_log_entry_set_aside", session_id=str(session_id), id=entry[0])
-                db.add(
-                    SessionEvent(
-                        session_id=session_id,
-                        kind="bid_log_entry_set_aside",
-                        details={"id": entry[0], "fields": entry[1], "reason": str(error)},
-                    )
+                _record(
+                    db,
+                    session_id,
+                    "bid_log_entry_set_aside",
+                    id=entry[0],
+                    fields=entry[1],
+                    reason=str(error),
                 )
         return bids
 
@@ -253,12 +280,18 @@ class BidLog:
         for entry_id, _ in entries:
             found = sequence_of(entry_id)
             if found != expected:
-                _record_gap(db, session_id, expected, found - 1)
+                _record(
+                    db,
+                    session_id,
+                    "bid_log_gap",
+                    first_missing=expected,
+                    last_missing=found - 1,
+                )
             expected = found + 1
 
     def _give_up_missing(self, session_id: UUID, offset: int, sequence: int) -> None:
         with self._database.begin() as db:
-            _record_gap(db, session_id, offset + 1, sequence)
+            _record(db, session_id, "bid_log_gap", first_missing=offset + 1, last_missing=sequence)
             _move_offset(db, session_id, sequence)
 
 
@@ -297,12 +330,26 @@ def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
     )
 
 
-def _record_gap(db: Session, session_id: UUID, first: int, last: int) -> None:
-    log.error("bid_log_gap", session_id=str(session_id), first_missing=first, last_missing=last)
-    db.add(
-        SessionEvent(
-            session_id=session_id,
-            kind="bid_log_gap",
-            details={"first_missing": first, "last_missing": last},
+def _identity(entry: Entry) -> tuple[str | None, str | None]:
+    return entry[1].get("user_id"), entry[1].get("accepted_at")
+
+
+def _stored(
+    db: Session, session_id: UUID, sequences: Sequence[int]
+) -> dict[int, tuple[str | None, str | None]]:
+    """Who is in `bids` at these places, and since when, as the log writes it."""
+    rows = db.execute(
+        select(Bid.sequence, Bid.user_id, Bid.accepted_at).where(
+            Bid.session_id == session_id, Bid.sequence.in_(sequences)
         )
     )
+    return {
+        row.sequence: (str(row.user_id), str(clock.to_microseconds(row.accepted_at)))
+        for row in rows
+    }
+
+
+def _record(db: Session, session_id: UUID, kind: str, **details: Any) -> None:
+    """Say loudly, and keep, what should not have happened."""
+    log.error(kind, session_id=str(session_id), **details)
+    db.add(SessionEvent(session_id=session_id, kind=kind, details=details))

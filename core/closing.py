@@ -78,18 +78,19 @@ class Closing:
         return bool(claimed)
 
     def close(self, session_id: UUID) -> bool:
-        """Write a session's results when its time is over; True when this call wrote them."""
+        """Write and publish a session's results when its time is over.
+
+        True for the one call that completes the close, whoever began it.
+        """
         try:
             last_sequence = self._shut_gate(session_id)
         except errors.SessionEnded:
-            self._publish(session_id)
-            return False
+            return self._publish(session_id)
         if last_sequence is None:
             return False
         self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
-        written = self._write_results(session_id, last_sequence)
-        self._publish(session_id)
-        return written
+        self._write_results(session_id, last_sequence)
+        return self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
         """The last sequence given out; None when the session's time is not over."""
@@ -103,7 +104,7 @@ class Closing:
             self._loader.load(session_id)
         raise errors.TemporarilyUnavailable
 
-    def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
+    def _write_results(self, session_id: UUID, last_sequence: int) -> None:
         with self._database.begin() as db:
             session = db.scalars(
                 select(BiddingSession)
@@ -111,7 +112,7 @@ class Closing:
                 .with_for_update(of=BiddingSession)
             ).one()
             if session.status == Status.ENDED.value:
-                return False
+                return
             _require_persisted(db, session_id, last_sequence)
             db.execute(_WRITE_RANKINGS, {"session_id": session_id})
             session.status = Status.ENDED.value
@@ -119,20 +120,21 @@ class Closing:
             session.final_price = _final_price(db, session)
             session.highest_bid = _highest_bid(db, session_id)
         log.info("session_closed", session_id=str(session_id), bids=last_sequence)
-        return True
 
-    def _publish(self, session_id: UUID) -> None:
-        """Point readers to PostgreSQL and let the session's keys expire."""
+    def _publish(self, session_id: UUID) -> bool:
+        """Point readers to PostgreSQL and let the session's keys expire; True the first time."""
         params = keys.session_params(session_id)
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
-            self._expire_all(session_id)
+        self._expire_all(session_id)
         with self._database.begin() as db:
-            db.execute(
+            published = db.scalars(
                 update(BiddingSession)
                 .where(BiddingSession.id == session_id, BiddingSession.published_at.is_(None))
                 .values(published_at=func.now())
-            )
+                .returning(BiddingSession.id)
+            ).all()
+        return bool(published)
 
     def _expire_all(self, session_id: UUID) -> None:
         params = keys.session_params(session_id)

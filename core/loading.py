@@ -32,7 +32,6 @@ _TOKEN_TTL_MS = 10_000
 _WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _DRAIN_SECONDS = 5.0
-_ATTEMPTS = 3
 
 
 class SessionLoader:
@@ -49,10 +48,12 @@ class SessionLoader:
         Raises SessionNotFound, SessionEnded when its results are final, and
         TemporarilyUnavailable when it could not be loaded in time.
         """
-        for _ in range(_ATTEMPTS):
+        give_up_at = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < give_up_at:
             self._require_open(session_id)
             if self._is_loaded(session_id) or self._load_or_wait(session_id):
                 return
+            time.sleep(_POLL_SECONDS)
         raise errors.TemporarilyUnavailable("The session is being loaded. Try again in a second.")
 
     def _require_open(self, session_id: UUID) -> None:
@@ -102,8 +103,11 @@ class SessionLoader:
             )
             if session is None or session.status == Status.ENDED.value:
                 return False  # the next attempt answers for it
+            # And no drain may move the offset before the params are in Redis.
             sequence = db.scalar(
-                select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
+                select(BidLogOffset.persisted_sequence)
+                .where(BidLogOffset.session_id == session_id)
+                .with_for_update(read=True)
             )
             chunks = chain([()], _standing_bids(db, session_id))
             for number, chunk in enumerate(chunks):

@@ -52,6 +52,8 @@ def _configuration() -> dict[str, Any]:
             "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
             "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
             "socket_keepalive": True,
+            # When publishing; workers reconnect for ever all the same.
+            "max_retries": 0,
         },
         "timezone": "UTC",
         "beat_schedule": _beat_schedule(),

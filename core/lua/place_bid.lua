@@ -63,7 +63,9 @@ end
 local old = redis.call('HMGET', standing, 'price', 'score', 'response_time', 'weight',
   'sequence', 'accepted_at', 'tokens', 'tokens_at')
 local has_standing = old[1]
-if has_standing and tonumber(old[1]) == price then
+-- A standing bid that is not ranked is a remnant of a lost session, and replayable no more.
+if has_standing and tonumber(old[1]) == price
+  and redis.call('ZSCORE', ranking, member_of(tonumber(old[5]))) then
   return placed('replayed', {price = old[1], score = old[2], response_time = old[3],
     weight = old[4], sequence = old[5], accepted_at = old[6]}, 0)
 end

@@ -17,7 +17,9 @@ local bid = redis.call('HMGET', KEYS[3], 'sequence', 'score', 'price')
 if not bid[1] then return {'no_bid'} end
 
 local member = string.format('%015.0f:%s', 999999999999999 - tonumber(bid[1]), ARGV[1])
+local rank = redis.call('ZREVRANK', KEYS[2], member)
+if not rank then return {'no_bid'} end
 local count = redis.call('ZCARD', KEYS[2])
 local last = math.min(tonumber(session[1]), count) - 1
-return {'standing', redis.call('ZREVRANK', KEYS[2], member) + 1, bid[2], bid[3], session[1],
+return {'standing', rank + 1, bid[2], bid[3], session[1],
   redis.call('ZREVRANGE', KEYS[2], last, last, 'WITHSCORES')[2], count}

@@ -1,0 +1,81 @@
+"""Several drains of one session at once: every row exactly once."""
+
+from threading import Barrier
+from uuid import UUID
+
+from psycopg2.errors import UniqueViolation
+from sqlalchemy import select
+
+from core import keys
+from core.bid_log import Batch, BidLog, Drained
+from core.models import BidLogOffset
+from core.sessions import SessionView
+from tests.concurrency.racing import BARRIER_SECONDS, of, together
+from tests.factories import Shop
+
+DRAINS = 6
+
+
+def session_with_bids(shop: Shop, bids: int) -> SessionView:
+    session, bidder = shop.session(), [shop.bidder() for _ in range(10)]
+    for number in range(bids):
+        shop.bid(bidder[number % 10], session, f"{100 + number}")
+    return session
+
+
+def sequences(shop: Shop) -> list[int]:
+    return [row[0] for row in shop.rows("SELECT sequence FROM bids ORDER BY sequence")]
+
+
+def test_drains_at_one_instant_persist_every_bid_once(shop: Shop) -> None:
+    session = session_with_bids(shop, 120)
+    log = BidLog(shop.services.database, shop.services.redis, batch_size=7)
+    outcomes = together(*[lambda: log.drain(session.session_id, seconds=30)] * DRAINS)
+    assert len(of(Drained, outcomes)) == DRAINS
+    assert sum(drained.rows for drained in outcomes) == 120
+    assert sequences(shop) == list(range(1, 121))
+    assert shop.rows("SELECT * FROM session_events") == []
+    assert shop.services.redis.xlen(keys.bid_log(session.session_id)) == 0
+
+
+def test_drains_lose_no_bid_that_arrives_meanwhile(shop: Shop) -> None:
+    session, bidders = shop.session(), [shop.bidder() for _ in range(6)]
+    log = BidLog(shop.services.database, shop.services.redis, batch_size=3)
+
+    def bid_on(number: int) -> list[int]:
+        prices = range(100, 118)
+        return [shop.bid(bidders[number], session, str(price)).sequence for price in prices]
+
+    def drain_on() -> int:
+        return sum(log.drain(session.session_id, seconds=30).rows for _ in range(10))
+
+    outcomes = together(
+        *[lambda number=number: bid_on(number) for number in range(6)], *[drain_on] * 3
+    )
+    drained = sum(of(int, outcomes)) + shop.drain(session)
+    accepted = sorted(sequence for own in of(list, outcomes) for sequence in own)
+    assert drained == len(accepted) == 108
+    assert sequences(shop) == accepted == list(range(1, 109))
+    assert shop.rows("SELECT * FROM session_events") == []
+
+
+class WithoutLock(BidLog):
+    """Reads the offset without its lock, and waits until the other has read it too."""
+
+    barrier = Barrier(2)
+
+    def run_once(self, session_id: UUID) -> Batch:
+        with self._database.begin() as db:
+            offset = db.scalar(
+                select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
+            )
+            self.barrier.wait(BARRIER_SECONDS)
+            return self._persist_next(db, session_id, offset or 0)
+
+
+def test_without_the_lock_two_drains_want_to_insert_the_same_rows(shop: Shop) -> None:
+    session = session_with_bids(shop, 5)
+    log = WithoutLock(shop.services.database, shop.services.redis, batch_size=100)
+    outcomes = together(*[lambda: log.run_once(session.session_id)] * 2)
+    assert len(of(Batch, outcomes)) == 1
+    assert len(of(UniqueViolation, outcomes)) == 1

@@ -1,0 +1,128 @@
+"""A member's own bids: all of them, persisted or not, newest first, each once."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from core import clock, errors, keys
+from core.bidding import Bidder
+from core.history import PastBid
+from core.sessions import SessionView
+from tests.factories import Shop
+
+
+def history(
+    shop: Shop,
+    bidder: Bidder,
+    session_id: UUID | None = None,
+    page: int = 1,
+    page_size: int = 50,
+) -> tuple[Sequence[PastBid], int]:
+    return shop.services.history.of_member(
+        bidder.user_id, session_id, page=page, page_size=page_size
+    )
+
+
+def bid_three_times(shop: Shop, bidder: Bidder, session: SessionView) -> None:
+    for price in ("120", "121", "122"):
+        shop.bid(bidder, session, price)
+        shop.bid(shop.bidder(), session, "130")
+
+
+@pytest.mark.parametrize("persisted", ["none", "some", "all", "closed"])
+def test_a_member_sees_all_own_bids_newest_first(shop: Shop, persisted: str) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    if persisted == "some":
+        shop.bid(bidder, session, "119")
+        shop.drain(session)
+    bid_three_times(shop, bidder, session)
+    if persisted == "all":
+        shop.drain(session)
+    if persisted == "closed":
+        shop.close(session)
+    bids, total = history(shop, bidder)
+    assert [str(bid.price) for bid in bids[:3]] == ["122.00", "121.00", "120.00"]
+    assert len(bids) == total == (4 if persisted == "some" else 3)
+
+
+def test_a_bid_reads_the_same_before_and_after_it_is_persisted(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    placed = shop.bid(bidder, session, "120.5")
+    before = history(shop, bidder)
+    shop.drain(session)
+    assert history(shop, bidder) == before
+    [[bid], total] = before
+    assert total == 1
+    assert (bid.sequence, bid.score, bid.accepted_at) == (1, placed.score, placed.accepted_at)
+
+
+def test_a_bid_that_is_both_in_the_log_and_in_the_table_is_shown_once(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    shop.bid(bidder, session, "120")
+    name = keys.bid_log(session.session_id)
+    [(entry_id, fields)] = shop.services.redis.xrange(name)
+    shop.drain(session)
+    shop.services.redis.delete(name)
+    shop.services.redis.xadd(name, fields, id=entry_id)
+    bids, total = history(shop, bidder)
+    assert (len(bids), total) == (1, 1)
+
+
+def test_bids_of_several_sessions_are_one_history(shop: Shop) -> None:
+    one, other, bidder = shop.session(), shop.session(), shop.bidder()
+    placed = [shop.bid(bidder, session, "120") for session in (one, other)]
+    shop.drain(other)
+    placed.append(shop.bid(bidder, one, "121"))
+    bids, total = history(shop, bidder)
+    assert [bid.accepted_at for bid in bids] == [bid.accepted_at for bid in reversed(placed)]
+    assert total == 3
+
+
+def test_a_history_can_be_of_one_session(shop: Shop) -> None:
+    one, other, bidder = shop.session(), shop.session(), shop.bidder()
+    for session in (one, other):
+        shop.bid(bidder, session, "120")
+    bids, total = history(shop, bidder, one.session_id)
+    assert ([bid.session_id for bid in bids], total) == ([one.session_id], 1)
+
+
+def test_the_history_of_a_session_that_nobody_made_is_refused(shop: Shop) -> None:
+    with pytest.raises(errors.SessionNotFound):
+        history(shop, shop.bidder(), uuid4())
+
+
+@pytest.mark.parametrize("drained_after", [0, 2, 5])
+def test_pages_cut_the_history_without_loss(shop: Shop, drained_after: int) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    for number in range(5):
+        if number == drained_after:
+            shop.drain(session)
+        shop.bid(bidder, session, str(120 + number))
+    pages = [history(shop, bidder, page=number, page_size=2) for number in (1, 2, 3, 4)]
+    assert [[bid.sequence for bid in bids] for bids, _ in pages] == [[5, 4], [3, 2], [1], []]
+    assert {total for _, total in pages} == {5}
+
+
+def test_a_bid_in_a_session_that_has_only_just_started_is_shown(shop: Shop) -> None:
+    now = clock.now(shop.services.redis)
+    session, bidder = shop.session(start_time=now + timedelta(hours=1)), shop.bidder()
+    params = keys.session_params(session.session_id)
+    shop.services.redis.hset(params, "start", clock.to_microseconds(now))
+    shop.bid(bidder, session, "120")
+    assert history(shop, bidder)[1] == 1
+
+
+@pytest.mark.parametrize("nonsense", [{"price": "free"}, {"score": "nan"}])
+def test_an_entry_that_makes_no_sense_hides_no_other_bid(
+    shop: Shop, nonsense: dict[str, Any]
+) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    shop.bid(bidder, session, "120")
+    name = keys.bid_log(session.session_id)
+    [(_, fields)] = shop.services.redis.xrange(name)
+    shop.services.redis.xadd(name, fields | nonsense, id="2-0")
+    bids, total = history(shop, bidder)
+    assert ([bid.sequence for bid in bids], total) == ([1], 1)

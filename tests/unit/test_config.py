@@ -1,0 +1,206 @@
+"""Settings: their defaults, and what stops the start."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from core import config
+from core.config import ConfigError, Settings, load_settings
+
+SECRET = "x" * 32
+Files = Callable[..., None]
+DEFAULTS = {
+    "debug": False,
+    "host": "0.0.0.0",  # noqa: S104 - compared, not bound
+    "port": 8000,
+    "web_processes": 2,
+    "web_threads": 8,
+    "cors_origins": (),
+    "postgres_user": "postgres",
+    "postgres_password": "",
+    "postgres_host": "localhost",
+    "postgres_port": 5432,
+    "postgres_db": "flashbid",
+    "postgres_pool_size": 8,
+    "redis_host": "localhost",
+    "redis_port": 6379,
+    "redis_db": 0,
+    "redis_password": "",
+    "broker_url": "redis://localhost:6379/1",
+    "jwt_secret": SECRET,
+    "jwt_algorithm": "HS256",
+    "access_token_expire_minutes": 1440,
+    "first_account_is_admin": True,
+    "bid_rate_per_second": 10.0,
+    "bid_rate_burst": 20,
+    "drain_batch_size": 5000,
+    "drain_gather_ms": 100,
+    "ended_session_keys_ttl_seconds": 3600,
+}
+
+
+def load(**values: str) -> Settings:
+    return load_settings({"JWT_SECRET": SECRET, **values})
+
+
+def test_every_setting_has_its_default() -> None:
+    settings = load()
+    assert {name: getattr(settings, name) for name in settings.__slots__} == DEFAULTS
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert load(PORT="", POSTGRES_HOST="", CORS_ORIGINS="") == load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEBUG", "perhaps"),
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("WEB_PROCESSES", "0"),
+        ("WEB_THREADS", "1.5"),
+        ("POSTGRES_PORT", "x"),
+        ("POSTGRES_POOL_SIZE", "-1"),
+        ("REDIS_PORT", "six"),
+        ("REDIS_DB", "-1"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        ("FIRST_ACCOUNT_IS_ADMIN", "2"),
+        ("BID_RATE_PER_SECOND", "-0.1"),
+        ("BID_RATE_PER_SECOND", "nan"),
+        ("BID_RATE_PER_SECOND", "inf"),
+        ("BID_RATE_BURST", "0"),
+        ("DRAIN_BATCH_SIZE", "0"),
+        ("DRAIN_GATHER_MS", "5001"),
+        ("ENDED_SESSION_KEYS_TTL_SECONDS", "0"),
+        ("ALGORITHM", "none"),
+        ("ALGORITHM", "RS256"),
+        ("ALGORITHM", "hs256"),
+    ],
+)
+def test_a_malformed_value_stops_the_start_with_its_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} must be "):
+        load(**{name: value})
+
+
+@pytest.mark.parametrize("secret", ["", config.DEBUG_JWT_SECRET, "x" * 31, "change-me" + "x" * 32])
+def test_a_poor_jwt_secret_stops_the_start_while_debug_is_off(secret: str) -> None:
+    with pytest.raises(ConfigError, match=r"^JWT_SECRET "):
+        load(JWT_SECRET=secret)
+
+
+def test_a_refused_jwt_secret_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(JWT_SECRET="too-short-but-secret")
+    assert "too-short-but-secret" not in str(refused.value)
+
+
+def test_a_jwt_secret_is_measured_in_bytes() -> None:
+    assert load(JWT_SECRET="ä" * 16).jwt_secret == "ä" * 16
+
+
+@pytest.mark.parametrize(("secret", "used"), [("", config.DEBUG_JWT_SECRET), ("short", "short")])
+def test_any_jwt_secret_will_do_while_debug_is_on(secret: str, used: str) -> None:
+    assert load(DEBUG="true", JWT_SECRET=secret).jwt_secret == used
+
+
+@pytest.mark.parametrize("word", ["true", "1", "yes", "ON"])
+def test_a_flag_is_switched_on_by_several_words(word: str) -> None:
+    assert load(DEBUG=word).debug is True
+
+
+@pytest.mark.parametrize("word", ["false", "0", "no", "Off"])
+def test_a_flag_is_switched_off_by_several_words(word: str) -> None:
+    assert load(FIRST_ACCOUNT_IS_ADMIN=word).first_account_is_admin is False
+
+
+def test_origins_are_separated_by_commas_or_spaces() -> None:
+    origins = load(CORS_ORIGINS="https://a.example, https://b.example").cors_origins
+    assert origins == ("https://a.example", "https://b.example")
+
+
+def test_the_broker_is_the_next_database_of_the_same_redis() -> None:
+    settings = load(REDIS_HOST="bids", REDIS_PORT="7000", REDIS_DB="4", REDIS_PASSWORD="p@ss/w")
+    assert settings.broker_url == "redis://:p%40ss%2Fw@bids:7000/5"
+
+
+def test_a_configured_broker_is_taken_as_it_is() -> None:
+    assert load(CELERY_BROKER_URL="redis://other/3").broker_url == "redis://other/3"
+
+
+def test_the_database_url_survives_a_password_with_special_characters() -> None:
+    url = load(POSTGRES_PASSWORD="p@ss:w/rd", POSTGRES_HOST="db").database_url
+    assert make_url(url.render_as_string(hide_password=False)) == url
+    assert (url.host, url.password) == ("db", "p@ss:w/rd")
+
+
+def test_a_host_that_is_a_path_is_the_folder_of_a_socket() -> None:
+    url = load(POSTGRES_HOST="/run/postgresql").database_url
+    assert url.host is None
+    assert url.query == {"host": "/run/postgresql", "port": "5432"}
+
+
+@pytest.mark.parametrize("address", ["database_address", "redis_address"])
+def test_an_address_for_a_message_holds_no_password(address: str) -> None:
+    settings = load(POSTGRES_PASSWORD="hidden", REDIS_PASSWORD="hidden")
+    assert "hidden" not in getattr(settings, address)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Writes `.env` and `running.env`, with nothing of the kind in the environment."""
+    monkeypatch.setattr(config, "DOTENV_PATH", tmp_path / ".env")
+    monkeypatch.setattr(config, "RUNNING_ENV_PATH", tmp_path / "running.env")
+    for name in ("POSTGRES_HOST", "POSTGRES_PORT", "REDIS_HOST", "REDIS_PORT", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def write(name: str, **values: str) -> None:
+        lines = [f"{key}={value}\n" for key, value in values.items()]
+        (tmp_path / name).write_text("".join(lines))
+
+    return write
+
+
+def gathered(*names: str) -> dict[str, str]:
+    values = config.gather_values()
+    return {name: values[name] for name in names if name in values}
+
+
+def test_a_running_project_tells_where_its_servers_are(files: Files) -> None:
+    files("running.env", REDIS_HOST="127.0.0.1", REDIS_PORT="7001")
+    assert gathered("REDIS_HOST", "REDIS_PORT") == {
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": "7001",
+    }
+
+
+def test_the_environment_goes_before_dotenv_and_that_before_the_running_project(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files("running.env", PORT="1", POSTGRES_PORT="1", REDIS_PORT="1")
+    files(".env", PORT="2", POSTGRES_PORT="2")
+    monkeypatch.setenv("PORT", "3")
+    assert gathered("PORT", "POSTGRES_PORT", "REDIS_PORT") == {
+        "PORT": "3",
+        "POSTGRES_PORT": "2",
+        "REDIS_PORT": "1",
+    }
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+def test_a_configured_host_switches_off_all_that_the_running_project_says_of_that_server(
+    files: Files, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    files("running.env", POSTGRES_HOST="own", POSTGRES_PORT="1", REDIS_HOST="own", REDIS_PORT="2")
+    if where == "environment":
+        monkeypatch.setenv("POSTGRES_HOST", "db")
+    else:
+        files(".env", POSTGRES_HOST="db")
+    assert gathered("POSTGRES_HOST", "POSTGRES_PORT", "REDIS_HOST", "REDIS_PORT") == {
+        "POSTGRES_HOST": "db",
+        "REDIS_HOST": "own",
+        "REDIS_PORT": "2",
+    }

@@ -1,0 +1,29 @@
+"""Names of Redis keys: on a cluster, a script may touch one slot only."""
+
+import re
+from uuid import uuid4
+
+from core import keys
+
+SESSION, USER = uuid4(), uuid4()
+
+
+def test_all_keys_of_a_session_share_one_hash_tag() -> None:
+    names = [
+        keys.session_params(SESSION),
+        keys.ranking(SESSION),
+        keys.standing_bid(SESSION, USER),
+        keys.bid_log(SESSION),
+        keys.session_load(SESSION),
+        keys.close_claim(SESSION),
+    ]
+    assert {re.search(r"\{(.+?)\}", name)[1] for name in names} == {str(SESSION)}
+    assert len(set(names)) == len(names)
+
+
+def test_a_standing_bid_is_found_by_the_sessions_prefix() -> None:
+    assert keys.standing_bid(SESSION, USER) == f"{keys.standing_bid_prefix(SESSION)}{USER}"
+
+
+def test_a_key_is_the_same_for_an_id_and_its_text() -> None:
+    assert keys.bid_log(SESSION) == keys.bid_log(str(SESSION))
