@@ -1,0 +1,1 @@
+"""The auction against a short model of itself, in histories that nobody thought up."""

@@ -1,0 +1,122 @@
+"""The auction in plain Python, as short as it can be said. Knows nothing of the product.
+
+Moments are integer microseconds since 1970. The formulas stand here a second time on
+purpose: a slip in the product's own ones would otherwise agree with itself.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from math import log
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    sequence: int
+    member: int
+    price: Decimal
+    score: float
+    response_time: float
+    weight: float
+    accepted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    upset_price: Decimal
+    inventory: int
+    alpha: float
+    beta: float
+    gamma: float
+
+
+class Auction:
+    """One sale. Refusals are named as the product names its errors."""
+
+    def __init__(self, terms: Terms, start: int, *, has_started: bool) -> None:
+        self.terms = terms
+        self.start = start
+        self.has_started = has_started
+        self.is_paused = self.is_over = self.is_closed = False
+        self.bids: list[Bid] = []
+
+    @property
+    def status(self) -> str:
+        if self.is_over:
+            return "ended"
+        if self.is_paused:
+            return "inactive"
+        return "active" if self.has_started else "scheduled"
+
+    def begin(self, now: int) -> None:
+        self.start, self.has_started = now, True
+
+    def refusal(self, price: Decimal) -> str | None:
+        refusals = {
+            "ended": "SessionEnded",
+            "inactive": "SessionInactive",
+            "scheduled": "SessionNotStarted",
+        }
+        too_low = "PriceBelowUpset" if price < self.terms.upset_price else None
+        return refusals.get(self.status, too_low)
+
+    def is_replay(self, member: int, price: Decimal) -> bool:
+        return member in self.standing and self.standing[member].price == price
+
+    def accept(self, member: int, price: Decimal, weight: float, now: int) -> Bid:
+        """Take a bid; `weight` counts only when it is the member's first."""
+        seconds = (now - self.start) / 1_000_000
+        weight = self.weight(member, weight)
+        score = (
+            self.terms.alpha * float(price)
+            + self.terms.beta / (seconds + 1)
+            + self.terms.gamma * weight
+        )
+        self.bids.append(Bid(len(self.bids) + 1, member, price, score, seconds, weight, now))
+        return self.bids[-1]
+
+    def weight(self, member: int, weight: float) -> float:
+        return self.standing[member].weight if member in self.standing else weight
+
+    @property
+    def standing(self) -> dict[int, Bid]:
+        return {bid.member: bid for bid in self.bids}
+
+    @property
+    def ranking(self) -> list[Bid]:
+        return sorted(self.standing.values(), key=lambda bid: (-bid.score, bid.sequence))
+
+    @property
+    def winners(self) -> list[Bid]:
+        return self.ranking[: self.terms.inventory]
+
+    @property
+    def threshold(self) -> float | None:
+        return self.winners[-1].score if self.bids else None
+
+    @property
+    def final_price(self) -> Decimal | None:
+        return self.winners[-1].price if self.bids else None
+
+    @property
+    def highest_bid(self) -> Decimal | None:
+        return max((bid.price for bid in self.bids), default=None)
+
+
+class Bucket:
+    """A member's allowance: full at first, one token a bid, refilled steadily."""
+
+    def __init__(self, rate: float, size: int) -> None:
+        self.rate, self.size = Fraction(rate), size
+        self.tokens, self.filled_at = Fraction(size), 0
+
+    def level(self, now: int) -> Fraction:
+        return min(self.size, self.tokens + (now - self.filled_at) * self.rate / 1_000_000)
+
+    def take(self, now: int) -> None:
+        self.tokens, self.filled_at = self.level(now) - 1, now
+
+
+def weight_of(joined: int, won: int) -> float:
+    """A member's weight right after so many sales."""
+    return min(5.0, 1 + 0.25 * log(1 + joined) + 0.5 * log(1 + won))

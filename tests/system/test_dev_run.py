@@ -1,0 +1,132 @@
+"""`make run` itself, on a copy of the project, so that it has a data folder of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.client import HTTPException
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.config import PROJECT_ROOT
+from tests.system.client import Client
+from tests.system.stack import free_port, wait_until
+
+PARTS = ("core", "dev", "web", "worker")
+SERVERS = {"postgres", "valkey-server"}
+TIMEOUT_SECONDS = 60.0
+# What would make it use servers and secrets of others.
+OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
+
+
+class Runner:
+    """`python -m dev run` in a folder, again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.log = folder / "run.log"
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        environ = {name: text for name, text in os.environ.items() if not name.startswith(OTHERS)}
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "dev", "run"],
+                cwd=self.folder,
+                env={**environ, "PORT": str(self.port), "WEB_PROCESSES": "1"},
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.starts += 1
+        assert wait_until(self._is_up, TIMEOUT_SECONDS), self.log.read_text()
+
+    def press_ctrl_c(self) -> None:
+        self.popen.send_signal(signal.SIGINT)
+        assert self.popen.wait(TIMEOUT_SECONDS) == 0, self.log.read_text()
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def kill_with_its_servers(self) -> None:
+        """The web and the workers are left behind, without an owner and without servers."""
+        self.kill()
+        servers = [process for process in self.processes() if process.name() in SERVERS]
+        assert {server.name() for server in servers} == SERVERS
+        for server in servers:
+            with suppress(psutil.NoSuchProcess):
+                server.kill()
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything at work in the folder or below it, the servers included."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_up(self) -> bool:
+        """By its own word: what a killed run left behind may answer as well."""
+        if self.log.read_text().count("Flashbid is up") < self.starts:
+            return False
+        with closing(Client(self.port)) as client, suppress(OSError, HTTPException):
+            return client.get("/health").status == 200
+        return False
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return Path(process.cwd()).is_relative_to(self.folder)
+        return False
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    # Not pytest's own folder: as root it is closed to the account that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="flashbid-") as folder:
+        for part in PARTS:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(PROJECT_ROOT / part, Path(folder, part), ignore=ignored)
+        shutil.copy(PROJECT_ROOT / "Procfile", folder)
+        runner = Runner(Path(folder))
+        yield runner
+        runner.kill()
+        for process in runner.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def test_a_run_ends_by_ctrl_c_survives_a_kill_and_keeps_its_data(runner: Runner) -> None:
+    started = time.monotonic()
+    runner.start()
+    print(f"first start {time.monotonic() - started:.1f} s")  # noqa: T201
+    account = {"username": "admin", "password": "admin123"}
+    with closing(Client(runner.port)) as client:
+        answer = client.post("/api/auth/register", **account, email="admin@test.com")
+        token = client.token = answer.json["token"]
+        sale = {"name": "Item", "upset_price": 100, "inventory": 1}
+        session_id = client.post("/api/admin/sessions/combined", **sale).json["session_id"]
+        assert client.bid(session_id, 150).json["sequence"] == 1
+    assert len(runner.processes()) > 10
+
+    runner.press_ctrl_c()
+
+    assert runner.processes() == []
+    runner.start()
+    with closing(Client(runner.port, token)) as client:
+        assert client.bid(session_id, 150).json["replayed"]
+        newest = client.bid(session_id, 160).json
+    runner.kill_with_its_servers()
+    runner.start()
+    with closing(Client(runner.port)) as client:
+        assert client.post("/api/auth/login", **account).json["is_admin"]
+        [line] = client.get(f"/api/leaderboard/{session_id}").json["leaderboard"]
+    assert newest["sequence"] == 2
+    assert (line["price"], line["score"]) == (160, newest["score"])
+    runner.press_ctrl_c()
+    assert runner.processes() == []
