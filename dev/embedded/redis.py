@@ -64,7 +64,8 @@ class RedisServer(EmbeddedServer):
     def answers(self) -> bool:
         try:
             with closing(self._client()) as client:
-                return client.config_get("dir") == {"dir": str(self.folder)}
+                # A server that still reads its file answers CONFIG, but nothing else.
+                return client.config_get("dir") == {"dir": str(self.folder)} and client.ping()
         except (redis.RedisError, OSError, ValueError):
             return False
 
