@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset test lint types format check clean
+.PHONY: help setup run reset flash test lint types format check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,9 @@ run: $(INSTALLED) ## Run the project with its servers; Ctrl-C stops it
 
 reset: $(INSTALLED) ## Delete the data of `make run`
 	@exec $(BIN)/python -m dev reset
+
+flash: $(INSTALLED) ## Load-test a flash sale, check the books, write a report (loadtest/README.md)
+	@exec $(BIN)/python -m loadtest flash $(ARGS)
 
 test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
 	@exec $(BIN)/python -m pytest $(ARGS)

@@ -1,8 +1,9 @@
 """Members and admins: registering, logging in, who may administer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from secrets import token_hex, token_urlsafe
 from uuid import UUID
 
 import structlog
@@ -52,6 +53,8 @@ class Accounts:
         self._redis = redis
         self._first_account_is_admin = first_account_is_admin
         self._hasher = hasher or PasswordHasher()
+        # Made at once: the first unknown name must not take longer than the next.
+        self._nobody_hash = self._hasher.hash("the password of nobody")
 
     def register(self, username: str, email: str, password: str) -> Account:
         """Create a member; the first one on an empty database becomes the admin."""
@@ -60,6 +63,25 @@ class Accounts:
     def create_admin(self, username: str, email: str, password: str) -> Account:
         """Create an admin; only the command line calls this."""
         return self._create(username, email, password, force_admin=True)
+
+    def seed(self, count: int) -> list[Account]:
+        """Create members in bulk, for load tests; none of them is ever an admin.
+
+        They share the hash of one random password that is thrown away, so nobody can
+        log in to them.
+        """
+        password_hash = self._hasher.hash(token_urlsafe())
+        batch = token_hex(4)
+        names = [f"seeded-{batch}-{number:05d}" for number in range(1, count + 1)]
+        users = [
+            User(username=name, email=f"{name}@example.invalid", password_hash=password_hash)
+            for name in names
+        ]
+        with self._database.begin() as db:
+            db.add_all(users)
+        self._cache_weights(users)
+        log.info("members_seeded", count=count)
+        return [_account(user) for user in users]
 
     def authenticate(self, username: str, password: str) -> Account:
         """The account with this name and password.
@@ -94,10 +116,6 @@ class Accounts:
             raise errors.AdminRequired
         return account
 
-    @cached_property
-    def _nobody_hash(self) -> str:
-        return self._hasher.hash("the password of nobody")
-
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
         password_hash = self._hasher.hash(password)
         try:
@@ -111,16 +129,19 @@ class Accounts:
                 db.refresh(user)
         except IntegrityError as error:
             raise _taken(error) from None
-        self._cache_weight(user)
+        self._cache_weights([user])
         log.info("account_created", user_id=str(user.id), is_admin=user.is_admin)
         return _account(user)
 
-    def _cache_weight(self, user: User) -> None:
-        """Spare the member's first bid a look into PostgreSQL. Only a convenience."""
+    def _cache_weights(self, users: Sequence[User]) -> None:
+        """Spare new members' first bids a look into PostgreSQL. Only a convenience."""
         try:
-            self._redis.set(keys.user_weight(user.id), NEW_MEMBER_WEIGHT, nx=True)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for user in users:
+                    pipeline.set(keys.user_weight(user.id), NEW_MEMBER_WEIGHT, nx=True)
+                pipeline.execute()
         except RedisError:
-            log.warning("weight_not_cached", user_id=str(user.id))
+            log.warning("weights_not_cached", count=len(users))
 
     def _upgrade_hash(self, user: User, password: str) -> None:
         """Follow argon2's recommended parameters as they grow."""

@@ -1,1 +1,1 @@
-"""Load tests. They speak HTTP only and work against any host."""
+"""Load tests, and the books that are checked afterwards. Shares no code with the product."""

@@ -1,4 +1,8 @@
-"""The command line: `flask --app web init-db`, `flask --app web create-admin`."""
+"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`."""
+
+import json
+from pathlib import Path
+from typing import TextIO
 
 import click
 from flask import Flask
@@ -7,17 +11,21 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from core import errors
+from core.accounts import Account
 from core.database import migrate
+from web import tokens
 from web.schemas import Registration
 from web.state import services
 
 CHECK, CROSS = "✓", "✗"
+MAX_SEEDED_MEMBERS = 100_000
 
 
 def register(app: Flask) -> None:
     """Add the commands to the application."""
     app.cli.add_command(init_db)
     app.cli.add_command(create_admin)
+    app.cli.add_command(seed_members)
 
 
 @click.command("init-db")
@@ -48,6 +56,44 @@ def create_admin(username: str, email: str, password: str) -> None:
         _report_database(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} {account.username} is an admin.")
+
+
+@click.command("seed-members")
+@click.argument("count", type=click.IntRange(1, MAX_SEEDED_MEMBERS))
+@click.option(
+    "--tokens",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File for their tokens; only its owner may read it.",
+)
+def seed_members(count: int, path: Path) -> None:
+    """Create COUNT members for load tests. Nobody can log in to them."""
+    try:
+        with _private(path) as file:
+            accounts = services().accounts.seed(count)
+            file.writelines(_token_line(account) for account in accounts)
+    except OSError as error:
+        click.echo(f"{CROSS} {path} cannot be written: {error.strerror}.", err=True)
+        raise SystemExit(1) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
+
+
+def _private(path: Path) -> TextIO:
+    """A new file that nobody else may read, not even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    return path.open("w", encoding="utf-8")
+
+
+def _token_line(account: Account) -> str:
+    token = tokens.issue(account)["token"]
+    line = {"user_id": str(account.user_id), "username": account.username, "token": token}
+    return f"{json.dumps(line)}\n"
 
 
 def _migrate_database() -> bool:

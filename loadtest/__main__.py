@@ -1,0 +1,158 @@
+"""The command line: `python -m loadtest flash`, `open` and `verify`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from loadtest import books, flash, ledger, members, plan, settings
+from loadtest.api import Api, Unreachable
+from loadtest.errors import LoadTestError
+from loadtest.plan import plan_of
+from loadtest.sale import open_sale
+from loadtest.verify import Case, verify
+
+MOST_PROCESSES = 64
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (LoadTestError, Unreachable) as error:
+        sys.stderr.write(f"loadtest: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("loadtest: stopped.\n")
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_flash(
+        _command(commands, "flash", "the stack, a flash sale, the check, the report", _flash)
+    )
+    _add_open(_command(commands, "open", "bids on a schedule, into one session", _open))
+    _add_verify(_command(commands, "verify", "hold a ledger against the books", _verify))
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    words: str,
+    command: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_flash(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=("closed", "open"),
+        default="closed",
+        help="members who wait for answers (Locust), or bids on a schedule (%(default)s)",
+    )
+    parser.add_argument("--host", help="a running stack; ours is started when it is not named")
+    parser.add_argument("--tokens", type=Path, help="members; prepared when it is not named")
+    _add_admin(parser)
+    _add_processes(parser)
+    plan.add_options(parser)
+
+
+def _add_open(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", required=True, help="where the API is")
+    parser.add_argument("--tokens", type=Path, default=members.TOKENS_PATH, help="members")
+    parser.add_argument("--session", help="bid in this session instead of creating one")
+    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="folder for it")
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=(1, 1),
+        metavar="I/N",
+        help="this process's share of the schedule (1/1)",
+    )
+    _add_admin(parser)
+    plan.add_options(parser)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ledger", type=Path, nargs="+", help="ledger files, or their folder")
+    parser.add_argument("--session", required=True, help="the session's id")
+    parser.add_argument("--host", help="where the API is (this project's stack)")
+
+
+def _add_admin(parser: argparse.ArgumentParser) -> None:
+    for name in ("token", "name", "password"):
+        variable = f"FLASHBID_ADMIN_{name.upper()}"
+        parser.add_argument(
+            f"--admin-{name}", default=os.environ.get(variable), help=f"or {variable}"
+        )
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--processes", type=_processes, default=1, help="generator processes (%(default)s)"
+    )
+
+
+def _processes(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_PROCESSES):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_PROCESSES}")
+    return int(text)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError("must look like 1/2")
+    return int(number), int(count)
+
+
+def _flash(options: argparse.Namespace) -> int:
+    return flash.flash(options)
+
+
+def _open(options: argparse.Namespace) -> int:
+    # Imported here: it brings gevent, which no other command needs.
+    from loadtest.open_model import Part, run  # noqa: PLC0415
+
+    wanted = plan_of(options)
+    everybody = members.read_tokens(options.tokens, wanted.members)
+    session_id = options.session
+    if not session_id:
+        admin = members.admin_token(
+            options.host, options.admin_token, options.admin_name, options.admin_password
+        )
+        session_id = open_sale(Api(options.host, admin), wanted).session_id
+        print(f"Session {session_id}, ledger in {options.ledger}", flush=True)
+    number, count = options.part
+    run(options.host, wanted, session_id, everybody, options.ledger, Part(number - 1, count))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if not books.is_uuid(options.session):
+        raise LoadTestError(f"{options.session!r} is not a session's id.")
+    paths = [path for place in options.ledger for path in ledger.find(place)]
+    recorded = ledger.read(paths, options.session)
+    servers = settings.servers()
+    found = books.read(servers, options.session)
+    if found.session.closed_at is None:
+        raise LoadTestError("This session has no results yet. Verify it after its close.")
+    host = options.host or settings.address()
+    results = Api(host).results(options.session)
+    verdict = verify(
+        options.session, Case(recorded, found, results, servers.ended_keys_ttl_seconds)
+    )
+    print("\n".join(verdict.lines()))
+    return 0 if verdict.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""What the service has on its books about one session: PostgreSQL, Redis, and its API.
+
+Read with plain SQL and plain Redis commands. Table, column and key names are written out
+here a second time on purpose: the check of the ledger shares no code with the product.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import redis
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named so there
+from psycopg2.extensions import make_dsn
+
+from loadtest.errors import LoadTestError
+from loadtest.settings import Servers
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """The session's terms and times."""
+
+    status: str
+    inventory: int
+    upset_price: Decimal
+    alpha: float
+    beta: float
+    gamma: float
+    start: datetime
+    end: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BidRow:
+    """One accepted bid."""
+
+    sequence: int
+    user_id: str
+    price: Decimal
+    score: float
+    response_time: float
+    weight: float
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One member's place: on the board, in the rankings, or in our own computation."""
+
+    rank: int
+    user_id: str
+    sequence: int
+    score: float
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What Redis holds of the session; nothing when its keys have expired."""
+
+    exists: bool
+    places: list[Place] = field(default_factory=list)
+    sequence: int = 0
+    log_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Everything about one session."""
+
+    session: SessionRow
+    bids: list[BidRow]
+    rankings: list[Place]
+    persisted_sequence: int
+    board: Board
+    now: datetime
+
+
+def read(servers: Servers, session_id: str) -> Books:
+    """The books of a session. Raises LoadTestError when there are none."""
+    board = _board(servers, session_id)
+    with _postgres(servers) as cursor:
+        cursor.execute(
+            "SELECT status, inventory, upset_price, alpha, beta, gamma, start_time, end_time,"
+            " closed_at FROM sessions WHERE id = %s",
+            [session_id],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise LoadTestError(f"PostgreSQL knows no session {session_id}.")
+        return Books(
+            session=SessionRow(*row),
+            bids=_bids(cursor, session_id),
+            rankings=_rankings(cursor, session_id),
+            persisted_sequence=_one(
+                cursor,
+                "SELECT persisted_sequence FROM bid_log_offsets WHERE session_id = %s",
+                session_id,
+            ),
+            board=board,
+            now=_one(cursor, "SELECT now() WHERE %s IS NOT NULL", session_id),
+        )
+
+
+def versions(servers: Servers) -> dict[str, str]:
+    """What the servers call themselves."""
+    with _postgres(servers) as cursor, _redis(servers) as client:
+        postgres = _one(cursor, "SELECT current_setting('server_version') WHERE %s <> ''", "-")
+        info: Any = client.info("server")
+    name = info.get("server_name") or "redis"
+    version = info.get(f"{name}_version") or info["redis_version"]
+    return {"PostgreSQL": str(postgres), "Redis protocol": f"{name} {version}"}
+
+
+def _bids(cursor: Cursor, session_id: str) -> list[BidRow]:
+    cursor.execute(
+        "SELECT sequence, user_id::text, price, score, response_time, weight, accepted_at"
+        " FROM bids WHERE session_id = %s ORDER BY sequence",
+        [session_id],
+    )
+    return [BidRow(*row) for row in cursor]
+
+
+def _rankings(cursor: Cursor, session_id: str) -> list[Place]:
+    cursor.execute(
+        "SELECT rank, user_id::text, sequence, score, price"
+        " FROM rankings WHERE session_id = %s ORDER BY rank",
+        [session_id],
+    )
+    return [Place(*row) for row in cursor]
+
+
+def _one(cursor: Cursor, statement: str, parameter: str) -> Any:
+    cursor.execute(statement, [parameter])
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _board(servers: Servers, session_id: str) -> Board:
+    with _redis(servers) as client:
+        params: Any = client.hgetall(f"session:params:{{{session_id}}}")
+        ranked: Any = client.zrevrange(f"ranking:{{{session_id}}}", 0, -1, withscores=True)
+        log_length: Any = client.xlen(f"bidlog:{{{session_id}}}")
+    places = [_place(rank, member, score) for rank, (member, score) in enumerate(ranked, 1)]
+    return Board(bool(params), places, int(params.get("sequence", 0)), log_length)
+
+
+def _place(rank: int, member: str, score: float) -> Place:
+    """A ranking's member is a number that falls as the sequence grows, and the user's id."""
+    falling, _, user_id = member.partition(":")
+    return Place(rank, user_id, 999_999_999_999_999 - int(falling), score)
+
+
+@contextmanager
+def _postgres(servers: Servers) -> Iterator[Cursor]:
+    try:
+        connection = psycopg2.connect(
+            make_dsn(**servers.postgres, connect_timeout=CONNECT_TIMEOUT_SECONDS)
+        )
+    except psycopg2.OperationalError as error:
+        raise LoadTestError(
+            f"PostgreSQL cannot be reached: {str(error).strip()} "
+            "(settings: POSTGRES_*, or a running `make run`)"
+        ) from None
+    with closing(connection):
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as cursor:
+            yield cursor
+
+
+@contextmanager
+def _redis(servers: Servers) -> Iterator["redis.Redis"]:
+    try:
+        with redis.Redis(
+            host=servers.redis_host,
+            port=servers.redis_port,
+            db=servers.redis_db,
+            password=servers.redis_password,
+            decode_responses=True,
+            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+        ) as client:
+            yield client
+    except redis.RedisError as error:
+        raise LoadTestError(
+            f"Redis cannot be read: {error} (settings: REDIS_*, or a running `make run`)"
+        ) from None
+
+
+def is_uuid(text: str) -> bool:
+    """Whether this can be a session's id."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,290 @@
+"""The ledger: what the generators asked for and were told, as append-only JSON lines.
+
+Each line is an object whose `line` says what it is:
+
+    run       the first line of each file: mode, session, plan
+    attempt   one bid request and its answer, or what came instead of one
+    sample    how many members or requests were under way at a moment
+
+Every line is flushed when it is written. A generator that is killed leaves at most one
+torn line, the last one; readers pass over it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from socket import gethostname
+from types import TracebackType
+from typing import Any, Self
+
+from loadtest.errors import LoadTestError
+
+ACCEPTED = "accepted"
+REPLAYED = "replayed"
+TIMEOUT = "timeout"
+CONNECTION = "connection"
+ABANDONED = "abandoned"
+# No connection became free in time, so nothing was sent.
+NOT_SENT = "not_sent"
+# The member cannot know whether a bid that ended so was accepted.
+UNANSWERED = frozenset({TIMEOUT, CONNECTION, ABANDONED})
+# Refusals that are part of every sale: whoever comes too early or too late.
+EXPECTED_REFUSALS = frozenset({"session_not_started", "session_ended"})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One bid request. Moments are seconds since 1970, `kind` is how it ended.
+
+    `latency_ms` counts from the intended moment, `service_ms` from the moment it was sent.
+    `kind` is accepted, replayed, an error code of the API, http_<status> when the answer
+    had none, not_sent, or one of UNANSWERED. The fields after it are the answer's, when accepted.
+    """
+
+    user_id: str
+    price: str
+    intended_at: float
+    sent_at: float
+    latency_ms: float
+    service_ms: float
+    status: int
+    kind: str
+    sequence: int | None = None
+    score: float | None = None
+    rank: int | None = None
+    response_time: float | None = None
+    weight: float | None = None
+    accepted_at: str | None = None
+
+    @property
+    def is_answered_yes(self) -> bool:
+        """Whether the member was told that the bid stands."""
+        return self.kind in {ACCEPTED, REPLAYED}
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the bid may be in the books."""
+        return self.is_answered_yes or self.kind in UNANSWERED or self.status >= 500
+
+    @property
+    def is_error(self) -> bool:
+        """Whether a member would call it a failure of the service.
+
+        A bid that the generator itself gave up when it stopped is none.
+        """
+        return not (
+            self.is_answered_yes or self.kind in EXPECTED_REFUSALS or self.kind == ABANDONED
+        )
+
+    @property
+    def answered_at(self) -> float:
+        """When the answer, or what came instead, was there."""
+        return self.intended_at + self.latency_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of one request."""
+
+    intended_at: float
+    sent_at: float
+    answered_at: float
+
+
+def answered(
+    user_id: str, price: Decimal, timing: Timing, status: int, body: bytes | None
+) -> Attempt:
+    """The attempt behind an HTTP answer."""
+    answer = _json_object(body)
+    if status == 200 and "sequence" in answer:
+        return _attempt(
+            user_id,
+            price,
+            timing,
+            status=status,
+            kind=REPLAYED if answer["replayed"] else ACCEPTED,
+            sequence=answer["sequence"],
+            score=answer["score"],
+            rank=answer["rank"],
+            response_time=answer["response_time"],
+            weight=answer["user_weight"],
+            accepted_at=answer["accepted_at"],
+        )
+    return _attempt(
+        user_id, price, timing, status=status, kind=answer.get("code") or f"http_{status}"
+    )
+
+
+def unanswered(user_id: str, price: Decimal, timing: Timing, kind: str) -> Attempt:
+    """The attempt to which no answer came."""
+    return _attempt(user_id, price, timing, status=0, kind=kind)
+
+
+def _attempt(user_id: str, price: Decimal, timing: Timing, **outcome: Any) -> Attempt:
+    return Attempt(
+        user_id=user_id,
+        price=str(price),
+        intended_at=timing.intended_at,
+        sent_at=timing.sent_at,
+        latency_ms=round((timing.answered_at - timing.intended_at) * 1000, 3),
+        service_ms=round((timing.answered_at - timing.sent_at) * 1000, 3),
+        **outcome,
+    )
+
+
+def _json_object(body: bytes | None) -> dict[str, Any]:
+    try:
+        answer = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+class Ledger:
+    """Writes one ledger file. A generator process has one of its own."""
+
+    def __init__(self, path: Path, **run: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("a", encoding="utf-8")
+        self._write("run", run)
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Keep a bid's outcome."""
+        self._write("attempt", asdict(attempt))
+
+    def sample(self, **sample: float) -> None:
+        """Keep how things stood at a moment."""
+        self._write("sample", sample)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, line: str, content: dict[str, Any]) -> None:
+        self._file.write(json.dumps({"line": line, **content}) + "\n")
+        self._file.flush()
+
+
+class Busy:
+    """How much of a core this process takes. At 1 the figures are the generator's own."""
+
+    def __init__(self) -> None:
+        self._at, self._used = time.perf_counter(), time.process_time()
+
+    def share(self) -> float:
+        """Of one core, since the last call."""
+        at, used = time.perf_counter(), time.process_time()
+        share = (used - self._used) / max(at - self._at, 1e-9)
+        self._at, self._used = at, used
+        return round(share, 3)
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What the ledgers of one session hold together."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    samples: list[dict[str, float]] = field(default_factory=list)
+    torn_lines: int = 0
+
+    @property
+    def mode(self) -> str:
+        """The load model: "closed" or "open"."""
+        modes = {str(run.get("mode")) for run in self.runs}
+        return " and ".join(sorted(modes)) or "unknown"
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Sort one line in."""
+        match line.pop("line", None):
+            case "run":
+                self.runs.append(line)
+            case "attempt":
+                self.attempts.append(Attempt(**line))
+            case "sample":
+                self.samples.append(line)
+
+
+def ledger_path(folder: Path, session_id: str) -> Path:
+    """Where this process keeps its ledger of a session."""
+    return folder / f"ledger-{session_id}-{gethostname()}-{os.getpid()}.jsonl"
+
+
+def read(paths: Iterable[Path], session_id: str | None = None) -> Recorded:
+    """Everything in the files, of one session when it is named."""
+    recorded = Recorded()
+    for path in paths:
+        _read_file(path, session_id, recorded)
+    if not recorded.runs:
+        raise LoadTestError("No ledger of this session was found there.")
+    return recorded
+
+
+def _read_file(path: Path, session_id: str | None, recorded: Recorded) -> None:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in _parsed(lines, recorded):
+                if line.get("line") == "run" and session_id not in {None, line.get("session_id")}:
+                    return
+                recorded.add(line)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise LoadTestError(f"{path} cannot be read: {reason}.") from None
+    except TypeError:
+        raise LoadTestError(f"{path} is not a ledger of this version.") from None
+
+
+def _parsed(lines: Iterable[str], recorded: Recorded) -> Iterator[dict[str, Any]]:
+    for text in lines:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            recorded.torn_lines += 1
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def find(place: Path) -> list[Path]:
+    """The ledgers that a path names: a file, or all in a folder."""
+    if place.is_dir():
+        return sorted(place.glob("ledger-*.jsonl"))
+    if not place.exists():
+        raise LoadTestError(f"There is no ledger at {place}.")
+    return [place]
+
+
+class Tail:
+    """Reads the ledgers of a folder while they grow; each call returns what is new."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[Path, int] = {}
+
+    def read(self) -> Recorded:
+        """Whole lines written since the last call."""
+        fresh = Recorded()
+        for path in self._folder.glob("ledger-*.jsonl"):
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            self._offsets[path] = self._offsets.get(path, 0) + whole
+            for line in _parsed(text[:whole].decode().splitlines(), fresh):
+                fresh.add(line)
+        return fresh

@@ -1,0 +1,61 @@
+"""What members bid. Pure: chance comes in as an argument.
+
+A member has a limit and knows the threshold, the score of the last place that wins.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+from random import Random
+
+CENT = Decimal("0.01")
+MAX_PRICE = Decimal("9999999999.99")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The session's terms, as a member reads them."""
+
+    upset_price: float
+    alpha: float
+    beta: float
+    gamma: float
+
+    def price_for(self, score: float, t: float, weight: float) -> float:
+        """The price that earns `score` at `t` seconds from the start."""
+        if self.alpha == 0:
+            return self.upset_price
+        speed = self.beta / (max(0.0, t) + 1)
+        return (score - speed - self.gamma * weight) / self.alpha
+
+
+def limit(random: Random, terms: Terms) -> float:
+    """What the item is worth to a member: several times the upset price.
+
+    Most would also pay for the speed that the members of the first second had for nothing.
+    """
+    speed = terms.beta / terms.alpha if terms.alpha else 0.0
+    worth = terms.upset_price * (1.2 + random.lognormvariate(1.6, 0.8))
+    return worth + speed * random.uniform(0.8, 3.0)
+
+
+def first(random: Random, upset_price: float) -> Decimal:
+    """A first bid before anybody knows what it takes."""
+    return _price(upset_price * (1 + random.expovariate(20)))
+
+
+def higher(random: Random, *, needed: float, standing: Decimal, limit: float) -> Decimal | None:
+    """A bid a little above what it takes; None when that is more than the item is worth."""
+    wanted = max(needed, float(standing)) * (1 + random.uniform(0.002, 0.03))
+    return _price(wanted) if wanted <= limit else None
+
+
+def scheduled(random: Random, terms: Terms, t: float, duration: float) -> Decimal:
+    """A bid of the open model, which looks at nothing: prices rise as the sale goes on."""
+    speed = terms.beta / terms.alpha if terms.alpha else 0.0
+    progress = min(max(t / duration, 0.0), 1.0)
+    rise = progress * (2 * terms.upset_price + speed) * random.uniform(0.7, 1.1)
+    return _price(terms.upset_price * (1 + random.expovariate(4)) + rise)
+
+
+def _price(amount: float) -> Decimal:
+    return min(Decimal(repr(amount)).quantize(CENT, ROUND_UP), MAX_PRICE)

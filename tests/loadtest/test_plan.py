@@ -1,0 +1,41 @@
+"""The knobs."""
+
+from argparse import ArgumentParser
+
+import pytest
+
+from loadtest.errors import LoadTestError
+from loadtest.plan import Plan, add_options, plan_of
+
+
+def parsed(*arguments: str) -> Plan:
+    parser = ArgumentParser()
+    add_options(parser)
+    return plan_of(parser.parse_args(arguments))
+
+
+def test_every_knob_has_a_default() -> None:
+    assert parsed() == Plan()
+
+
+def test_a_plan_survives_the_way_through_a_command_line() -> None:
+    plan = Plan(members=321, peak=12.5, duration=7.25, alpha=0.1, beta=1e15, gamma=0, seed=9)
+    assert parsed(*plan.options()) == plan
+
+
+def test_more_bids_than_the_rate_limit_allows_are_refused() -> None:
+    with pytest.raises(LoadTestError, match="at least 200 members"):
+        Plan(members=100, peak=1000)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"members": 0}, {"duration": 0}, {"upset_price": -1}, {"beta": float("nan")}]
+)
+def test_a_knob_out_of_bounds_is_named(wrong: dict[str, float]) -> None:
+    [name] = wrong
+    with pytest.raises(LoadTestError, match=f"--{name.replace('_', '-')} must be between"):
+        Plan(**wrong)
+
+
+def test_the_pace_makes_all_members_together_reach_the_peak() -> None:
+    assert Plan(members=500, peak=250).pace_seconds == 2.0

@@ -1,0 +1,208 @@
+"""The check of the ledger agrees with an honest sale, and sees every kind of fraud."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from core import keys
+from core.scoring import ranking_member
+from loadtest import books, ledger, settings
+from loadtest.__main__ import main
+from loadtest.api import Api
+from loadtest.verify import LISTED, Case, Verdict, verify
+from tests.loadtest.conftest import Sold
+
+Capture = pytest.CaptureFixture[str]
+
+
+def case_of(sold: Sold) -> Case:
+    session_id = str(sold.session.session_id)
+    return Case(
+        ledger=ledger.read([sold.ledger]),
+        books=books.read(settings.servers(), session_id),
+        results=Api(sold.host).results(session_id),
+        ended_keys_ttl_seconds=3600,
+    )
+
+
+def broken_rules(verdict: Verdict) -> set[str]:
+    return {finding.rule for finding in verdict.findings if finding.count}
+
+
+def assert_seen(sold: Sold, capsys: Capture, *sentences: str) -> None:
+    assert sold.verify() == 1
+    said = capsys.readouterr().out
+    for sentence in sentences:
+        assert sentence in said
+    assert "found." in said
+
+
+def test_an_honest_sale_holds(sold: Sold, capsys: Capture) -> None:
+    assert sold.verify() == 0
+    said = capsys.readouterr().out
+    assert "differs" not in said
+    assert "10 requests in the ledger, 10 of them answered with yes." in said
+    assert "9 bids, 6 members" in said
+
+
+@pytest.mark.parametrize("sequence", [1, 5, 9])
+def test_a_deleted_bid_is_seen(sold: Sold, capsys: Capture, sequence: int) -> None:
+    sold.sql("DELETE FROM bids WHERE session_id = %(session)s AND sequence = %(seq)s", seq=sequence)
+    assert_seen(sold, capsys, f"bid {sequence} of ", "is not in bids")
+
+
+def test_a_score_one_bit_off_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql(
+        "UPDATE bids SET score = score + score * 2.3e-16::float8"
+        " WHERE session_id = %(session)s AND sequence = 4"
+    )
+    assert_seen(sold, capsys, "bid 4: the score answered was", "bid 4: score", "recomputed")
+
+
+def test_a_changed_price_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE bids SET price = 999 WHERE session_id = %(session)s AND sequence = 3")
+    assert_seen(sold, capsys, "bid 3: the price answered was 120.10, kept is 999.00")
+
+
+def test_a_swap_of_winner_and_loser_is_seen(sold: Sold, capsys: Capture) -> None:
+    for old, new in ((2, 99), (3, 2), (99, 3)):
+        sold.sql(
+            "UPDATE rankings SET rank = %(new)s WHERE session_id = %(session)s AND rank = %(old)s",
+            old=old,
+            new=new,
+        )
+    assert_seen(sold, capsys, "won, and is not among the best", "the board in Redis: found rank 2")
+
+
+def test_an_added_winner_is_seen(sold: Sold, capsys: Capture) -> None:
+    """Somebody who never bid is put first; all others move down by one."""
+    sold.sql("UPDATE rankings SET rank = rank + 100 WHERE session_id = %(session)s")
+    sold.sql("UPDATE rankings SET rank = rank - 99 WHERE session_id = %(session)s")
+    stranger = sold.shop.account("stranger").user_id
+    sold.sql(
+        "INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)"
+        " VALUES (%(session)s, %(stranger)s, 1, 99, 500, 5000)",
+        stranger=str(stranger),
+    )
+    assert_seen(sold, capsys, f"{stranger} won, and is not among the best")
+
+
+def test_a_removed_loser_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("DELETE FROM rankings WHERE session_id = %(session)s AND rank = 6")
+    assert_seen(sold, capsys, "rankings: 5 places, expected are 6")
+
+
+def test_a_bid_accepted_at_the_end_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql(
+        "UPDATE bids SET accepted_at = (SELECT end_time FROM sessions WHERE id = %(session)s)"
+        " WHERE session_id = %(session)s AND sequence = 9"
+    )
+    assert_seen(sold, capsys, "bid 9 was accepted at", "bid 9: response time")
+
+
+def test_a_bid_answered_as_accepted_after_the_end_is_seen(sold: Sold, capsys: Capture) -> None:
+    late = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    sold.rewrite([*sold.attempts[:-1], replace(sold.attempts[-1], accepted_at=late)])
+    assert_seen(sold, capsys, "bid 9 was answered as accepted after the end")
+
+
+def test_a_bid_acknowledged_twice_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.rewrite([*sold.attempts, sold.attempts[0]])
+    assert_seen(sold, capsys, "bid 1 was answered as newly accepted 2 times")
+
+
+def test_a_replay_is_no_second_acknowledgement(sold: Sold) -> None:
+    assert [a.kind for a in sold.attempts].count("replayed") == 1
+    sold.rewrite([*sold.attempts, sold.attempts[8]])
+    assert sold.verify() == 0
+
+
+def test_an_acknowledged_bid_that_never_was_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.rewrite([*sold.attempts, replace(sold.attempts[0], sequence=10)])
+    assert_seen(sold, capsys, "bid 10 of")
+
+
+def test_a_bid_that_nobody_asked_for_is_seen(sold: Sold, capsys: Capture) -> None:
+    refused = replace(sold.attempts[6], kind="rate_limited", status=429, sequence=None)
+    sold.rewrite([*sold.attempts[:6], refused, *sold.attempts[7:]])
+    assert_seen(sold, capsys, "bid 7 of", "was never asked for")
+
+
+def test_a_bid_without_an_answer_may_be_in_the_books(sold: Sold) -> None:
+    unknown = replace(sold.attempts[6], kind="timeout", status=0, sequence=None)
+    sold.rewrite([*sold.attempts[:6], unknown, *sold.attempts[7:]])
+    assert sold.verify() == 0
+
+
+def test_a_wrong_rank_in_an_answer_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.rewrite([replace(sold.attempts[0], rank=2), *sold.attempts[1:]])
+    assert_seen(sold, capsys, "bid 1 was answered with rank 2, it was 1")
+
+
+def test_a_weight_that_changes_within_a_sale_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE bids SET weight = 3 WHERE session_id = %(session)s AND sequence = 7")
+    assert_seen(sold, capsys, "bid with weights [1.0, 3.0]")
+
+
+def test_a_changed_score_on_the_board_is_seen(sold: Sold, capsys: Capture) -> None:
+    last = sold.attempts[4]
+    member = ranking_member(last.sequence or 0, last.user_id)
+    sold.shop.services.redis.zincrby(keys.ranking(sold.session.session_id), 0.5, member)
+    assert_seen(sold, capsys, "the board in Redis: found")
+
+
+def test_a_lost_board_is_seen_while_it_should_be_there(sold: Sold, capsys: Capture) -> None:
+    sold.shop.services.redis.flushdb()
+    assert_seen(sold, capsys, "Redis holds nothing of this session")
+
+
+def test_a_board_whose_time_is_over_is_only_noted(sold: Sold) -> None:
+    sold.shop.services.redis.flushdb()
+    verdict = verify("any", replace(case_of(sold), ended_keys_ttl_seconds=0))
+    assert verdict.holds
+    assert any("expire" in note for note in verdict.notes)
+
+
+def test_results_that_tell_something_else_are_seen(sold: Sold) -> None:
+    case = case_of(sold)
+    assert case.results is not None
+    [first, second, *rest] = case.results["rankings"]
+    results = {**case.results, "rankings": [second, first, *rest]}
+    verdict = verify("any", replace(case, results=results))
+    assert broken_rules(verdict) == {"/api/results is the ranking"}
+
+
+def test_bids_of_other_members_are_only_noted(sold: Sold) -> None:
+    sold.rewrite([a for a in sold.attempts if a.user_id == sold.attempts[0].user_id])
+    verdict = verify("any", case_of(sold))
+    assert verdict.holds
+    assert "7 bids are of members who are not in the ledger." in verdict.notes
+
+
+def test_long_lists_are_cut_and_counted(sold: Sold) -> None:
+    many = [replace(sold.attempts[0], sequence=100 + number) for number in range(3 * LISTED)]
+    sold.rewrite([*sold.attempts, *many])
+    [finding] = [f for f in verify("any", case_of(sold)).findings if f.count]
+    assert finding.count == 3 * LISTED
+    assert len(finding.differences) == LISTED
+
+
+def test_a_session_without_results_is_refused_in_a_sentence(sold: Sold, capsys: Capture) -> None:
+    running = sold.shop.session()
+    path = sold.ledger.parent / "ledger-running.jsonl"
+    with ledger.Ledger(path, session_id=str(running.session_id)):
+        pass
+    assert main(["verify", str(path), "--session", str(running.session_id)]) == 1
+    assert "Verify it after its close" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+def test_an_unknown_session_is_refused_in_a_sentence(
+    sold: Sold, capsys: Capture, session_id: str
+) -> None:
+    assert main(["verify", str(sold.ledger), "--session", session_id]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("loadtest: ")
+    assert said.count("\n") == 1
