@@ -92,6 +92,8 @@ class SessionLoader:
 
     def _load_as(self, session_id: UUID, token: str) -> bool:
         """Load as the holder of the token; False when another process overtook this one."""
+        if self._is_loaded(session_id):
+            return True  # by the process that held the token before
         # A log that outlived its params: PostgreSQL must know it all before it is read.
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         with self._database.begin() as db:

@@ -33,7 +33,7 @@ BREAKS = {
     "core knows neither the web nor the queue": ("core", "import flask"),
     "worker knows nothing of the web": ("worker", "import flask"),
     "the product runs without its tools": ("web", "import dev"),
-    "the load test speaks HTTP only": ("loadtest", "import core"),
+    "the load test shares no code with the product": ("loadtest", "import core"),
     "dev knows the settings, not the application": ("dev", "import web"),
 }
 
