@@ -119,6 +119,8 @@ class BidLog:
 
         Leaves at once when another drain of the session is at work: that one looks at
         the log again after each commit, so nothing it could not see is left behind.
+        Leaves the rest to the next drain when that is on its way: under a flash the log
+        is never empty, and reading on would only make batches small.
         """
         give_up_at = time.monotonic() + seconds
         # First: from here on a new bid must schedule a new drain.
@@ -129,9 +131,15 @@ class BidLog:
             if batch is None:
                 break
             rows += batch.rows
+            if batch.rows < self._batch_size and self._is_scheduled(session_id):
+                break
             if time.monotonic() > give_up_at:
                 return Drained(rows, unfinished=True)
         return Drained(rows)
+
+    def _is_scheduled(self, session_id: UUID) -> bool:
+        """Whether a drain was scheduled that has not begun: it would have cleared the mark."""
+        return bool(self._redis.hexists(keys.session_params(session_id), "drain_trusted_until"))
 
     def run_once(self, session_id: UUID) -> Batch | None:
         """Persist one batch; None when another drain of the session is at work."""

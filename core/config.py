@@ -213,7 +213,7 @@ def read_settings(read: SettingsReader) -> Settings:
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
         drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
-        drain_gather_ms=read.integer("DRAIN_GATHER_MS", 100, low=0, high=5000),
+        drain_gather_ms=read.integer("DRAIN_GATHER_MS", 250, low=0, high=5000),
         ended_session_keys_ttl_seconds=read.integer(
             "ENDED_SESSION_KEYS_TTL_SECONDS", 3600, low=1, high=2_592_000
         ),

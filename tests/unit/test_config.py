@@ -36,7 +36,7 @@ DEFAULTS = {
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,
     "drain_batch_size": 5000,
-    "drain_gather_ms": 100,
+    "drain_gather_ms": 250,
     "ended_session_keys_ttl_seconds": 3600,
 }
 
