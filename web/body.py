@@ -25,15 +25,27 @@ def read_json(request: Request) -> Any:
     """The request's body. NaN and Infinity are not JSON; fractions come as Decimal."""
     if not request.is_json:
         raise UnsupportedMediaType
-    data = request.get_data(cache=False)
-    # Werkzeug cuts a chunked body at the limit and says nothing.
-    if _is_chunked(request) and request.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    data = _read_within_limit(request)
     g.body_was_read = True
     try:
         return json.loads(data.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError, ArithmeticError):
         raise MalformedJson from None
+
+
+def _read_within_limit(request: Request) -> bytes:
+    """The whole body. Straight from the server: Werkzeug's guard costs more than the JSON."""
+    length = request.content_length
+    if length is None:
+        data = request.get_data(cache=False)
+        # Werkzeug cuts a chunked body at the limit and says nothing.
+        if _is_chunked(request) and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+        return data
+    if length > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    body: bytes = request.environ["wsgi.input"].read(length)
+    return body
 
 
 def discard(request: Request) -> None:
