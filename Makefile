@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash test lint types format check clean
+.PHONY: help setup run reset flash test lint types format check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff format .
 
 check: lint types test ## All checks
+
+bench: $(INSTALLED) ## Measure the promises of speed (ARGS="--help" says more)
+	@exec $(BIN)/python -m dev.bench $(ARGS)
 
 clean: ## Delete .venv and caches; the data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

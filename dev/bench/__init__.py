@@ -1,0 +1,1 @@
+"""Measures what the promises of speed say, as ratios: `python -m dev.bench`."""

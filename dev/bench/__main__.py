@@ -1,0 +1,138 @@
+"""Runs the bench: `python -m dev.bench --help`."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from core.config import ConfigError
+from dev.bench import environment, report
+from dev.bench.close_runs import CloseRuns
+from dev.bench.drain_runs import DrainRuns
+from dev.bench.generators import Generator, GeneratorBroken, Sockets, Wrk
+from dev.bench.http_runs import HttpRuns
+from dev.bench.measures import MEASURES, Figures, Result, result_of
+from dev.bench.options import Options, parse
+from dev.bench.script_runs import ScriptRuns
+from dev.bench.stack import Servers, http_stack, servers, temporary_folder
+from dev.errors import DevError
+from dev.signals import STOP_SIGNALS
+
+# Which measures a run serves.
+SERVES = {
+    "bids": {"bids-to-echo", "jobs-per-1000-bids", "drain-to-bids", "bid-p99"},
+    "latency": {"bid-p99"},
+    "fsync": {"always-to-everysec"},
+    "board": {"board-to-echo"},
+    "drain": {"drain-to-insert", "drain-to-bids"},
+    "script": {"script-growth"},
+    "close": {"close-to-sql"},
+}
+HTTP_RUNS = ("bids", "latency", "fsync", "board")
+
+
+def main() -> int:
+    """0 when every check held; with --strict, only when every bar was met too."""
+    options = parse()
+    _stop_once()
+    _only_warnings()
+    figures, found = Figures(), dict[str, Any]()
+    interrupted = False
+    try:
+        _measure(options, figures, found)
+    except KeyboardInterrupt:
+        print("\nStopped; this is what was measured so far.", flush=True)
+        interrupted = True
+    except (ConfigError, DevError, GeneratorBroken) as error:
+        figures.check(holds=False, sentence=str(error))
+    results = [
+        result
+        for measure in MEASURES
+        if not options.only or measure.name in options.only
+        if (result := result_of(measure, figures)) is not None
+    ]
+    _show(options, figures, found, results)
+    if interrupted:
+        return 130
+    missed = any(not result.is_met for result in results if result.measure.is_judged)
+    return int(bool(figures.failures) or (options.strict and missed))
+
+
+def _measure(options: Options, figures: Figures, found: dict[str, Any]) -> None:
+    runs = [name for name, serves in SERVES.items() if _is_wanted(serves, options)]
+    with temporary_folder() as folder:
+        _say("Starting PostgreSQL and Redis")
+        with servers(folder) as started:
+            found |= environment.describe(started, options)
+            _measure_http(started, figures, options, runs)
+            for name, make in (("drain", DrainRuns), ("script", ScriptRuns), ("close", CloseRuns)):
+                if name in runs:
+                    _say(f"Measuring: {name}")
+                    make(started, figures, options).run()
+            _say("Stopping")
+
+
+def _is_wanted(serves: set[str], options: Options) -> bool:
+    return not options.only or bool(serves & set(options.only))
+
+
+def _measure_http(
+    started: Servers, figures: Figures, options: Options, runs: Sequence[str]
+) -> None:
+    wanted = [name for name in HTTP_RUNS if name in runs]
+    if not wanted:
+        return
+    _say("Starting the web servers and the worker")
+    with http_stack(started) as stack:
+        http = HttpRuns(started, stack, _generator(options), figures, options)
+        for name in wanted:
+            _say(f"Measuring: {name}")
+            run: Callable[[], None] = getattr(http, name)
+            run()
+
+
+def _generator(options: Options) -> Generator:
+    return Wrk() if options.generator == "wrk" else Sockets()
+
+
+def _show(
+    options: Options, figures: Figures, found: dict[str, Any], results: Sequence[Result]
+) -> None:
+    if results:
+        print(f"\n{report.table(results)}\n")
+    lines = report.cpu_lines(figures)
+    if lines:
+        print("CPU time of one request, by kind of process:", *lines, "", sep="\n")
+    for failure in figures.failures:
+        print(f"FAILED: {failure}")
+    if options.json_path is not None:
+        report.write_json(options.json_path, found, results, figures)
+        print(f"All figures are in {options.json_path}.")
+
+
+def _stop_once() -> None:
+    """The first Ctrl-C or SIGTERM ends the run; nothing may interrupt the cleaning up."""
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, stop)
+
+
+def _only_warnings() -> None:
+    """Keep core's log lines out of the progress lines."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+
+
+def _say(text: str) -> None:
+    print(f"{text} ...", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

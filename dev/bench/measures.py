@@ -1,0 +1,175 @@
+"""What is measured, the bar for each ratio, and the figures as they come in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A ratio of two series of figures, or one series when there is no denominator."""
+
+    name: str
+    title: str
+    numerator: str
+    denominator: str | None
+    bar: float
+    # Whether the bar is a floor; else it is a ceiling.
+    at_least: bool
+    unit: str = ""
+    # Reported only: an absolute figure says as much about the machine as about the code.
+    is_judged: bool = True
+
+    @property
+    def bar_text(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {self.bar:g}{self.unit}"
+
+
+MEASURES = (
+    Measure(
+        "bids-to-echo",
+        "accepted bids/s ÷ bare Flask JSON echo/s",
+        "bids/s",
+        "echo/s",
+        0.50,
+        at_least=True,
+    ),
+    Measure(
+        "jobs-per-1000-bids",
+        "drain jobs per 1,000 accepted bids at saturation",
+        "drain jobs",
+        "thousand bids",
+        5.0,
+        at_least=False,
+    ),
+    Measure(
+        "drain-to-insert",
+        "drained rows/s ÷ rows/s of a plain batched INSERT",
+        "drained rows/s",
+        "inserted rows/s",
+        0.60,
+        at_least=True,
+    ),
+    Measure(
+        "drain-to-bids",
+        "drained rows/s ÷ accepted bids/s at saturation",
+        "drained rows/s",
+        "bids/s",
+        5.0,
+        at_least=True,
+    ),
+    Measure(
+        "script-growth",
+        "µs of the bid script at many bidders ÷ at 1,000",
+        "script µs, many bidders",
+        "script µs, 1,000 bidders",
+        1.3,
+        at_least=False,
+    ),
+    Measure(
+        "board-to-echo",
+        "board page 1 requests/s during bids ÷ bare Flask JSON echo/s",
+        "boards/s",
+        "echo/s beside boards",
+        0.70,
+        at_least=True,
+    ),
+    Measure(
+        "always-to-everysec",
+        "bids/s with appendfsync always ÷ everysec",
+        "bids/s, always",
+        "bids/s, everysec",
+        0.85,
+        at_least=True,
+    ),
+    Measure(
+        "close-to-sql",
+        "seconds of a close ÷ seconds of its ranking SQL alone",
+        "close s",
+        "ranking SQL s",
+        2.0,
+        at_least=False,
+    ),
+    Measure(
+        "bid-p99",
+        "p99 of a bid at half of saturation",
+        "bid p99 ms",
+        None,
+        20.0,
+        at_least=False,
+        unit=" ms",
+        is_judged=False,
+    ),
+)
+NAMES = tuple(measure.name for measure in MEASURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and greatest of some figures."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, figures: Iterable[float]) -> "Spread":
+        found = sorted(figures)
+        return cls(median(found), found[0], found[-1], len(found))
+
+
+@dataclass(slots=True)
+class Figures:
+    """Series of figures by name, one figure a round; and every check that failed."""
+
+    series: dict[str, list[float]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, name: str, value: float) -> None:
+        self.series.setdefault(name, []).append(value)
+
+    def check(self, holds: bool, sentence: str) -> None:
+        """Remember a check that failed; the run goes on and ends with an error."""
+        if not holds:
+            print(f"  FAILED: {sentence}", flush=True)
+            self.failures.append(sentence)
+
+    def median(self, name: str) -> float:
+        return median(self.series[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out for one measure."""
+
+    measure: Measure
+    numerator: Spread
+    denominator: Spread | None
+    ratio: Spread
+
+    @property
+    def is_met(self) -> bool:
+        found, bar = self.ratio.median, self.measure.bar
+        return found >= bar if self.measure.at_least else found <= bar
+
+
+def result_of(measure: Measure, figures: Figures) -> Result | None:
+    """The measure's result over all complete rounds; None when there is none.
+
+    The ratio is the median of the rounds' own ratios: both halves of a round are made
+    within seconds, so what slows the machine slows both.
+    """
+    above = figures.series.get(measure.numerator, [])
+    if measure.denominator is None:
+        return Result(measure, Spread.of(above), None, Spread.of(above)) if above else None
+    below = figures.series.get(measure.denominator, [])
+    pairs = [(a, b) for a, b in zip(above, below, strict=False) if b]
+    if not pairs:
+        return None
+    return Result(
+        measure,
+        Spread.of(a for a, _ in pairs),
+        Spread.of(b for _, b in pairs),
+        Spread.of(a / b for a, b in pairs),
+    )

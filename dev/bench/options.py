@@ -1,0 +1,112 @@
+"""The command line of the bench."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.bench.generators import HOW_TO_INSTALL_WRK, Wrk
+from dev.bench.measures import NAMES
+
+EPILOG = f"""\
+Measures: {", ".join(NAMES)}.
+
+wrk generates the load where it is installed; the bundled generator does otherwise, and
+leaves the servers less of the machine. To install wrk: {HOW_TO_INSTALL_WRK}.
+
+The rate limit of members is off (BID_RATE_PER_SECOND=0) in the servers that this starts.
+Everything lives in a temporary folder; TMPDIR chooses its disk, and ought to be one: in
+memory, a flush costs nothing. Ctrl-C stops cleanly and shows what was measured so far.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to measure, and how hard."""
+
+    rounds: int = 5
+    seconds: float = 5.0
+    only: tuple[str, ...] = ()
+    json_path: Path | None = None
+    strict: bool = False
+    generator: str = "wrk"
+    members: int = 4000
+    drain_rows: int = 50_000
+    many_bidders: int = 1_000_000
+    script_calls: int = 5000
+    close_rounds: int = 3
+    close_bids: int = 1_000_000
+    close_bidders: int = 200_000
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    given = _parser().parse_args(arguments)
+    options = _quick if given.quick else Options()
+    rounds = given.rounds or options.rounds
+    return Options(
+        rounds=rounds,
+        seconds=given.seconds or options.seconds,
+        only=tuple(given.only or ()),
+        json_path=given.json,
+        strict=given.strict,
+        generator=given.generator or ("wrk" if Wrk.is_installed() else "sockets"),
+        members=options.members,
+        drain_rows=options.drain_rows,
+        many_bidders=options.many_bidders,
+        script_calls=options.script_calls,
+        close_rounds=min(rounds, options.close_rounds),
+        close_bids=options.close_bids,
+        close_bidders=options.close_bidders,
+    )
+
+
+# To see that everything works; the sizes are too small for the figures to mean much.
+_quick = Options(
+    rounds=2,
+    seconds=2.0,
+    drain_rows=20_000,
+    many_bidders=100_000,
+    script_calls=1000,
+    close_rounds=1,
+    close_bids=100_000,
+    close_bidders=20_000,
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.bench",
+        description="Measures the promises of speed as ratios, side by side on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=_at_least_one, metavar="N", help="rounds; 5 if not said")
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="length of one load over HTTP; 5 if not said"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=NAMES,
+        metavar="NAME",
+        help="this measure alone; may be given more than once",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
+    parser.add_argument("--strict", action="store_true", help="a missed bar is an error")
+    parser.add_argument("--generator", choices=("wrk", "sockets"), help="what sends the load")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 1 <= number <= 30:  # noqa: PLR2004 - a window to measure in, within a generator's timeout
+        raise argparse.ArgumentTypeError("from 1 to 30")
+    return number

@@ -1,0 +1,245 @@
+"""The project's processes as the bench runs them, and the servers they stand on.
+
+The servers are the embedded ones with their durable settings (appendonly yes, appendfsync
+always), on a temporary folder. Everything is stopped and deleted at the end.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import UUID
+
+import psutil
+
+from core.bootstrap import Services, bootstrap
+from core.config import PROJECT_ROOT, Settings, load_settings
+from core.database import migrate
+from core.sessions import Terms
+from dev.embedded import PostgresServer, RedisServer
+from dev.embedded.server import wait_until
+from dev.errors import DevError
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 20.0
+WEB_PROCESSES = 2
+WEB_THREADS = 8
+WORKER_PROCESSES = 2
+SHOWN_LINES = 20
+
+
+class Program:
+    """One of the project's processes, its output in a file. Only its leader is told to stop."""
+
+    def __init__(
+        self, name: str, arguments: tuple[str, ...], environ: Mapping[str, str], folder: Path
+    ) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=PROJECT_ROOT,
+                env=environ,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.process = psutil.Process(self._popen.pid)
+
+    @contextmanager
+    def running(self) -> Iterator["Program"]:
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        self._popen.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(STOP_TIMEOUT_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def await_ready(self, url: str | None = None) -> None:
+        """Until it answers at `url`, or has its child processes."""
+
+        def is_ready() -> bool:
+            if self._popen.poll() is not None:
+                raise DevError(f"{self.name} ended at once:\n{self._last_lines()}")
+            return _answers(url) if url else bool(self.process.children())
+
+        if not wait_until(is_ready, START_TIMEOUT_SECONDS):
+            raise DevError(f"{self.name} does not answer:\n{self._last_lines()}")
+
+    def count_lines_with(self, word: str) -> int:
+        return sum(word in line for line in self.log.read_text(errors="replace").splitlines())
+
+    def _last_lines(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """PostgreSQL and Redis, and the services of core over them, for this process."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    settings: Settings
+    services: Services
+    postgres: PostgresServer
+    redis: RedisServer
+
+
+@dataclass(frozen=True, slots=True)
+class HttpStack:
+    """The application, the yardstick and the worker, all up."""
+
+    web: Program
+    echo: Program
+    worker: Program
+    web_port: int
+    echo_port: int
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="flashbid-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    """Both servers with the schema made."""
+    with ExitStack() as started:
+        postgres = PostgresServer(folder / "postgres")
+        redis = RedisServer(folder / "redis")
+        values = started.enter_context(postgres.running())
+        values |= started.enter_context(redis.running())
+        values |= _own_settings(values)
+        settings = load_settings(values)
+        services = bootstrap(settings)
+        started.callback(close, services)
+        migrate(services.engine)
+        environ = {**os.environ, **values, "PYTHONUNBUFFERED": "1"}
+        yield Servers(folder, environ, settings, services, postgres, redis)
+
+
+def close(services: Services) -> None:
+    """Close the connections of this process."""
+    services.redis.close()
+    services.engine.dispose()
+
+
+@contextmanager
+def http_stack(servers: Servers) -> Iterator[HttpStack]:
+    """Both web servers under the same gunicorn settings, and one worker on all queues."""
+    web_port, echo_port = free_port(), free_port()
+    with ExitStack() as started:
+
+        def start(name: str, arguments: tuple[str, ...], port: int) -> Program:
+            environ = {**servers.environ, "PORT": str(port)}
+            program = Program(name, arguments, environ, servers.folder)
+            return started.enter_context(program.running())
+
+        gunicorn = ("gunicorn", "--config", "web/gunicorn_conf.py")
+        web = start("web", (*gunicorn, "web:create_app()"), web_port)
+        echo = start("echo", (*gunicorn, "dev.bench.echo:app"), echo_port)
+        worker = start("worker", _worker_arguments(), web_port)
+        web.await_ready(f"http://{LOOPBACK}:{web_port}/health")
+        echo.await_ready(f"http://{LOOPBACK}:{echo_port}/")
+        worker.await_ready()
+        yield HttpStack(web, echo, worker, web_port, echo_port)
+
+
+def open_session(services: Services) -> UUID:
+    """A new session that takes bids for longer than any run lasts."""
+    terms = Terms(
+        upset_price=Decimal("1.00"),
+        inventory=100,
+        alpha=0.5,
+        beta=1000.0,
+        gamma=2.0,
+        duration=timedelta(hours=12),
+    )
+    return services.sessions.create_with_product("Bench", None, terms).session_id
+
+
+def seed_members(servers: Servers, count: int) -> Path:
+    """Members with tokens as the application issues them; the file of tokens, one a line."""
+    path = servers.folder / "members.jsonl"
+    command = ["flask", "--app", "web", "seed-members", str(count), "--tokens", str(path)]
+    made = subprocess.run(
+        [sys.executable, "-m", *command],
+        check=False,
+        cwd=PROJECT_ROOT,
+        env=servers.environ,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if made.returncode != 0:
+        raise DevError(f"The members could not be made:\n{made.stdout}")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
+    """Everything that a `.env` of the developer's must not change."""
+    broker = f"redis://{values['REDIS_HOST']}:{values['REDIS_PORT']}/1"
+    return {
+        "HOST": LOOPBACK,
+        "WEB_PROCESSES": str(WEB_PROCESSES),
+        "WEB_THREADS": str(WEB_THREADS),
+        "CORS_ORIGINS": "",
+        "DEBUG": "false",
+        "CELERY_BROKER_URL": broker,
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "JWT_SECRET_FILE": "",
+        "ALGORITHM": "HS256",
+        # A generator has fewer members than a sale; each of them bids faster than people do.
+        "BID_RATE_PER_SECOND": "0",
+        "DRAIN_BATCH_SIZE": "",
+        "DRAIN_GATHER_MS": "",
+    }
+
+
+def _worker_arguments() -> tuple[str, ...]:
+    return (
+        *("celery", "--quiet", "-A", "worker", "worker"),
+        *("--queues", "bids,sessions,default", "--hostname", "bench@%h"),
+        *("--concurrency", str(WORKER_PROCESSES)),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+            return bool(answer.status < 500)  # noqa: PLR2004 - HTTP's own number
+    except HTTPException:
+        return False
+    except OSError as error:
+        # An error's page is an answer too: the yardstick has no page to GET.
+        return hasattr(error, "code")
