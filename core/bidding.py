@@ -17,6 +17,7 @@ from redis import Redis
 
 from core import clock, errors, keys, scoring, scripts
 from core.bid_log import DRAIN_TRUST_US
+from core.combiner import CallCombiner
 from core.loading import SessionLoader
 from core.scripts import Outcome
 from core.tokens import Revocations
@@ -72,7 +73,7 @@ class Bidding:
         bids_per_second: float,
         burst: int,
     ) -> None:
-        self._redis = redis
+        self._calls = CallCombiner(redis)
         self._loader = loader
         self._weights = weights
         self._revocations = revocations
@@ -113,7 +114,7 @@ class Bidding:
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
     ) -> list[Any]:
         return scripts.place_bid(
-            self._redis,
+            self._calls,
             [
                 keys.session_params(session_id),
                 keys.ranking(session_id),

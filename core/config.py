@@ -188,7 +188,7 @@ def read_settings(read: SettingsReader) -> Settings:
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
         port=read.integer("PORT", 8000, low=1, high=65535),
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
-        web_threads=read.integer("WEB_THREADS", 8, low=1, high=256),
+        web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
         cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
         postgres_password=read.secret("POSTGRES_PASSWORD", ""),

@@ -8,9 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from redis import Redis
 from redis.exceptions import NoScriptError
 
 _FOLDER = Path(__file__).parent / "lua"
@@ -42,6 +41,13 @@ class Outcome(StrEnum):
     NOT_DUE = "not_due"
 
 
+class Caller(Protocol):
+    """What carries a call to Redis: a client, or a CallCombiner over one."""
+
+    def execute_command(self, *command: str | float) -> Any:
+        """The command's reply."""
+
+
 class Script:
     """One Lua file. Calling it costs one round trip; a flushed script cache costs one more."""
 
@@ -50,14 +56,14 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(
-        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float] = ()
+        self, redis: Caller, keys: Sequence[str], args: Sequence[str | int | float] = ()
     ) -> list[Any]:
         reply: list[Any]
         try:
-            reply = redis.evalsha(self.sha, len(keys), *keys, *args)
+            reply = redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
         except NoScriptError:
             # EVAL runs the script and caches it under the same SHA.
-            reply = redis.eval(self.source, len(keys), *keys, *args)
+            reply = redis.execute_command("EVAL", self.source, len(keys), *keys, *args)
         return reply
 
 

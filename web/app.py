@@ -1,8 +1,5 @@
 """Builds the Flask application."""
 
-import re
-from random import getrandbits
-
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
@@ -10,12 +7,13 @@ from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
 from web import admin, auth, bidding, commands, docs, service, tokens
+from web.answers import COMMON_HEADERS, request_id_of
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
+from web.express import ExpressLane
 from web.state import STATE_KEY
 
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After"]
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
@@ -41,17 +39,16 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     commands.register(app)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=_EXPOSED_HEADERS)
+    app.wsgi_app = ExpressLane(app, cors=bool(settings.cors_origins))  # type: ignore[method-assign]
     return app
 
 
 def _name_request() -> None:
-    """Give the request an id: the caller's own when it is harmless."""
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
+    g.request_id = request_id_of(request.environ)
 
 
 def _finish_response(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in COMMON_HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

@@ -22,11 +22,16 @@ class UnsupportedMediaType(Exception):
 
 
 def read_json(request: Request) -> Any:
-    """The request's body. NaN and Infinity are not JSON; fractions come as Decimal."""
+    """The request's body."""
     if not request.is_json:
         raise UnsupportedMediaType
     data = _read_within_limit(request)
     g.body_was_read = True
+    return decode(data)
+
+
+def decode(data: bytes) -> Any:
+    """JSON as Python. NaN and Infinity are not JSON; fractions come as Decimal."""
     try:
         return json.loads(data.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError, ArithmeticError):

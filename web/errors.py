@@ -5,13 +5,14 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 from jwt.exceptions import ExpiredSignatureError
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from core import errors
 from web import body, tokens
+from web.answers import Answer, encode
 
 log = structlog.get_logger(__name__)
 
@@ -85,17 +86,18 @@ _OUTAGE_RETRY_AFTER_SECONDS = 2
 def register_error_handlers(app: Flask) -> None:
     """Answer every error in one shape."""
     for kind in PROBLEMS:
-        app.register_error_handler(kind, _answer_known)
+        app.register_error_handler(kind, _answer)
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(Exception, _answer_unknown)
+    app.register_error_handler(Exception, _answer)
 
 
 def problem_of(kind: type[Exception]) -> Problem:
     """The table's row for an error class or the nearest of its bases."""
-    return next(PROBLEMS[base] for base in kind.__mro__ if base in PROBLEMS)
+    return next((PROBLEMS[base] for base in kind.__mro__ if base in PROBLEMS), INTERNAL_ERROR)
 
 
-def _answer_known(error: Exception) -> Response:
+def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
+    """The answer to an error, wherever it was raised; what is not a refusal is logged."""
     problem = problem_of(type(error))
     extra: dict[str, Any] = {}
     retry_after = None
@@ -106,15 +108,21 @@ def _answer_known(error: Exception) -> Response:
         detail = detail or error.detail
     elif isinstance(error, ValidationError):
         extra = {"errors": error.normalized_messages()}  # type: ignore[no-untyped-call]
+    elif problem is INTERNAL_ERROR:
+        log.error("unhandled_error", path=path, request_id=request_id, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         # Redis says plainly what ails it; a database error may carry SQL and its values.
         reason = str(error) if isinstance(error, errors.REDIS_OUTAGES) else None
         log.error("outage", kind=type(error).__name__, reason=reason)
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
-    response = _problem_response(problem, detail or "", extra)
+    answer = _problem_answer(problem, detail or "", request_id, extra)
     if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    return response
+        answer.headers["Retry-After"] = str(retry_after)
+    return answer
+
+
+def _answer(error: Exception) -> Response:
+    return _respond(answer_to(error, request_id=g.get("request_id", ""), path=request.path))
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -123,34 +131,31 @@ def _answer_http(error: HTTPException) -> Response:
     problem = HTTP_PROBLEMS.get(error.code) or Problem(
         error.code, "bad_request", error.description or "The request was refused."
     )
-    response = _problem_response(problem, problem.detail or "", {})
-    for name, value in error.get_headers():
-        if name == "Allow":
-            response.headers[name] = value
-    return response
+    answer = _problem_answer(problem, problem.detail or "", g.get("request_id", ""), {})
+    answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
+    return _respond(answer)
 
 
-def _answer_unknown(error: Exception) -> Response:
-    # The type alone: a message may carry SQL, an address or a member's data.
-    log.error("unhandled_error", path=request.path, exc_info=error)
-    return _problem_response(INTERNAL_ERROR, INTERNAL_ERROR.detail or "", {})
-
-
-def _problem_response(problem: Problem, detail: str, extra: dict[str, Any]) -> Response:
+def _respond(answer: Answer) -> Response:
     body.discard(request)
-    response = jsonify(
+    return Response(answer.body, status=answer.status, headers=answer.headers)
+
+
+def _problem_answer(
+    problem: Problem, detail: str, request_id: str, extra: dict[str, Any]
+) -> Answer:
+    text = encode(
         {
             "type": PROBLEM_TYPE_PREFIX + problem.code,
             "title": HTTPStatus(problem.status).phrase,
             "status": problem.status,
             "detail": detail,
             "code": problem.code,
-            "request_id": g.get("request_id", ""),
+            "request_id": request_id,
             **extra,
         }
     )
-    response.status_code = problem.status
-    response.content_type = "application/problem+json"
+    headers = {"Content-Type": "application/problem+json"}
     if problem.status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+        headers["WWW-Authenticate"] = "Bearer"
+    return Answer(text, problem.status, headers)

@@ -4,7 +4,6 @@ The declaration does the work at run time and is what the OpenAPI document is ma
 so the two cannot drift apart.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -14,13 +13,12 @@ from flask import Response, request
 from marshmallow import Schema
 
 from core import errors
+from web.answers import encode
 from web.body import read_json
 from web.fields import parse_uuid
 from web.tokens import Auth, authorize
 
 View = Callable[..., Any]
-# Schemas leave only what JSON knows.
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def _respond(declaration: Operation, result: Any) -> Response:
     if declaration.answer is None:
         response = Response(status=status)
     else:
-        text = _encode(declaration.answer.dump(result))
+        text = encode(declaration.answer.dump(result))
         response = Response(text, status=status, content_type="application/json")
     if total is not None:
         response.headers["X-Total-Count"] = str(total)

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from flask import current_app
+from flask import Flask, current_app
 
 from core.bootstrap import Services
 
@@ -11,4 +11,9 @@ STATE_KEY = "flashbid"
 
 def services() -> Services:
     """The services of the application that handles this request."""
-    return cast(Services, current_app.extensions[STATE_KEY])
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> Services:
+    """The services of an application."""
+    return cast(Services, app.extensions[STATE_KEY])

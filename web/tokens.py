@@ -19,7 +19,7 @@ from core.config import Settings
 from web.fields import parse_uuid
 from web.state import services
 
-_VERIFY_KEY = "flashbid_verify_token"
+_VERIFIER_KEY = "flashbid_token_verifier"
 _USERNAME_CLAIM = "username"
 # Verifying a token costs more than placing a bid. A token verified once is remembered,
 # about a kilobyte each; its expiry and its revocation are looked at every time.
@@ -30,6 +30,47 @@ Claims = dict[str, Any]
 
 class TokenMissing(Exception):
     """The request carries no bearer token."""
+
+
+class TokenVerifier:
+    """Tells whose token an Authorization header carries, and remembers the tokens."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._claims = lru_cache(_REMEMBERED_TOKENS)(self._verify)
+
+    def claims(self, header: str) -> Claims:
+        """The claims of the header's token.
+
+        Raises TokenMissing, TokenInvalid, or ExpiredSignatureError. Whether the token was
+        logged out is for Redis to say.
+        """
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise TokenMissing
+        claims = self._claims(token)
+        if claims["exp"] <= time.time():
+            raise ExpiredSignatureError
+        return claims
+
+    def _verify(self, token: str) -> Claims:
+        """The claims of a token that this service issued."""
+        try:
+            with self._app.app_context():
+                claims = cast(Claims, decode_token(token))
+            claims["sub"] = parse_uuid(claims.get("sub"))
+        except ExpiredSignatureError:
+            raise
+        # Not left to an error handler: flask-jwt-extended has its own for most of these.
+        except (PyJWTError, JWTExtendedException, ValueError):
+            raise errors.TokenInvalid from None
+        expected = {"jti": str, "exp": int, _USERNAME_CLAIM: str}
+        if claims["type"] != "access" or not all(
+            isinstance(claims.get(name), kind) for name, kind in expected.items()
+        ):
+            raise errors.TokenInvalid
+        return claims
 
 
 class Auth(StrEnum):
@@ -54,16 +95,19 @@ def init_app(app: Flask, settings: Settings) -> None:
         JWT_COOKIE_CSRF_PROTECT=False,
     )
     JWTManager(app)
-    app.extensions[_VERIFY_KEY] = lru_cache(_REMEMBERED_TOKENS)(_verify)
+    app.extensions[_VERIFIER_KEY] = TokenVerifier(app)
+
+
+def verifier_of(app: Flask) -> TokenVerifier:
+    """The application's verifier."""
+    return cast(TokenVerifier, app.extensions[_VERIFIER_KEY])
 
 
 def authorize(auth: Auth) -> None:
     """Let the caller pass or raise what stands in the way."""
     if auth is Auth.PUBLIC:
         return
-    claims = current_app.extensions[_VERIFY_KEY](_bearer_token())
-    if claims["exp"] <= time.time():
-        raise ExpiredSignatureError
+    claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
     g.claims = claims
     if auth is not Auth.BIDDER and services().revocations.is_revoked(claims["jti"]):
         raise errors.TokenRevoked
@@ -90,41 +134,15 @@ def current_user_id() -> UUID:
 
 
 def current_bidder() -> Bidder:
-    """The caller as the bid path knows members: from the token alone."""
-    claims = g.claims
+    """The caller as the bid path knows members."""
+    return bidder_of(g.claims)
+
+
+def bidder_of(claims: Claims) -> Bidder:
+    """A member as the bid path knows members: from the token alone."""
     return Bidder(user_id=claims["sub"], username=claims[_USERNAME_CLAIM], token_id=claims["jti"])
 
 
 def current_token() -> tuple[str, datetime]:
     """Id and expiry of the caller's token."""
     return g.claims["jti"], datetime.fromtimestamp(g.claims["exp"], UTC)
-
-
-def _bearer_token() -> str:
-    header: str = request.environ.get("HTTP_AUTHORIZATION", "")
-    scheme, _, token = header.partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise TokenMissing
-    return token
-
-
-def _verify(token: str) -> Claims:
-    """The claims of a token that this service issued.
-
-    Raises TokenInvalid, or ExpiredSignatureError for a right one whose time is over.
-    """
-    try:
-        claims = cast(Claims, decode_token(token))
-        claims["sub"] = parse_uuid(claims.get("sub"))
-    except ExpiredSignatureError:
-        raise
-    # Not left to an error handler: flask-jwt-extended has its own for most of these.
-    except (PyJWTError, JWTExtendedException, ValueError):
-        raise errors.TokenInvalid from None
-    expected = {"jti": str, "exp": int, _USERNAME_CLAIM: str}
-    if claims["type"] != "access" or not all(
-        isinstance(claims.get(name), kind) for name, kind in expected.items()
-    ):
-        raise errors.TokenInvalid
-    return claims

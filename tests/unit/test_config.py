@@ -16,7 +16,7 @@ DEFAULTS = {
     "host": "0.0.0.0",  # noqa: S104 - compared, not bound
     "port": 8000,
     "web_processes": 2,
-    "web_threads": 8,
+    "web_threads": 16,
     "cors_origins": (),
     "postgres_user": "postgres",
     "postgres_password": "",

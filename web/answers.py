@@ -1,0 +1,35 @@
+"""What every answer has, whichever way it is made: JSON encoding, an id, safe headers."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from random import getrandbits
+from typing import Any
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+# On every answer that does not say otherwise.
+COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is not yet bound to a web framework."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def encode(document: Any) -> bytes:
+    """A JSON text of what schemas dump."""
+    return _encode(document).encode()
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """The request's id: the caller's own when it is harmless."""
+    given = environ.get("HTTP_X_REQUEST_ID")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return str(given)
+    return f"{getrandbits(64):016x}"
