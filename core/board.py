@@ -11,6 +11,7 @@ from redis import Redis
 from sqlalchemy import select
 
 from core import clock, errors, keys, scoring, scripts
+from core.combiner import CallCombiner
 from core.database import Database
 from core.lifecycle import Status, status_at
 from core.loading import SessionLoader
@@ -18,6 +19,9 @@ from core.models import Ranking
 from core.results import RankedEntry, count_bidders, entries, pages
 from core.scripts import Outcome, Script
 from core.sessions import Sessions, SessionView
+
+# Fields of the params hash; every accepted bid moves `sequence`.
+_STATE = ("sequence", "status", "start", "end", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,16 @@ class Board:
     ) -> None:
         self._database = database
         self._redis = redis
+        self._calls = CallCombiner(redis)
         self._sessions = sessions
         self._loader = loader
+
+    def state(self, session_id: UUID) -> Sequence[str | None]:
+        """What changes whenever a board does, the clock aside. Cheap to ask."""
+        state: Sequence[str | None] = self._calls.execute_command(
+            "HMGET", keys.session_params(session_id), *_STATE
+        )
+        return state
 
     def page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
         """One page of the board, all from one instant."""

@@ -4,9 +4,8 @@ Every step can be repeated: a close may be killed anywhere, run late, or run twi
 once, and the results are the same and are written once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,7 +19,6 @@ from core.database import Database
 from core.lifecycle import Status
 from core.loading import SessionLoader
 from core.models import Bid, BiddingSession, BidLogOffset, Ranking
-from core.scoring import member_user_id
 from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
@@ -37,7 +35,8 @@ _WRITE_RANKINGS = text("""
 """)
 _DRAIN_SECONDS = 60.0
 _CLAIM_SECONDS = 5
-_EXPIRE_CHUNK = 5000
+# About a millisecond of Redis a chunk.
+_EXPIRE_CHUNK = 1000
 
 
 class Closing:
@@ -137,20 +136,21 @@ class Closing:
         return bool(published)
 
     def _expire_all(self, session_id: UUID) -> None:
-        params = keys.session_params(session_id)
         ranking = keys.ranking(session_id)
-        for at in range(0, self._redis.zcard(ranking), _EXPIRE_CHUNK):
-            members: Any = self._redis.zrange(ranking, at, at + _EXPIRE_CHUNK - 1)
-            self._expire(
-                keys.standing_bid(session_id, member_user_id(member)) for member in members
+        for first in range(0, self._redis.zcard(ranking), _EXPIRE_CHUNK):
+            scripts.expire_bids(
+                self._redis,
+                [ranking],
+                [
+                    keys.standing_bid_prefix(session_id),
+                    first,
+                    first + _EXPIRE_CHUNK - 1,
+                    self._ended_keys_ttl_seconds,
+                ],
             )
-        self._expire([params, ranking, keys.bid_log(session_id)])
-
-    def _expire(self, names: Iterable[str]) -> None:
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.expire(name, self._ended_keys_ttl_seconds)
-            pipeline.execute()
+        # Last: the chunks are read from the ranking.
+        for name in (keys.session_params(session_id), ranking, keys.bid_log(session_id)):
+            self._redis.expire(name, self._ended_keys_ttl_seconds)
 
 
 def _require_persisted(db: Session, session_id: UUID, last_sequence: int) -> None:

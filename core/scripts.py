@@ -39,6 +39,7 @@ class Outcome(StrEnum):
     STATUS_SET = "status_set"
     GATE_SHUT = "gate_shut"
     NOT_DUE = "not_due"
+    EXPIRING = "expiring"
 
 
 class Caller(Protocol):
@@ -74,3 +75,4 @@ load_standing_bids = Script("load_standing_bids")
 load_session = Script("load_session")
 set_status = Script("set_status")
 shut_gate = Script("shut_gate")
+expire_bids = Script("expire_bids")

@@ -6,12 +6,11 @@ from flask_cors import CORS
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
-from web import admin, auth, bidding, commands, docs, service, tokens
+from web import admin, auth, bidding, commands, docs, service, state, tokens
 from web.answers import COMMON_HEADERS, request_id_of
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.express import ExpressLane
-from web.state import STATE_KEY
 
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After"]
 
@@ -28,7 +27,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
-    app.extensions[STATE_KEY] = services or bootstrap(settings)
+    state.init_app(app, services or bootstrap(settings))
 
     app.before_request(_name_request)
     app.after_request(_finish_response)

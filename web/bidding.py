@@ -8,14 +8,14 @@ from flask import Blueprint
 
 from core import errors
 from core.bidding import PlacedBid
-from core.board import BoardPage, Standing
+from core.board import Standing
 from core.history import PastBid
 from core.lifecycle import Status
 from core.results import SessionResults
 from core.sessions import SessionView
 from web import schemas
 from web.operation import operation
-from web.state import services
+from web.state import board_pages, services
 from web.tokens import Auth, current_bidder, current_user_id
 from worker import enqueue
 
@@ -50,9 +50,9 @@ def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:
     answer=schemas.Board(),
     refuses=(errors.SessionNotFound,),
 )
-def leaderboard(session_id: UUID, page: int, page_size: int) -> BoardPage:
+def leaderboard(session_id: UUID, page: int, page_size: int) -> bytes:
     """One page of a session's board: provisional while it runs, final after."""
-    return services().board.page(session_id, page=page, page_size=page_size)
+    return board_pages().page(session_id, page=page, page_size=page_size)
 
 
 @blueprint.get("/leaderboard/<session_id>/me")

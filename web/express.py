@@ -1,15 +1,15 @@
-"""The express lane: plain bids are answered without a way through Flask.
+"""The express lane: the two requests of a flash are answered without a way through Flask.
 
-Routing, contexts, hooks and header objects cost twice what all the work on a bid does.
-So a request that is nothing but a bid (see `takes`) is taken in front of Flask,
-with the same verifier, schemas, core call and error table as the route in web/bidding.py;
-everything else, and anything unusual, goes on to Flask, which remains the rule. Tests
-send each kind of bid both ways and compare the answers byte for byte.
+Routing, contexts, hooks and header objects cost more than all the work on a bid or on a
+page of the board. So a request that is nothing but a bid, or nothing but a look at a
+board's first page, is taken in front of Flask, with the same verifier, schemas, core calls
+and error table as its route in web/bidding.py. Everything else, and anything unusual, goes
+on to Flask, which remains the rule. Tests send each kind of request both ways and compare
+the answers byte for byte.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
@@ -18,13 +18,18 @@ from web import schemas
 from web.answers import COMMON_HEADERS, Answer, encode, request_id_of
 from web.body import MAX_BODY_BYTES, decode
 from web.errors import answer_to
-from web.state import services_of
+from web.operation import path_id
+from web.state import board_pages_of, services_of
 from web.tokens import bidder_of, verifier_of
 from worker import enqueue
 
 BID_PATH = "/api/bid"
+BOARD_PREFIX = "/api/leaderboard/"
+_BOARD_PATH_LENGTH = len(BOARD_PREFIX) + 36
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
+
+Handler = Callable[[WSGIEnvironment], bytes]
 
 
 class ExpressLane:
@@ -35,40 +40,66 @@ class ExpressLane:
         self._cors = cors
         self._verifier = verifier_of(app)
         self._bidding = services_of(app).bidding
-        self._request = schemas.BidRequest()
-        self._answer = schemas.PlacedBid()
+        self._board_pages = board_pages_of(app)
+        self._bid_request = schemas.BidRequest()
+        self._placed_bid = schemas.PlacedBid()
+        self._first_page = schemas.PageQuery().load({})
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self.takes(environ):
+        handler = self.handler_of(environ)
+        if handler is None:
             return self._flask(environ, start_response)
         request_id = request_id_of(environ)
         try:
-            answer = self._place_bid(environ)
+            answer = Answer(handler(environ))
         except Exception as error:  # noqa: BLE001 - the table knows an answer to each
-            answer = answer_to(error, request_id=request_id, path=BID_PATH)
+            answer = answer_to(error, request_id=request_id, path=environ["PATH_INFO"])
         headers = {**answer.headers, "X-Request-ID": request_id, **COMMON_HEADERS}
         headers["Content-Length"] = str(len(answer.body))
         start_response(_STATUS_LINES[answer.status], list(headers.items()))
         return [answer.body]
 
-    def takes(self, environ: WSGIEnvironment) -> bool:
-        """Whether it is a POST of JSON, of stated and moderate length, with no origin to judge."""
-        if environ["PATH_INFO"] != BID_PATH:
-            return False
-        length = environ.get("CONTENT_LENGTH", "")
-        return (
-            environ["REQUEST_METHOD"] == "POST"
-            and environ.get("CONTENT_TYPE") in _JSON
-            and length.isascii()
-            and length.isdigit()
-            and int(length) <= MAX_BODY_BYTES
-            and not (self._cors and "HTTP_ORIGIN" in environ)
-        )
+    def handler_of(self, environ: WSGIEnvironment) -> Handler | None:
+        """Who answers this request; None when Flask does."""
+        path = environ["PATH_INFO"]
+        if self._cors and "HTTP_ORIGIN" in environ:
+            return None
+        if path == BID_PATH:
+            return self._place_bid if _is_plain_bid(environ) else None
+        if len(path) == _BOARD_PATH_LENGTH and path.startswith(BOARD_PREFIX):
+            return self._show_board if _is_plain_look(environ) else None
+        return None
 
-    def _place_bid(self, environ: dict[str, Any]) -> Answer:
+    def _place_bid(self, environ: WSGIEnvironment) -> bytes:
         # Before anything can be refused: an unread body would be taken for a request.
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         claims = self._verifier.claims(environ.get("HTTP_AUTHORIZATION", ""))
-        bid = self._request.load(decode(body))
+        bid = self._bid_request.load(decode(body))
         placed = self._bidding.place(bidder_of(claims), **bid, schedule_drain=enqueue.drain)
-        return Answer(encode(self._answer.dump(placed)))
+        return encode(self._placed_bid.dump(placed))
+
+    def _show_board(self, environ: WSGIEnvironment) -> bytes:
+        session_id = path_id(environ["PATH_INFO"][len(BOARD_PREFIX) :])
+        return self._board_pages.page(session_id, **self._first_page)
+
+
+def _is_plain_bid(environ: WSGIEnvironment) -> bool:
+    """A POST of JSON of stated and moderate length."""
+    length = environ.get("CONTENT_LENGTH", "")
+    return (
+        environ["REQUEST_METHOD"] == "POST"
+        and environ.get("CONTENT_TYPE") in _JSON
+        and length.isascii()
+        and length.isdigit()
+        and int(length) <= MAX_BODY_BYTES
+    )
+
+
+def _is_plain_look(environ: WSGIEnvironment) -> bool:
+    """A GET of the page that is shown unasked, without a body."""
+    return (
+        environ["REQUEST_METHOD"] == "GET"
+        and not environ.get("QUERY_STRING")
+        and not environ.get("CONTENT_LENGTH")
+        and "HTTP_TRANSFER_ENCODING" not in environ
+    )

@@ -45,7 +45,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
         @wraps(view)
         def endpoint(**path: str) -> Response:
             authorize(declaration.auth)
-            arguments: dict[str, Any] = {name: _path_id(text) for name, text in path.items()}
+            arguments: dict[str, Any] = {name: path_id(text) for name, text in path.items()}
             if declaration.query is not None:
                 arguments |= declaration.query.load(request.args.to_dict())
             if declaration.body is not None:
@@ -58,7 +58,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
     return decorate
 
 
-def _path_id(text: str) -> Any:
+def path_id(text: str) -> Any:
     """All ids in paths are sessions' so far; a malformed one names none."""
     try:
         return parse_uuid(text)
@@ -75,7 +75,8 @@ def _respond(declaration: Operation, result: Any) -> Response:
     if declaration.answer is None:
         response = Response(status=status)
     else:
-        text = encode(declaration.answer.dump(result))
+        # A view may answer bytes that it keeps, dumped by the same schema.
+        text = result if isinstance(result, bytes) else encode(declaration.answer.dump(result))
         response = Response(text, status=status, content_type="application/json")
     if total is not None:
         response.headers["X-Total-Count"] = str(total)

@@ -1,12 +1,20 @@
-"""Gives views the services of their application."""
+"""Gives views what their application keeps: its services and its board pages."""
 
 from typing import cast
 
 from flask import Flask, current_app
 
 from core.bootstrap import Services
+from web.board_pages import BoardPages
 
-STATE_KEY = "flashbid"
+_SERVICES_KEY = "flashbid_services"
+_BOARD_PAGES_KEY = "flashbid_board_pages"
+
+
+def init_app(app: Flask, services: Services) -> None:
+    """Give the application its services."""
+    app.extensions[_SERVICES_KEY] = services
+    app.extensions[_BOARD_PAGES_KEY] = BoardPages(services.board)
 
 
 def services() -> Services:
@@ -16,4 +24,14 @@ def services() -> Services:
 
 def services_of(app: Flask) -> Services:
     """The services of an application."""
-    return cast(Services, app.extensions[STATE_KEY])
+    return cast(Services, app.extensions[_SERVICES_KEY])
+
+
+def board_pages() -> BoardPages:
+    """The board pages of the application that handles this request."""
+    return board_pages_of(current_app)
+
+
+def board_pages_of(app: Flask) -> BoardPages:
+    """The board pages of an application."""
+    return cast(BoardPages, app.extensions[_BOARD_PAGES_KEY])

@@ -1,4 +1,4 @@
-"""The express lane answers as Flask does: every kind of bid goes both ways, byte for byte."""
+"""The express lane answers as Flask does: every kind of request goes both ways."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from tests.api.conftest import CheckedClient
 from tests.api.test_service import app_without, closed_port
 from tests.factories import Shop
 from web import create_app
-from web.express import BID_PATH, ExpressLane
+from web.express import BID_PATH, BOARD_PREFIX, ExpressLane
+from web.state import services_of
 
 __all__ = ["closed_port"]
 
@@ -30,7 +31,7 @@ def bid_of(session_id: UUID | str, price: Any) -> str:
 
 def without_lane(app: Flask) -> FlaskClient:
     """A client of the same application whose requests all go through Flask."""
-    plain = create_app(services=app.extensions["flashbid"])
+    plain = create_app(services=services_of(app))
     plain.wsgi_app = Flask.wsgi_app.__get__(plain)  # type: ignore[method-assign]
     return plain.test_client()
 
@@ -188,28 +189,71 @@ def test_an_accepted_bid_has_the_same_headers_and_fields(member: CheckedClient, 
     assert {name for name, _ in lane.headers} == {name for name, _ in flask.headers}
 
 
+def look_both_ways(member: CheckedClient, path: str) -> tuple[TestResponse, TestResponse]:
+    clients = (member, without_lane(member.application))
+    lane, flask = (client.get(path, headers=REQUEST_ID) for client in clients)
+    return lane, flask
+
+
+def assert_same_board(lane: TestResponse, flask: TestResponse) -> None:
+    """Alike but for the moment at which each was read."""
+    (lane_time, lane_board), (flask_time, flask_board) = (
+        (board.pop("server_time"), board) for board in (lane.json, flask.json)
+    )
+    assert lane_time <= flask_time
+    assert list(lane_board.items()) == list(flask_board.items())
+    assert {name for name, _ in lane.headers} == {name for name, _ in flask.headers}
+
+
+def test_the_first_page_of_a_board_is_answered_alike(member: CheckedClient, shop: Shop) -> None:
+    session = shop.session()
+    path = f"{BOARD_PREFIX}{session.session_id}"
+    assert_same_board(*look_both_ways(member, path))
+    for price in (150, 160):
+        shop.bid(shop.bidder(), session, str(price))
+    assert_same_board(*look_both_ways(member, path))
+    shop.close(session)
+    assert_same_board(*look_both_ways(member, path))
+
+
+@pytest.mark.parametrize("session_id", [str(UUID(int=7)), "x" * 36])
+def test_a_board_that_is_none_is_answered_alike(member: CheckedClient, session_id: str) -> None:
+    lane, flask = look_both_ways(member, BOARD_PREFIX + session_id)
+    assert lane.json["code"] == "session_not_found"
+    assert_same(lane, flask)
+
+
+BID = {
+    "PATH_INFO": BID_PATH,
+    "REQUEST_METHOD": "POST",
+    "CONTENT_TYPE": JSON,
+    "CONTENT_LENGTH": "2",
+}
+LOOK = {"PATH_INFO": f"{BOARD_PREFIX}{UUID(int=7)}", "REQUEST_METHOD": "GET"}
+
+
 @pytest.mark.parametrize(
     ("environ", "is_express"),
     [
-        ({}, True),
-        ({"PATH_INFO": "/api/bid/"}, False),
-        ({"REQUEST_METHOD": "PUT"}, False),
-        ({"CONTENT_TYPE": "text/json"}, False),
-        ({"CONTENT_LENGTH": ""}, False),
-        ({"CONTENT_LENGTH": "-1"}, False),
-        ({"CONTENT_LENGTH": "\u0661"}, False),
-        ({"CONTENT_LENGTH": str(64 * 1024 + 1)}, False),
-        ({"HTTP_ORIGIN": "https://elsewhere.example"}, False),
+        (BID, True),
+        (BID | {"PATH_INFO": "/api/bid/"}, False),
+        (BID | {"REQUEST_METHOD": "PUT"}, False),
+        (BID | {"CONTENT_TYPE": "text/json"}, False),
+        (BID | {"CONTENT_LENGTH": ""}, False),
+        (BID | {"CONTENT_LENGTH": "-1"}, False),
+        (BID | {"CONTENT_LENGTH": "\u0661"}, False),
+        (BID | {"CONTENT_LENGTH": str(64 * 1024 + 1)}, False),
+        (BID | {"HTTP_ORIGIN": "https://elsewhere.example"}, False),
+        (LOOK, True),
+        (LOOK | {"REQUEST_METHOD": "HEAD"}, False),
+        (LOOK | {"QUERY_STRING": "page=1"}, False),
+        (LOOK | {"PATH_INFO": LOOK["PATH_INFO"] + "/me"}, False),
+        (LOOK | {"CONTENT_LENGTH": "2"}, False),
+        (LOOK | {"HTTP_TRANSFER_ENCODING": "chunked"}, False),
+        (LOOK | {"HTTP_ORIGIN": "https://elsewhere.example"}, False),
     ],
 )
-def test_only_plain_bids_take_the_lane(
+def test_only_plain_requests_take_the_lane(
     app: Flask, environ: dict[str, str], is_express: bool
 ) -> None:
-    lane = ExpressLane(app, cors=True)
-    plain = {
-        "PATH_INFO": BID_PATH,
-        "REQUEST_METHOD": "POST",
-        "CONTENT_TYPE": JSON,
-        "CONTENT_LENGTH": "2",
-    }
-    assert lane.takes({**plain, **environ}) is is_express
+    assert (ExpressLane(app, cors=True).handler_of(environ) is not None) is is_express

@@ -175,7 +175,11 @@ def test_a_bid_after_the_keys_have_expired_is_refused(shop: Shop) -> None:
         shop.bid(shop.bidder(), session, "120")
 
 
-def test_all_keys_of_a_published_session_expire(shop: Shop) -> None:
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
+def test_all_keys_of_a_published_session_expire(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("core.closing._EXPIRE_CHUNK", chunk)
     session = session_with_bids(shop, "120", "130", "140")
     names = shop.services.redis.keys(f"*{session.session_id}*")
     shop.close(session)
