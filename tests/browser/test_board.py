@@ -104,7 +104,11 @@ def test_names_with_markup_are_text(
     visit: Visit, new_session: NewSession, member: Callable[..., Client]
 ) -> None:
     session = new_session(name=MARKUP, description=MARKUP)
-    visitor = visit(member()).watch(session["session_id"])
+    visitor = visit()
+    sign_up(visitor, name := f"<b>{uuid4().hex}</b>")
+    visitor.watch(session["session_id"]).bid(150)
+    expect(visitor.page.locator("tr.own .name")).to_have_text(name)
+    assert visitor.page.locator("#board b").count() == 0
     expect(visitor.page.locator("h1")).to_have_text(MARKUP)
     assert visitor.page.locator("main img").count() == 0
 

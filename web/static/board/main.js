@@ -1,6 +1,6 @@
 import { showAccount } from "./account.js";
 import { showAdmin } from "./admin.js";
-import { leave, me, restore } from "./api.js";
+import { get, leave, me, restore } from "./api.js";
 import { h } from "./dom.js";
 import { showList } from "./list.js";
 import { showSession } from "./session.js";
@@ -16,6 +16,7 @@ async function route() {
   stop();
   stop = () => {};
   showNav();
+  showNews();
   try {
     const stopNew = await show(location.hash);
     if (own === turn) stop = stopNew;
@@ -41,6 +42,16 @@ function showNav() {
   document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, "Sessions"),
     account?.is_admin ? h("a", { href: "#/admin" }, "Admin") : "",
     ...(account ? [h("span", { class: "who" }, account.username), out] : [h("a", { href: "#/account" }, "Sign in")]));
+}
+
+/** Unread news of closed sessions; a server without them stays silent. */
+async function showNews() {
+  const found = me() ? await get("/api/notifications").catch(() => []) : [];
+  const unread = found.filter((item) => !item.read_at);
+  const links = unread.map((item) => h("li", {}, h("a", { href: `#/session/${item.session_id}` }, item.message)));
+  const news = document.getElementById("news");
+  news.replaceChildren(...links);
+  news.hidden = !links.length;
 }
 
 document.getElementById("skip").addEventListener("click", (event) => {

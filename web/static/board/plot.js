@@ -30,13 +30,13 @@ export class Plot {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const [start, end] = [this.points[0][0], this.points.at(-1)[0]];
     const x = (at) => (end === start ? WIDTH : ((at - start) / (end - start)) * WIDTH);
-    const y = (value) => HEIGHT - PAD - ((value - low) / (high - low || 1)) * (HEIGHT - 2 * PAD);
+    const y = (value) => (high === low ? HEIGHT / 2 : HEIGHT - PAD - ((value - low) / (high - low)) * (HEIGHT - 2 * PAD));
     let path = `M0 ${y(values[0])}`;
     // Steps: the threshold holds until a bid changes it.
     for (const [at, value] of this.points) path += `H${x(at).toFixed(1)}V${y(value).toFixed(1)}`;
     this.line.setAttribute("d", path);
     this.area.setAttribute("d", `${path}V${HEIGHT}H0Z`);
-    const text = `Threshold score, lowest ${score(low)}, highest ${score(high)}, now ${score(values.at(-1))}`;
+    const text = `Score to beat ${score(values.at(-1))}, from ${score(low)} to ${score(high)} while watched`;
     this.svg.setAttribute("aria-label", text);
     this.range.textContent = text;
   }

@@ -78,6 +78,7 @@ class SessionView {
 
   start() {
     const timers = [setInterval(() => this.everySecond(), 1000), setInterval(() => tick(this.timer.parentElement), 250)];
+    tick(this.timer.parentElement);
     if (me()) this.findOwnBid();
     const stop = watch(this.session.session_id, {
       board: (board) => this.showBoard(board),
@@ -178,6 +179,6 @@ function row(entry, inventory) {
   const classes = [isOwn && "own", entry.rank === inventory && "last-winner", entry.is_winner && "wins"].filter(Boolean);
   return h("tr", { class: classes.join(" ") || false },
     h("td", {}, String(entry.rank)),
-    h("th", { scope: "row" }, entry.username, isOwn ? h("span", { class: "tag" }, "you") : ""),
+    h("th", { scope: "row", title: entry.username }, h("span", { class: "name" }, entry.username), isOwn ? h("span", { class: "tag" }, "you") : ""),
     h("td", {}, price(entry.price)), h("td", {}, score(entry.score)));
 }
