@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash test lint types format check bench clean
+.PHONY: help setup run reset flash test test-browser lint types format check bench clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## Install everything into .venv (PYTHON=python3.12 chooses another Python)
 	@echo "Everything is installed in $(VENV)."
@@ -29,6 +29,9 @@ flash: $(INSTALLED) ## Load-test a flash sale, check the books, write a report (
 test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
 	@exec $(BIN)/python -m pytest $(ARGS)
 
+test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path names one)
+	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
+
 lint: $(INSTALLED) ## Check style, format and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-check: lint types test ## All checks
+check: lint types test test-browser ## All checks (needs Chromium)
 
 bench: $(INSTALLED) ## Measure the promises of speed (ARGS="--help" says more)
 	@exec $(BIN)/python -m dev.bench $(ARGS)
@@ -54,6 +57,7 @@ clean: ## Delete .venv and caches; the data stays
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or later is needed as '$(PYTHON)'. Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@[ ! -L $(VENV) ] || { echo "$(VENV) is a symlink: installing would empty what it points to. Install there by hand." >&2; exit 1; }
 	@if command -v uv >/dev/null; then \
 		echo "Installing into $(VENV) with uv ..."; \
 		rm -rf $(VENV) && \

@@ -2,16 +2,7 @@
 
 from importlib.resources import files
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    jsonify,
-    redirect,
-    render_template,
-    send_from_directory,
-)
-from werkzeug.wrappers import Response as BaseResponse
+from flask import Blueprint, Response, current_app, jsonify, render_template, send_from_directory
 
 from web.openapi import openapi_document
 
@@ -50,9 +41,3 @@ def swagger_ui_file(name: str) -> Response:
 def swagger_ui_start() -> Response:
     """The script that starts Swagger UI; a file, so that no inline script is needed."""
     return send_from_directory(_OWN_FILES, "start.js")
-
-
-@blueprint.get("/")
-def home() -> BaseResponse:
-    """To the documentation."""
-    return redirect("/docs")

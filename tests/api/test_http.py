@@ -45,9 +45,12 @@ def test_unknown_address_is_not_found(anyone: CheckedClient, path: str, method: 
         "/docs/assets/nothing.js",
         f"/docs/assets/{'x' * 3000}",
         "/docs/assets/.",
+        "/board/../../page.py",
+        "/board/..%2f..%2fpage.py",
+        "/board/nothing.js",
     ],
 )
-def test_only_files_of_swagger_ui_are_served(anyone: CheckedClient, path: str) -> None:
+def test_only_the_pages_own_files_are_served(anyone: CheckedClient, path: str) -> None:
     answer = anyone.get(path, follow_redirects=True)
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
@@ -117,3 +120,21 @@ def test_everything_the_docs_refer_to_is_served(anyone: CheckedClient) -> None:
 def test_docs_have_no_inline_script(anyone: CheckedClient) -> None:
     """The policy would not run it."""
     assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=", anyone.get("/docs").text)
+
+
+# The board page
+
+
+def test_board_page_runs_only_its_own_files(anyone: CheckedClient) -> None:
+    policy = anyone.get("/").headers["Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert {source for rule in rules.values() for source in rule.split()} == {"'none'", "'self'"}
+
+
+def test_boards_files_are_asked_for_again_by_their_etag(anyone: CheckedClient) -> None:
+    first = anyone.get("/board/main.js")
+    assert first.mimetype in {"text/javascript", "application/javascript"}
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = anyone.get("/board/main.js", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304

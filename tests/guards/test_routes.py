@@ -19,7 +19,8 @@ PUBLIC_EXTRAS = {
     "docs.swagger_ui": "a page for people",
     "docs.swagger_ui_file": "a file of that page",
     "docs.swagger_ui_start": "a file of that page",
-    "docs.home": "leads to that page",
+    "page.board": "the live board",
+    "page.board_file": "a file of that page",
 }
 
 

@@ -1,0 +1,42 @@
+// The rules of core/scoring.py, in the same order of operations: the same doubles come out.
+
+const HIGHEST_CENTS = 999_999_999_999;
+
+export function score(terms, price, responseTime, weight) {
+  return terms.alpha * price + terms.beta / (responseTime + 1) + terms.gamma * weight;
+}
+
+/**
+ * The lowest price, to the cent, that scores above `target`; null when none does.
+ * A tie is not enough: equal scores rank by earlier acceptance.
+ */
+export function priceToPass(terms, responseTime, weight, target) {
+  const passes = (cents) => score(terms, cents / 100, responseTime, weight) > target;
+  let high = HIGHEST_CENTS;
+  let low = Math.ceil(terms.upset_price * 100 - 1e-6);
+  if (passes(low)) return low / 100;
+  if (!passes(high)) return null;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(middle)) high = middle;
+    else low = middle;
+  }
+  return high / 100;
+}
+
+/**
+ * The next step up from `own` ({rank, price} or null): {price, rank}, or null at the top.
+ * Outside the winners that is the last winning place, inside it the place above.
+ */
+export function nextStep(terms, board, own, responseTime, weight) {
+  const wins = own != null && own.rank <= terms.inventory;
+  if (own?.rank === 1) return null;
+  if (!wins && board.total_count < terms.inventory) {
+    return { price: terms.upset_price, rank: board.total_count + 1 };
+  }
+  const rank = wins ? own.rank - 1 : terms.inventory;
+  const target = wins ? board.leaderboard[rank - 1]?.score : board.threshold_score;
+  if (target == null) return null;
+  const price = priceToPass(terms, responseTime, weight, target);
+  return price == null ? null : { price, rank };
+}

@@ -1,0 +1,184 @@
+import { call, get, me, now, observe } from "./api.js";
+import { announce, field, form, h } from "./dom.js";
+import { price, score } from "./format.js";
+import { tick, timer } from "./list.js";
+import { watch } from "./live.js";
+import { Plot } from "./plot.js";
+import { nextStep } from "./scoring.js";
+
+const STATES = { live: "Live", polling: "Live, every second", offline: "Connection lost. Trying again …" };
+
+/** One session's board. Returns a function that stops it. */
+export async function showSession(main, id) {
+  const view = new SessionView(await get(`/api/sessions/${id}`));
+  main.replaceChildren(...view.elements());
+  return view.start();
+}
+
+class SessionView {
+  constructor(session) {
+    this.session = session;
+    this.own = null;
+    this.hasBid = false;
+    this.plot = new Plot();
+    this.timer = timer(session);
+    this.state = h("p", { class: "state", id: "state" }, "Connecting …");
+    this.standing = h("p", { class: "standing", id: "standing" });
+    this.step = h("p", { class: "step", id: "step" });
+    this.results = h("section", { id: "results", "aria-label": "Results", hidden: true });
+    this.body = h("tbody");
+    this.admin = h("p", { class: "actions" });
+  }
+
+  elements() {
+    const { session } = this;
+    this.bidding = h("section", { class: "panel", "aria-label": "Your bid" }, this.standing, this.step, this.bidForm());
+    if (me()?.is_admin) this.admin.append(...["activate", "deactivate", "close"].map((verb) => this.action(verb)));
+    return [
+      h("h1", {}, session.name),
+      session.description ? h("p", {}, session.description) : "",
+      h("div", { class: "bar" }, this.timer, this.state),
+      h("p", { class: "facts" }, `${session.inventory} items from ${price(session.upset_price)}`),
+      this.admin, this.results,
+      h("div", { class: "columns" }, this.table(), h("div", {}, this.bidding, h("section", { class: "panel", "aria-label": "Threshold" }, this.plot.figure))),
+    ];
+  }
+
+  table() {
+    const heads = ["Rank", "Member", "Price", "Score"].map((name) => h("th", { scope: "col" }, name));
+    return h("table", { id: "board" }, h("caption", {}, "Leaderboard"), h("thead", {}, h("tr", {}, heads)), this.body);
+  }
+
+  bidForm() {
+    if (!me()) return h("p", {}, h("a", { href: "#/account" }, "Sign in to bid"));
+    const input = { name: "price", type: "number", inputmode: "decimal", step: "0.01", min: this.session.upset_price, max: "9999999999.99", required: true };
+    return form("Bid", [field("Your price", input)], "Place bid", (values) => this.bid(Number(values.price)));
+  }
+
+  async bid(amount) {
+    const placed = await call("POST", "/api/bid", { session_id: this.session.session_id, price: amount });
+    this.hasBid = true;
+    this.setOwn({ rank: placed.rank, price: placed.price, is_winner: placed.is_winning });
+  }
+
+  action(verb) {
+    const run = async (event) => {
+      event.target.disabled = true;
+      try {
+        Object.assign(this.session, await call("PUT", `/api/admin/sessions/${this.session.session_id}/${verb}`));
+        this.retime();
+      } catch (error) {
+        announce(error.message);
+        this.state.textContent = error.message;
+      }
+      event.target.disabled = false;
+    };
+    return h("button", { type: "button", class: "quiet", click: run }, verb[0].toUpperCase() + verb.slice(1));
+  }
+
+  start() {
+    const timers = [setInterval(() => this.everySecond(), 1000), setInterval(() => tick(this.timer.parentElement), 250)];
+    tick(this.timer.parentElement);
+    if (me()) this.findOwnBid();
+    const stop = watch(this.session.session_id, {
+      board: (board) => this.showBoard(board),
+      results: (results) => this.showResults(results),
+      state: (state) => (this.state.textContent = STATES[state]),
+    });
+    return () => (timers.forEach(clearInterval), stop());
+  }
+
+  async findOwnBid() {
+    const bids = await get(`/api/bids/me?session_id=${this.session.session_id}&page_size=1`).catch(() => []);
+    if (bids.length) this.hasBid = true;
+    if (this.hasBid && this.board) this.findOwn(this.board);
+  }
+
+  everySecond() {
+    if (this.board) this.showStep();
+  }
+
+  retime() {
+    const fresh = timer(this.session);
+    this.timer.replaceWith(fresh);
+    this.timer = fresh;
+    tick(fresh.parentElement);
+  }
+
+  showBoard(board) {
+    observe(board.server_time);
+    this.board = board;
+    if (board.status !== this.session.status || board.end_time !== this.session.end_time) {
+      Object.assign(this.session, { status: board.status, end_time: board.end_time });
+      this.retime();
+    }
+    this.plot.add(now(), board.threshold_score);
+    this.showRows(board.leaderboard);
+    this.findOwn(board);
+  }
+
+  showRows(entries) {
+    const rows = entries.map((entry) => row(entry, this.session.inventory));
+    if (!rows.length) rows.push(h("tr", {}, h("td", { colspan: "4" }, "No bids yet.")));
+    this.body.replaceChildren(...rows);
+  }
+
+  async findOwn(board) {
+    if (!me()) return this.showStep();
+    const entry = board.leaderboard.find(({ user_id: id }) => id === me().user_id);
+    if (entry) this.hasBid = true;
+    const path = `/api/leaderboard/${this.session.session_id}/me`;
+    const own = entry ?? (this.hasBid ? await get(path).catch(() => this.own) : null);
+    if (board === this.board) this.setOwn(own);
+  }
+
+  setOwn(own) {
+    this.own = own;
+    const text = own ? `You are at rank ${own.rank} with ${price(own.price)}: ${own.is_winner ? "winning" : "not winning"}.` : "";
+    if (text !== this.standing.textContent) {
+      this.standing.textContent = text;
+      this.standing.classList.toggle("wins", Boolean(own?.is_winner));
+      announce(text);
+    }
+    this.showStep();
+  }
+
+  showStep() {
+    const { session, board, own } = this;
+    const isOpen = session.status === "active" && Date.parse(session.end_time) > now();
+    const responseTime = Math.max(0, (now() - Date.parse(session.start_time)) / 1000);
+    const step = me() && isOpen && board ? nextStep(session, board, own, responseTime, me().weight) : null;
+    const text = step ? stepText(step, own) : "";
+    if (this.step.textContent !== text) this.step.textContent = text;
+  }
+
+  showResults(results) {
+    Object.assign(this.session, { status: "ended" });
+    this.retime();
+    this.state.textContent = "Final";
+    this.bidding.querySelector("form")?.remove();
+    this.step.textContent = "";
+    const winners = results.winners.map(({ rank, username, price: paid }) => h("li", { value: rank }, `${username} · ${price(paid)}`));
+    this.results.replaceChildren(h("h2", {}, "Results"),
+      h("p", {}, "Final price ", h("strong", {}, price(results.final_price)), ` · ${results.total_winners} of ${results.total_bidders} bidders won`),
+      h("ol", {}, winners));
+    this.results.hidden = false;
+    announce("The session has ended. The results are final.");
+  }
+}
+
+function stepText({ price: needed, rank }, own) {
+  const raise = own ? needed - own.price : null;
+  if (raise > 0) return `+${price(raise)} now puts you at rank ${rank} (bid ${price(needed)})`;
+  return `A bid of ${price(needed)} now puts you at rank ${rank}`;
+}
+
+/** A row; the winning line is drawn under rank K. */
+function row(entry, inventory) {
+  const isOwn = entry.user_id === me()?.user_id;
+  const classes = [isOwn && "own", entry.rank === inventory && "last-winner", entry.is_winner && "wins"].filter(Boolean);
+  return h("tr", { class: classes.join(" ") || false },
+    h("td", {}, String(entry.rank)),
+    h("th", { scope: "row", title: entry.username }, h("span", { class: "name" }, entry.username), isOwn ? h("span", { class: "tag" }, "you") : ""),
+    h("td", {}, price(entry.price)), h("td", {}, score(entry.score)));
+}
