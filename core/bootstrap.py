@@ -18,9 +18,11 @@ from core.config import Settings
 from core.database import Database, create_database, create_database_engine
 from core.history import History
 from core.loading import SessionLoader
+from core.notifications import Notifications
 from core.results import Results
 from core.sessions import Sessions
 from core.stats import Statistics
+from core.telling import Telling
 from core.tokens import Revocations
 from core.weights import Weights
 
@@ -47,6 +49,8 @@ class Services:
     results: Results
     bid_log: BidLog
     closing: Closing
+    telling: Telling
+    notifications: Notifications
     weights: Weights
     statistics: Statistics
 
@@ -111,6 +115,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
         ),
+        telling=Telling(database),
+        notifications=Notifications(database),
         weights=weights,
         statistics=Statistics(database, redis),
     )

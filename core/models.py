@@ -185,6 +185,47 @@ class Ranking(Base):
     )
 
 
+class Announcement(Base):
+    """A closed session whose bidders are to be told. Written by the close itself, and how
+    far the telling has come: it moves in the transaction that writes the notifications.
+    """
+
+    __tablename__ = "announcements"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    told_through_rank: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        CheckConstraint("told_through_rank >= 0", name="rank_not_negative"),
+        Index(
+            "ix_announcements_unfinished",
+            "created_at",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+
+class Notification(Base):
+    """What one member is told, in-app. Rank and price stand in `rankings`."""
+
+    __tablename__ = "notifications"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    user_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    read_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        UniqueConstraint("session_id", "user_id", "kind"),
+        CheckConstraint("kind IN ('session_ended')", name="kind_known"),
+        Index("ix_notifications_member", "user_id", text("created_at DESC")),
+    )
+
+
 class SessionEvent(Base):
     """What an operator may have to explain later: gaps in a bid log, set-aside entries."""
 

@@ -9,7 +9,7 @@ from flask_cors import CORS
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
-from web import admin, auth, bidding, commands, docs, service, tokens
+from web import admin, auth, bidding, commands, docs, notifications, service, tokens
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.state import STATE_KEY
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.before_request(_name_request)
     app.after_request(_finish_response)
     tokens.init_app(app, settings)
-    for area in (auth, admin, bidding, service, docs):
+    for area in (auth, admin, bidding, notifications, service, docs):
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)

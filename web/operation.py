@@ -19,6 +19,11 @@ from web.fields import parse_uuid
 from web.tokens import Auth, authorize
 
 View = Callable[..., Any]
+# What an id in a path names, by its parameter.
+_NOT_FOUND: dict[str, type[errors.Refusal]] = {
+    "session_id": errors.SessionNotFound,
+    "notification_id": errors.NotificationNotFound,
+}
 # Schemas leave only what JSON knows.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -47,7 +52,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
         @wraps(view)
         def endpoint(**path: str) -> Response:
             authorize(declaration.auth)
-            arguments: dict[str, Any] = {name: _path_id(text) for name, text in path.items()}
+            arguments: dict[str, Any] = {name: _path_id(name, text) for name, text in path.items()}
             if declaration.query is not None:
                 arguments |= declaration.query.load(request.args.to_dict())
             if declaration.body is not None:
@@ -60,12 +65,12 @@ def operation(**declared: Any) -> Callable[[View], View]:
     return decorate
 
 
-def _path_id(text: str) -> Any:
-    """All ids in paths are sessions' so far; a malformed one names none."""
+def _path_id(name: str, text: str) -> Any:
+    """A malformed id in a path names nothing that exists."""
     try:
         return parse_uuid(text)
     except ValueError:
-        raise errors.SessionNotFound from None
+        raise _NOT_FOUND[name] from None
 
 
 def _respond(declaration: Operation, result: Any) -> Response:

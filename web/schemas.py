@@ -8,7 +8,18 @@ from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 from core.lifecycle import Status
 from core.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions import Terms
-from web.fields import CENT, Identifier, Integer, Moment, Number, Price, QueryInteger, Text
+from core.telling import Kind
+from web.fields import (
+    CENT,
+    Identifier,
+    Integer,
+    Moment,
+    Number,
+    Price,
+    QueryFlag,
+    QueryInteger,
+    Text,
+)
 
 MAX_PAGE = 1_000_000_000
 MAX_INVENTORY = 2_147_483_647
@@ -113,6 +124,12 @@ class SessionsQuery(PageQuery):
 
 class OwnBidsQuery(PageQuery):
     session_id = Identifier(load_default=None)
+
+
+class NotificationsQuery(PageQuery):
+    unread = QueryFlag(
+        load_default=False, metadata={"description": "Only those that are not read yet."}
+    )
 
 
 # Answers
@@ -236,6 +253,19 @@ class OwnBid(Schema):
     response_time = Number(required=True)
     user_weight = Number(required=True)
     accepted_at = Moment(required=True)
+
+
+class Notification(Schema):
+    notification_id = Identifier(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in Kind]))
+    session_id = Identifier(required=True)
+    product_name = Text(required=True)
+    rank = Integer(required=True)
+    price = Price(required=True)
+    is_winner = fields.Boolean(required=True)
+    message = fields.String(required=True, metadata={"description": "The outcome in a sentence."})
+    created_at = Moment(required=True)
+    read_at = Moment(required=True, allow_none=True)
 
 
 class Stats(Schema):

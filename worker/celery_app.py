@@ -26,6 +26,7 @@ VISIBILITY_TIMEOUT_SECONDS = 3600
 # A broker that hangs must not hang a member's bid: the sweep finds the bid anyway.
 BROKER_TIMEOUT_SECONDS = 2
 TICK_SECONDS = 1.0
+SWEEP_SECONDS = 10.0
 
 
 def _configuration() -> dict[str, Any]:
@@ -66,9 +67,11 @@ def _configuration() -> dict[str, Any]:
 def _beat_schedule() -> dict[str, dict[str, Any]]:
     """Beat is only the alarm clock: a tick that finds the last one unread expires."""
     every_tick = {"schedule": TICK_SECONDS, "options": {"expires": TICK_SECONDS * 5}}
+    every_sweep = {"schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
     return {
         "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
         "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
+        "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
         "recompute-weights-nightly": {
             "task": "worker.tasks.recompute_all_weights",
             "schedule": crontab(hour="3", minute="17"),

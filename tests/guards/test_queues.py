@@ -99,6 +99,7 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
     assert rung == {
         "tick_sessions",
         "sweep_bid_logs",
+        "sweep_announcements",
         "recompute_all_weights",
         "purge_revocations",
     }
