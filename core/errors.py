@@ -66,6 +66,10 @@ class NotificationNotFound(Refusal):
     detail = "You have no notification with this id."
 
 
+class DeliveryNotFound(Refusal):
+    detail = "There is no webhook delivery with this id."
+
+
 class SessionNotStarted(Refusal):
     detail = "This session has not started yet. Its start_time says when it does."
 

@@ -226,6 +226,58 @@ class Notification(Base):
     )
 
 
+class Delivery:
+    """What every channel to the outside keeps of one delivery. It waits while
+    `next_attempt_at` is set; settled without `delivered_at`, it was given up.
+    """
+
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    next_attempt_at: Mapped[datetime | None] = mapped_column(Moment, server_default=func.now())
+    delivered_at: Mapped[datetime | None] = mapped_column(Moment)
+    # In a few words, without addresses.
+    last_error: Mapped[str | None] = mapped_column(String(100))
+
+
+class EmailDelivery(Delivery, Base):
+    """The e-mail about a notification: one, since it has the notification's own key."""
+
+    __tablename__ = "email_deliveries"
+
+    id: Mapped[UUID] = mapped_column(
+        "notification_id", ForeignKey("notifications.id"), primary_key=True
+    )
+
+    __table_args__ = (
+        CheckConstraint("next_attempt_at IS NULL OR delivered_at IS NULL", name="settled_once"),
+        Index(
+            "ix_email_deliveries_waiting",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+
+class WebhookDelivery(Delivery, Base):
+    """What the shop's system is told of a session. Its id is the message's `webhook-id`."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    event: Mapped[str] = mapped_column(String(50))
+
+    __table_args__ = (
+        UniqueConstraint("session_id", "event"),
+        CheckConstraint("next_attempt_at IS NULL OR delivered_at IS NULL", name="settled_once"),
+        Index(
+            "ix_webhook_deliveries_waiting",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+
 class SessionEvent(Base):
     """What an operator may have to explain later: gaps in a bid log, set-aside entries."""
 

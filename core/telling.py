@@ -15,17 +15,21 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.database import Database
-from core.models import Announcement
+from core.models import Announcement, WebhookDelivery
 from core.results import count_bidders
 
 # Long enough to be quick, short enough that the first winners are told at once.
 CHUNK_MEMBERS = 5000
 
 _WRITE_NOTIFICATIONS = text("""
-    INSERT INTO notifications (session_id, user_id, kind)
-    SELECT session_id, user_id, :kind
-      FROM rankings
-     WHERE session_id = :session_id AND rank > :after AND rank <= :through
+    WITH told AS (
+        INSERT INTO notifications (session_id, user_id, kind)
+        SELECT session_id, user_id, :kind
+          FROM rankings
+         WHERE session_id = :session_id AND rank > :after AND rank <= :through
+        RETURNING id)
+    INSERT INTO email_deliveries (notification_id)
+    SELECT id FROM told WHERE :by_email
 """)
 
 
@@ -33,6 +37,12 @@ class Kind(StrEnum):
     """What a notification is about."""
 
     SESSION_ENDED = "session_ended"
+
+
+class Event(StrEnum):
+    """What the shop's system is told of, in the spelling of Standard Webhooks."""
+
+    SESSION_ENDED = "session.ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +54,22 @@ class Told:
 
 
 class Telling:
-    """Writes the notifications of closed sessions."""
+    """Writes the notifications of closed sessions, and what the channels are to deliver.
 
-    def __init__(self, database: Database, *, chunk_members: int = CHUNK_MEMBERS) -> None:
+    A channel that is off gets nothing: switched on later, it tells of later sessions only.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        by_email: bool,
+        by_webhook: bool,
+        chunk_members: int = CHUNK_MEMBERS,
+    ) -> None:
         self._database = database
+        self._by_email = by_email
+        self._by_webhook = by_webhook
         self._chunk_members = chunk_members
 
     def unfinished(self) -> Sequence[UUID]:
@@ -80,6 +102,8 @@ class Telling:
                 return None
             after, last = announcement.told_through_rank, count_bidders(db, session_id)
             through = min(after + self._chunk_members, last)
+            if after == 0 and self._by_webhook:
+                db.add(WebhookDelivery(session_id=session_id, event=Event.SESSION_ENDED.value))
             db.execute(
                 _WRITE_NOTIFICATIONS,
                 {
@@ -87,6 +111,7 @@ class Telling:
                     "session_id": session_id,
                     "after": after,
                     "through": through,
+                    "by_email": self._by_email,
                 },
             )
             announcement.told_through_rank = through

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 60.0
 # Short, so that a stop does not have to wait long.
 TELL_SECONDS = 10.0
+DELIVER_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
     "autoretry_for": (*OUTAGES, TemporarilyUnavailable),
@@ -75,6 +76,9 @@ def tell_members(session_id: str) -> None:
     log.info("members_told", session_id=session_id, members=told.members)
     if told.unfinished:
         tell_members.delay(session_id)
+    else:
+        send_webhooks.delay()
+        send_emails.delay()
 
 
 @app.task
@@ -82,6 +86,26 @@ def sweep_announcements() -> None:
     """Tell the bidders of every session whose telling was lost: the sweep behind tell_members."""
     for session_id in services().telling.unfinished():
         tell_members.delay(str(session_id))
+
+
+@app.task(**RETRY_OUTAGES)
+def send_webhooks() -> None:
+    """Send what is due to the shop's system. Beat rings for it too: that is the sweep."""
+    delivered = services().webhooks.deliver_due(seconds=DELIVER_SECONDS)
+    if delivered.attempts:
+        log.info("webhooks_sent", attempts=delivered.attempts)
+    if delivered.unfinished:
+        send_webhooks.delay()
+
+
+@app.task(**RETRY_OUTAGES)
+def send_emails() -> None:
+    """Send the e-mails that are due. Beat rings for it too: that is the sweep."""
+    delivered = services().mailer.deliver_due(seconds=DELIVER_SECONDS)
+    if delivered.attempts:
+        log.info("emails_sent", attempts=delivered.attempts)
+    if delivered.unfinished:
+        send_emails.delay()
 
 
 @app.task(**RETRY_OUTAGES)

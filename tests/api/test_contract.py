@@ -40,6 +40,11 @@ PAST_BID = "session_id sequence price score response_time user_weight accepted_a
 NOTIFICATION = (
     "notification_id kind session_id product_name rank price is_winner message created_at read_at"
 )
+CHANNEL = "channel is_on waiting given_up"
+WEBHOOK_DELIVERY = (
+    "delivery_id session_id event status attempts last_error created_at next_attempt_at"
+    " delivered_at"
+)
 HEALTH = "status database redis"
 PROBLEM = "type title status detail code request_id errors? upset_price?"
 
@@ -120,6 +125,10 @@ CONTRACT = {
         "admin", 200, SESSION, codes=f"{NO_SESSION} 409 session_ended"
     ),
     "PUT /api/admin/sessions/{session_id}/close": Route("admin", 202, SESSION, codes=NO_SESSION),
+    "GET /api/admin/channels": Route("admin", 200, CHANNEL),
+    "GET /api/admin/webhook-deliveries": Route(
+        "admin", 200, WEBHOOK_DELIVERY, query=f"status? {PAGE}", headers="X-Total-Count"
+    ),
     "GET /api/admin/stats": Route("admin", 200, STATS),
     "POST /api/bid": Route(
         "member",

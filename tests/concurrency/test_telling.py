@@ -26,7 +26,7 @@ def closed_session(shop: Shop) -> SessionView:
 
 def test_tellings_at_one_instant_tell_everybody_once(shop: Shop) -> None:
     session = closed_session(shop)
-    teller = Telling(shop.services.database, chunk_members=1)
+    teller = Telling(shop.services.database, by_email=True, by_webhook=True, chunk_members=1)
     outcomes = together(*[lambda: teller.tell(session.session_id, seconds=30).members] * TELLERS)
     # One that found the row locked has left; the last one at work finished it.
     assert sum(of(int, outcomes)) == BIDDERS
@@ -41,7 +41,9 @@ def tell_without_the_lock(shop: Shop, session: SessionView, barrier: Barrier) ->
         after = db.scalar(select(Announcement.told_through_rank))
         barrier.wait(BARRIER_SECONDS)
         place = {"after": after, "through": BIDDERS, "session_id": session.session_id}
-        db.execute(telling._WRITE_NOTIFICATIONS, {"kind": "session_ended", **place})
+        db.execute(
+            telling._WRITE_NOTIFICATIONS, {"kind": "session_ended", "by_email": True, **place}
+        )
     return True
 
 

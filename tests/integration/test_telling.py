@@ -28,7 +28,7 @@ def closed_session(shop: Shop, bidders: int = BIDDERS) -> SessionView:
 
 
 def in_chunks(shop: Shop) -> Telling:
-    return Telling(shop.services.database, chunk_members=CHUNK)
+    return Telling(shop.services.database, by_email=False, by_webhook=False, chunk_members=CHUNK)
 
 
 def told(shop: Shop) -> list[tuple[Any, ...]]:
@@ -143,6 +143,7 @@ def write_first_and_die(shop: Shop, session: SessionView) -> None:
                 "session_id": session.session_id,
                 "after": 0,
                 "through": CHUNK,
+                "by_email": False,
             },
         )
 
