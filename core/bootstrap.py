@@ -13,15 +13,20 @@ from core.bid_log import BidLog
 from core.bidding import Bidding
 from core.board import Board
 from core.catalogue import Catalogue
+from core.channels import Channels
 from core.closing import Closing
 from core.config import Settings
 from core.database import Database, create_database, create_database_engine
 from core.history import History
 from core.loading import SessionLoader
+from core.mail import Mailer
+from core.notifications import Notifications
 from core.results import Results
 from core.sessions import Sessions
 from core.stats import Statistics
+from core.telling import Telling
 from core.tokens import Revocations
+from core.webhooks import Webhooks
 from core.weights import Weights
 
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
@@ -47,6 +52,11 @@ class Services:
     results: Results
     bid_log: BidLog
     closing: Closing
+    telling: Telling
+    notifications: Notifications
+    mailer: Mailer
+    webhooks: Webhooks
+    channels: Channels
     weights: Weights
     statistics: Statistics
 
@@ -78,6 +88,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     sessions = Sessions(database, redis, loader)
     weights = Weights(database, redis)
     revocations = Revocations(database, redis)
+    mailer = Mailer(database, settings.mail)
+    webhooks = Webhooks(database, settings.webhook)
     return Services(
         settings=settings,
         engine=engine,
@@ -111,6 +123,11 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
         ),
+        telling=Telling(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),
+        notifications=Notifications(database),
+        mailer=mailer,
+        webhooks=webhooks,
+        channels=Channels(mailer, webhooks),
         weights=weights,
         statistics=Statistics(database, redis),
     )

@@ -18,7 +18,7 @@ from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
 from core.loading import SessionLoader
-from core.models import Bid, BiddingSession, BidLogOffset, Ranking
+from core.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
 from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
@@ -118,6 +118,8 @@ class Closing:
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
             session.highest_bid = _highest_bid(db, session_id)
+            # One row whatever the number of bidders: core.telling makes the rest of it.
+            db.add(Announcement(session_id=session_id))
         log.info("session_closed", session_id=str(session_id), bids=last_sequence)
 
     def _publish(self, session_id: UUID) -> bool:

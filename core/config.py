@@ -16,6 +16,15 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 from sqlalchemy import URL
 
+from core.channel_settings import (
+    MailSettings,
+    Tls,
+    WebhookSettings,
+    is_loopback,
+    is_web_address,
+    webhook_key,
+)
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DOTENV_PATH = PROJECT_ROOT / ".env"
 RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
@@ -68,6 +77,10 @@ class Settings:
     drain_batch_size: int
     drain_gather_ms: int
     ended_session_keys_ttl_seconds: int
+
+    # None: the channel is off.
+    mail: MailSettings | None
+    webhook: WebhookSettings | None
 
     @property
     def database_url(self) -> URL:
@@ -217,6 +230,8 @@ def read_settings(read: SettingsReader) -> Settings:
         ended_session_keys_ttl_seconds=read.integer(
             "ENDED_SESSION_KEYS_TTL_SECONDS", 3600, low=1, high=2_592_000
         ),
+        mail=_mail(read, debug),
+        webhook=_webhook(read, debug),
     )
 
 
@@ -245,3 +260,47 @@ def _jwt_algorithm(read: SettingsReader) -> str:
     if algorithm not in JWT_ALGORITHMS:
         raise ConfigError(f"ALGORITHM must be one of {', '.join(JWT_ALGORITHMS)}.")
     return algorithm
+
+
+def _mail(read: SettingsReader, debug: bool) -> MailSettings | None:
+    settings = MailSettings(
+        host=read.text("SMTP_HOST", ""),
+        port=read.integer("SMTP_PORT", 587, low=1, high=65535),
+        user=read.text("SMTP_USER", ""),
+        password=read.secret("SMTP_PASSWORD", ""),
+        sender=read.text("SMTP_FROM", ""),
+        tls=_tls(read),
+    )
+    if not settings.host:
+        return None
+    if "@" not in settings.sender:
+        raise ConfigError("SMTP_FROM must be the address that e-mails come from.")
+    private = settings.tls is not Tls.NONE or is_loopback(settings.host)
+    if settings.user and not (private or debug):
+        raise ConfigError("SMTP_TLS must be starttls or tls: the password would be sent in clear.")
+    return settings
+
+
+def _tls(read: SettingsReader) -> Tls:
+    try:
+        return Tls(read.text("SMTP_TLS", Tls.STARTTLS.value))
+    except ValueError:
+        raise ConfigError(f"SMTP_TLS must be one of {', '.join(Tls)}.") from None
+
+
+def _webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
+    """Neither the address, which may carry a token, nor the secret is shown."""
+    url, secret = read.text("WEBHOOK_URL", ""), read.secret("WEBHOOK_SECRET", "")
+    if not url:
+        return None
+    if not is_web_address(url, plain_allowed=debug):
+        raise ConfigError(
+            "WEBHOOK_URL must be an https address; http will do on this machine, or with DEBUG."
+        )
+    try:
+        return WebhookSettings(url, webhook_key(secret))
+    except ValueError:
+        how = "python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
+        raise ConfigError(
+            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, as made with: {how}"
+        ) from None

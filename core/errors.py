@@ -62,6 +62,14 @@ class NoBid(Refusal):
     detail = "You have no bid in this session yet. Place one with POST /api/bid."
 
 
+class NotificationNotFound(Refusal):
+    detail = "You have no notification with this id."
+
+
+class DeliveryNotFound(Refusal):
+    detail = "There is no webhook delivery with this id."
+
+
 class SessionNotStarted(Refusal):
     detail = "This session has not started yet. Its start_time says when it does."
 

@@ -47,6 +47,9 @@ def settings() -> Iterator[Settings]:
             "JWT_SECRET": TEST_JWT_SECRET,
             "REDIS_DB": str(TEST_REDIS_DB),
             "POSTGRES_DB": TEST_DATABASE,
+            # A developer's .env must not make tests write to people.
+            "SMTP_HOST": "",
+            "WEBHOOK_URL": "",
         }
         _create_test_database()
         yield load_settings()

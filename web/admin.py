@@ -6,9 +6,12 @@ from uuid import UUID
 from flask import Blueprint
 
 from core import errors
+from core.channels import ChannelState
 from core.models import Product
+from core.outbox import Status as DeliveryStatus
 from core.sessions import SessionView, Terms
 from core.stats import Stats
+from core.webhooks import DeliveryView
 from web import schemas
 from web.operation import operation
 from web.state import services
@@ -93,3 +96,26 @@ def close(session_id: UUID) -> SessionView:
 def stats() -> Stats:
     """The shop at a glance."""
     return services().statistics.read()
+
+
+@blueprint.get("/channels")
+@operation(auth=Auth.ADMIN, answer=schemas.Channel(many=True))
+def channels() -> Sequence[ChannelState]:
+    """By which ways members and the shop's system are told, and what is still to be told."""
+    return services().channels.read()
+
+
+@blueprint.get("/webhook-deliveries")
+@operation(
+    auth=Auth.ADMIN,
+    query=schemas.DeliveriesQuery(),
+    answer=schemas.WebhookDelivery(many=True),
+    counted=True,
+)
+def webhook_deliveries(
+    status: str | None, page: int, page_size: int
+) -> tuple[Sequence[DeliveryView], int]:
+    """What the shop's system was sent, newest first."""
+    return services().webhooks.list(
+        DeliveryStatus(status) if status else None, page=page, page_size=page_size
+    )

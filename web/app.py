@@ -6,7 +6,7 @@ from flask_cors import CORS
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
-from web import admin, auth, bidding, commands, docs, page, service, state, tokens
+from web import admin, auth, bidding, commands, docs, notifications, page, service, state, tokens
 from web.answers import COMMON_HEADERS, request_id_of
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.before_request(_name_request)
     app.after_request(_finish_response)
     tokens.init_app(app, settings)
-    for area in (auth, admin, bidding, service, docs, page):
+    for area in (auth, admin, bidding, notifications, service, docs, page):
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)

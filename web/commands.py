@@ -1,8 +1,11 @@
-"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`."""
+"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
+`replay-webhook`.
+"""
 
 import json
 from pathlib import Path
 from typing import TextIO
+from uuid import UUID
 
 import click
 from flask import Flask
@@ -16,6 +19,7 @@ from core.database import migrate
 from web import tokens
 from web.schemas import Registration
 from web.state import services
+from worker import enqueue
 
 CHECK, CROSS = "✓", "✗"
 MAX_SEEDED_MEMBERS = 100_000
@@ -26,6 +30,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(init_db)
     app.cli.add_command(create_admin)
     app.cli.add_command(seed_members)
+    app.cli.add_command(replay_webhook)
 
 
 @click.command("init-db")
@@ -80,6 +85,25 @@ def seed_members(count: int, path: Path) -> None:
         _report_database(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
+
+
+@click.command("replay-webhook")
+@click.argument("delivery", type=click.UUID)
+def replay_webhook(delivery: UUID) -> None:
+    """Send DELIVERY to the shop's system again, whatever became of it."""
+    if not services().webhooks.is_on:
+        click.echo(f"{CROSS} There is nowhere to send it: WEBHOOK_URL is not set.", err=True)
+        raise SystemExit(1)
+    try:
+        services().webhooks.replay(delivery)
+    except errors.Refusal as refusal:
+        click.echo(f"{CROSS} {refusal.detail}", err=True)
+        raise SystemExit(1) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    enqueue.webhooks()
+    click.echo(f"{CHECK} It goes out now; GET /api/admin/webhook-deliveries tells how it went.")
 
 
 def _private(path: Path) -> TextIO:

@@ -52,6 +52,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.SessionNotFound: Problem(404, "session_not_found"),
     errors.ProductNotFound: Problem(404, "product_not_found"),
     errors.NoBid: Problem(404, "no_bid"),
+    errors.NotificationNotFound: Problem(404, "notification_not_found"),
+    errors.DeliveryNotFound: Problem(404, "delivery_not_found"),
     errors.UsernameTaken: Problem(409, "username_taken"),
     errors.EmailTaken: Problem(409, "email_taken"),
     errors.SessionNotStarted: Problem(409, "session_not_started"),

@@ -79,7 +79,7 @@ class ExpressLane:
         return encode(self._placed_bid.dump(placed))
 
     def _show_board(self, environ: WSGIEnvironment) -> bytes:
-        session_id = path_id(environ["PATH_INFO"][len(BOARD_PREFIX) :])
+        session_id = path_id("session_id", environ["PATH_INFO"][len(BOARD_PREFIX) :])
         return self._board_pages.page(session_id, **self._first_page)
 
 

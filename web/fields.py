@@ -82,6 +82,16 @@ class QueryInteger(fields.Integer):
         return super()._deserialize(value, *args, **kwargs)
 
 
+class QueryFlag(fields.Boolean):
+    """`true` or `false` in a query, and no other word for either."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return {"true": True, "false": False}[value]
+        except KeyError:
+            raise ValidationError("Must be true or false.") from None
+
+
 class Price(fields.Decimal):
     """Money in the shop's currency: at most two decimals."""
 

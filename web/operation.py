@@ -19,6 +19,11 @@ from web.fields import parse_uuid
 from web.tokens import Auth, authorize
 
 View = Callable[..., Any]
+# What an id in a path names, by its parameter.
+_NOT_FOUND: dict[str, type[errors.Refusal]] = {
+    "session_id": errors.SessionNotFound,
+    "notification_id": errors.NotificationNotFound,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
         @wraps(view)
         def endpoint(**path: str) -> Response:
             authorize(declaration.auth)
-            arguments: dict[str, Any] = {name: path_id(text) for name, text in path.items()}
+            arguments: dict[str, Any] = {name: path_id(name, text) for name, text in path.items()}
             if declaration.query is not None:
                 arguments |= declaration.query.load(request.args.to_dict())
             if declaration.body is not None:
@@ -58,12 +63,12 @@ def operation(**declared: Any) -> Callable[[View], View]:
     return decorate
 
 
-def path_id(text: str) -> Any:
-    """All ids in paths are sessions' so far; a malformed one names none."""
+def path_id(name: str, text: str) -> Any:
+    """A malformed id in a path names nothing that exists."""
     try:
         return parse_uuid(text)
     except ValueError:
-        raise errors.SessionNotFound from None
+        raise _NOT_FOUND[name] from None
 
 
 def _respond(declaration: Operation, result: Any) -> Response:

@@ -6,15 +6,28 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 
 from core.lifecycle import Status
+from core.outbox import Status as DeliveryStatus
 from core.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions import Terms
-from web.fields import CENT, Identifier, Integer, Moment, Number, Price, QueryInteger, Text
+from core.telling import Kind
+from web.fields import (
+    CENT,
+    Identifier,
+    Integer,
+    Moment,
+    Number,
+    Price,
+    QueryFlag,
+    QueryInteger,
+    Text,
+)
 
 MAX_PAGE = 1_000_000_000
 MAX_INVENTORY = 2_147_483_647
 MAX_DURATION_MINUTES = 43_200
 
 STATUSES = [status.value for status in Status]
+DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
 
 class Request(Schema):
@@ -113,6 +126,16 @@ class SessionsQuery(PageQuery):
 
 class OwnBidsQuery(PageQuery):
     session_id = Identifier(load_default=None)
+
+
+class NotificationsQuery(PageQuery):
+    unread = QueryFlag(
+        load_default=False, metadata={"description": "Only those that are not read yet."}
+    )
+
+
+class DeliveriesQuery(PageQuery):
+    status = fields.String(load_default=None, validate=validate.OneOf(DELIVERY_STATUSES))
 
 
 # Answers
@@ -238,6 +261,19 @@ class OwnBid(Schema):
     accepted_at = Moment(required=True)
 
 
+class Notification(Schema):
+    notification_id = Identifier(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in Kind]))
+    session_id = Identifier(required=True)
+    product_name = Text(required=True)
+    rank = Integer(required=True)
+    price = Price(required=True)
+    is_winner = fields.Boolean(required=True)
+    message = fields.String(required=True, metadata={"description": "The outcome in a sentence."})
+    created_at = Moment(required=True)
+    read_at = Moment(required=True, allow_none=True)
+
+
 class Stats(Schema):
     total_users = Integer(required=True)
     total_products = Integer(required=True)
@@ -254,6 +290,25 @@ class Stats(Schema):
     persist_backlog = Integer(
         required=True, metadata={"description": "Accepted bids not yet in PostgreSQL."}
     )
+
+
+class Channel(Schema):
+    channel = fields.String(required=True, validate=validate.OneOf(["email", "webhook"]))
+    is_on = fields.Boolean(required=True)
+    waiting = Integer(required=True, metadata={"description": "Deliveries still to be made."})
+    given_up = Integer(required=True, metadata={"description": "Deliveries that failed for good."})
+
+
+class WebhookDelivery(Schema):
+    delivery_id = Identifier(required=True, metadata={"description": "The message's webhook-id."})
+    session_id = Identifier(required=True)
+    event = fields.String(required=True)
+    status = fields.Enum(DeliveryStatus, by_value=True, required=True)
+    attempts = Integer(required=True)
+    last_error = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    next_attempt_at = Moment(required=True, allow_none=True)
+    delivered_at = Moment(required=True, allow_none=True)
 
 
 class Health(Schema):

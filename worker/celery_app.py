@@ -9,15 +9,18 @@ import logging
 from functools import cache
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from kombu.entity import Queue
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
 from worker import queues
+
+log = structlog.get_logger(__name__)
 
 TASK_SOFT_LIMIT_SECONDS = 240
 TASK_HARD_LIMIT_SECONDS = 300
@@ -26,6 +29,7 @@ VISIBILITY_TIMEOUT_SECONDS = 3600
 # A broker that hangs must not hang a member's bid: the sweep finds the bid anyway.
 BROKER_TIMEOUT_SECONDS = 2
 TICK_SECONDS = 1.0
+SWEEP_SECONDS = 10.0
 
 
 def _configuration() -> dict[str, Any]:
@@ -66,9 +70,13 @@ def _configuration() -> dict[str, Any]:
 def _beat_schedule() -> dict[str, dict[str, Any]]:
     """Beat is only the alarm clock: a tick that finds the last one unread expires."""
     every_tick = {"schedule": TICK_SECONDS, "options": {"expires": TICK_SECONDS * 5}}
+    every_sweep = {"schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
     return {
         "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
         "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
+        "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
+        "send-due-webhooks": {"task": "worker.tasks.send_webhooks", **every_sweep},
+        "send-due-emails": {"task": "worker.tasks.send_emails", **every_sweep},
         "recompute-weights-nightly": {
             "task": "worker.tasks.recompute_all_weights",
             "schedule": crontab(hour="3", minute="17"),
@@ -98,6 +106,21 @@ def _configure_logs(**_: object) -> None:
     # Each job says itself what it did; two lines more for each tick would drown that.
     for ticking in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(ticking).setLevel(logging.WARNING)
+
+
+@worker_ready.connect
+def _say_which_channels_are_off(sender: Any, **_: object) -> None:
+    """Where a notification goes nowhere, the worker that would send it says so."""
+    if queues.DELIVERIES not in sender.app.amqp.queues.consume_from:
+        return
+    for channel, setting, is_on in (
+        ("email", "SMTP_HOST", settings().mail is not None),
+        ("webhook", "WEBHOOK_URL", settings().webhook is not None),
+    ):
+        if is_on:
+            log.info("channel_on", channel=channel)
+        else:
+            log.warning("channel_off", channel=channel, missing_setting=setting)
 
 
 app = Celery("flashbid", include=["worker.tasks"])

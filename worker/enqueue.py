@@ -8,23 +8,28 @@ import structlog
 from celery import Task
 from kombu.exceptions import OperationalError
 
-from worker.tasks import close_session, persist_bids
+from worker.tasks import close_session, persist_bids, send_webhooks
 
 log = structlog.get_logger(__name__)
 
 
 def drain(session_id: UUID) -> None:
     """Have a session's bid log drained soon."""
-    _send(persist_bids, session_id)
+    _send(persist_bids, str(session_id))
 
 
 def close(session_id: UUID) -> None:
     """Have a session closed whose gate is shut."""
-    _send(close_session, session_id)
+    _send(close_session, str(session_id))
 
 
-def _send(task: Task, session_id: UUID) -> None:
+def webhooks() -> None:
+    """Have the webhooks that are due sent soon."""
+    _send(send_webhooks)
+
+
+def _send(task: Task, *arguments: str) -> None:
     try:
-        task.apply_async((str(session_id),), retry=False)
+        task.apply_async(arguments, retry=False)
     except OperationalError:
-        log.warning("job_not_enqueued", task=task.name, session_id=str(session_id))
+        log.warning("job_not_enqueued", task=task.name, arguments=arguments)

@@ -5,8 +5,10 @@ so that a slow job of one kind never delays another kind, a close least of all.
 BIDS = "bids"
 SESSIONS = "sessions"
 DEFAULT = "default"
+# Other people's servers: a dead one may hold up nothing but its own deliveries.
+DELIVERIES = "deliveries"
 
-ALL = (BIDS, SESSIONS, DEFAULT)
+ALL = (BIDS, SESSIONS, DEFAULT, DELIVERIES)
 
 # What is not named here is not urgent.
 ROUTES = {
@@ -14,4 +16,6 @@ ROUTES = {
     "worker.tasks.sweep_bid_logs": BIDS,
     "worker.tasks.tick_sessions": SESSIONS,
     "worker.tasks.close_session": SESSIONS,
+    "worker.tasks.send_emails": DELIVERIES,
+    "worker.tasks.send_webhooks": DELIVERIES,
 }

@@ -17,6 +17,9 @@ from worker.celery_app import app, services, settings
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 60.0
+# Short, so that a stop does not have to wait long.
+TELL_SECONDS = 10.0
+DELIVER_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
     "autoretry_for": (*OUTAGES, TemporarilyUnavailable),
@@ -60,9 +63,49 @@ def tick_sessions() -> None:
 
 @app.task(**RETRY_OUTAGES)
 def close_session(session_id: str) -> None:
-    """Write a session's results; then its bidders' weights are due."""
+    """Write a session's results; then its bidders are told, and their weights are due."""
     if services().closing.close(UUID(session_id)):
+        tell_members.delay(session_id)
         recompute_weights.delay(session_id)
+
+
+@app.task(**RETRY_OUTAGES)
+def tell_members(session_id: str) -> None:
+    """Tell a closed session's bidders how it ended."""
+    told = services().telling.tell(UUID(session_id), seconds=TELL_SECONDS)
+    log.info("members_told", session_id=session_id, members=told.members)
+    if told.unfinished:
+        tell_members.delay(session_id)
+    else:
+        send_webhooks.delay()
+        send_emails.delay()
+
+
+@app.task
+def sweep_announcements() -> None:
+    """Tell the bidders of every session whose telling was lost: the sweep behind tell_members."""
+    for session_id in services().telling.unfinished():
+        tell_members.delay(str(session_id))
+
+
+@app.task(**RETRY_OUTAGES)
+def send_webhooks() -> None:
+    """Send what is due to the shop's system. Beat rings for it too: that is the sweep."""
+    delivered = services().webhooks.deliver_due(seconds=DELIVER_SECONDS)
+    if delivered.attempts:
+        log.info("webhooks_sent", attempts=delivered.attempts)
+    if delivered.unfinished:
+        send_webhooks.delay()
+
+
+@app.task(**RETRY_OUTAGES)
+def send_emails() -> None:
+    """Send the e-mails that are due. Beat rings for it too: that is the sweep."""
+    delivered = services().mailer.deliver_due(seconds=DELIVER_SECONDS)
+    if delivered.attempts:
+        log.info("emails_sent", attempts=delivered.attempts)
+    if delivered.unfinished:
+        send_emails.delay()
 
 
 @app.task(**RETRY_OUTAGES)

@@ -222,6 +222,8 @@ def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
         "BID_RATE_PER_SECOND": "0",
         "DRAIN_BATCH_SIZE": "",
         "DRAIN_GATHER_MS": "",
+        "SMTP_HOST": "",
+        "WEBHOOK_URL": "",
     }
 
 

@@ -1,5 +1,6 @@
 """API.md and /openapi.json say the same, in both directions."""
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -36,6 +37,14 @@ RESULTS = (
     " total_bidders total_winners winners rankings"
 )
 PAST_BID = "session_id sequence price score response_time user_weight accepted_at"
+NOTIFICATION = (
+    "notification_id kind session_id product_name rank price is_winner message created_at read_at"
+)
+CHANNEL = "channel is_on waiting given_up"
+WEBHOOK_DELIVERY = (
+    "delivery_id session_id event status attempts last_error created_at next_attempt_at"
+    " delivered_at"
+)
 HEALTH = "status database redis"
 PROBLEM = "type title status detail code request_id errors? upset_price?"
 
@@ -116,6 +125,10 @@ CONTRACT = {
         "admin", 200, SESSION, codes=f"{NO_SESSION} 409 session_ended"
     ),
     "PUT /api/admin/sessions/{session_id}/close": Route("admin", 202, SESSION, codes=NO_SESSION),
+    "GET /api/admin/channels": Route("admin", 200, CHANNEL),
+    "GET /api/admin/webhook-deliveries": Route(
+        "admin", 200, WEBHOOK_DELIVERY, query=f"status? {PAGE}", headers="X-Total-Count"
+    ),
     "GET /api/admin/stats": Route("admin", 200, STATS),
     "POST /api/bid": Route(
         "member",
@@ -149,6 +162,13 @@ CONTRACT = {
         codes=NO_SESSION,
         headers="X-Total-Count",
     ),
+    "GET /api/notifications": Route(
+        "member", 200, NOTIFICATION, query=f"unread? {PAGE}", headers="X-Total-Count"
+    ),
+    "PUT /api/notifications/{notification_id}/read": Route(
+        "member", 204, codes="404 notification_not_found"
+    ),
+    "POST /api/notifications/read": Route("member", 204),
     "GET /health": Route("public", 200, HEALTH),
     "GET /ready": Route("public", 200, HEALTH),
 }
@@ -205,7 +225,7 @@ def test_route_takes_what_the_contract_says(document: Document, key: str) -> Non
     query = {each["name"]: each["required"] for each in parameters if each["in"] == "query"}
     assert query == dict.fromkeys(names(route.query), False)
     in_path = {each["name"] for each in parameters if each["in"] == "path"}
-    assert in_path == ({"session_id"} if "{" in key else set())
+    assert in_path == set(re.findall(r"{(\w+)}", key))
 
 
 @pytest.mark.parametrize("key", CONTRACT)

@@ -72,6 +72,11 @@ NEEDS_DATABASE = [
     "GET /api/sessions/{sid}",
     "GET /api/results/{sid}",
     "GET /api/bids/me",
+    "GET /api/admin/channels",
+    "GET /api/admin/webhook-deliveries",
+    "GET /api/notifications",
+    "PUT /api/notifications/{sid}/read",
+    "POST /api/notifications/read",
 ]
 NEEDS_REDIS = [
     "GET /api/auth/me",

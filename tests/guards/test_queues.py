@@ -74,6 +74,7 @@ def test_closing_has_a_queue_of_its_own(celery: Celery) -> None:
         queue = celery.amqp.router.route({}, name)["queue"].name
         by_queue.setdefault(queue, set()).add(name.rpartition(".")[2])
     assert by_queue[queues.SESSIONS] == {"tick_sessions", "close_session"}
+    assert by_queue[queues.DELIVERIES] == {"send_emails", "send_webhooks"}
     assert by_queue[queues.BIDS] == {"persist_bids", "sweep_bid_logs"}
 
 
@@ -99,6 +100,9 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
     assert rung == {
         "tick_sessions",
         "sweep_bid_logs",
+        "sweep_announcements",
+        "send_webhooks",
+        "send_emails",
         "recompute_all_weights",
         "purge_revocations",
     }

@@ -83,14 +83,50 @@ def test_persisting_twice_persists_once(shop: Shop) -> None:
     assert persisted(shop) == 3
 
 
-def test_closing_twice_writes_once_and_recomputes_weights_once(shop: Shop, broker: Redis) -> None:
+def test_closing_twice_writes_once_and_what_follows_follows_once(shop: Shop, broker: Redis) -> None:
     session = session_with_bids(shop)
     shop.end(session)
     for _ in range(2):
         tasks.close_session(str(session.session_id))
     assert shop.rows("SELECT count(*) FROM rankings") == [(3,)]
     assert queued(broker, queues.DEFAULT) == [
-        ("worker.tasks.recompute_weights", [str(session.session_id)])
+        ("worker.tasks.tell_members", [str(session.session_id)]),
+        ("worker.tasks.recompute_weights", [str(session.session_id)]),
+    ]
+
+
+def test_telling_twice_tells_once(shop: Shop) -> None:
+    session = session_with_bids(shop)
+    shop.close(session)
+    for _ in range(2):
+        tasks.tell_members(str(session.session_id))
+    assert shop.rows("SELECT count(*) FROM notifications") == [(3,)]
+
+
+def test_a_sweep_enqueues_a_lost_telling_until_it_is_done(shop: Shop, broker: Redis) -> None:
+    session = session_with_bids(shop)
+    shop.close(session)
+    tasks.sweep_announcements()
+    assert queued(broker, queues.DEFAULT) == [
+        ("worker.tasks.tell_members", [str(session.session_id)])
+    ]
+    tasks.tell_members(str(session.session_id))
+    broker.flushdb()
+    tasks.sweep_announcements()
+    assert queued(broker, queues.DEFAULT) == []
+
+
+def test_a_telling_that_takes_too_long_is_continued_by_another_job(
+    shop: Shop, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(tasks.services().telling, "_chunk_members", 2)
+    session = session_with_bids(shop)
+    shop.close(session)
+    tasks.tell_members(str(session.session_id))
+    assert shop.rows("SELECT count(*) FROM notifications") == [(2,)]
+    assert queued(broker, queues.DEFAULT) == [
+        ("worker.tasks.tell_members", [str(session.session_id)])
     ]
 
 
@@ -168,7 +204,8 @@ def test_ticks_with_nothing_to_do_enqueue_nothing(shop: Shop, broker: Redis) -> 
     session_with_bids(shop)
     tasks.tick_sessions()
     tasks.sweep_bid_logs()
-    assert [queued(broker, name) for name in queues.ALL] == [[], [], []]
+    tasks.sweep_announcements()
+    assert [queued(broker, name) for name in queues.ALL] == [[]] * len(queues.ALL)
 
 
 def test_a_refusal_is_not_retried(shop: Shop, broker: Redis) -> None:

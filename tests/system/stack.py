@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -124,6 +124,22 @@ class Stack:
             yield
         finally:
             process.kill()
+
+    @contextmanager
+    def changed(self, names: Sequence[str], settings: Mapping[str, str]) -> Iterator[None]:
+        """Restarts some processes with other settings, and with the old ones at the end."""
+        changed = [self.processes[name] for name in names]
+        before = [process.environ for process in changed]
+        try:
+            for process in changed:
+                process.kill()
+                process.environ = {**process.environ, **settings}
+            self.start()
+            yield
+        finally:
+            for process, environ in zip(changed, before, strict=True):
+                process.kill()
+                process.environ = environ
 
     def said(self) -> str:
         """The end of every log, for a person who looks at a failed test."""

@@ -38,6 +38,8 @@ DEFAULTS = {
     "drain_batch_size": 5000,
     "drain_gather_ms": 250,
     "ended_session_keys_ttl_seconds": 3600,
+    "mail": None,
+    "webhook": None,
 }
 
 
@@ -76,6 +78,8 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("DRAIN_BATCH_SIZE", "0"),
         ("DRAIN_GATHER_MS", "5001"),
         ("ENDED_SESSION_KEYS_TTL_SECONDS", "0"),
+        ("SMTP_PORT", "0"),
+        ("SMTP_TLS", "ssl"),
         ("ALGORITHM", "none"),
         ("ALGORITHM", "RS256"),
         ("ALGORITHM", "hs256"),
@@ -204,3 +208,70 @@ def test_a_configured_host_switches_off_all_that_the_running_project_says_of_tha
         "REDIS_HOST": "own",
         "REDIS_PORT": "2",
     }
+
+
+# --- Channels to the outside ---------------------------------------------------------
+
+WEBHOOK_SECRET = "whsec_" + "c2VjcmV0" * 4
+MAIL = {"SMTP_HOST": "mail.example", "SMTP_FROM": "The Shop <shop@shop.example>"}
+
+
+def test_a_mail_server_switches_the_channel_on() -> None:
+    mail = load(**MAIL, SMTP_USER="shop", SMTP_PASSWORD="hidden").mail
+    assert mail
+    assert (mail.host, mail.port, mail.tls) == ("mail.example", 587, "starttls")
+    assert "hidden" not in repr(mail)
+
+
+def test_a_mail_server_without_a_sender_stops_the_start() -> None:
+    with pytest.raises(ConfigError, match=r"^SMTP_FROM must be "):
+        load(SMTP_HOST="mail.example")
+
+
+def test_a_mail_password_is_not_sent_in_clear() -> None:
+    login = {**MAIL, "SMTP_USER": "shop", "SMTP_TLS": "none"}
+    with pytest.raises(ConfigError, match=r"^SMTP_TLS must be "):
+        load(**login)
+    assert load(**{**login, "SMTP_HOST": "127.0.0.1"}).mail
+    assert load(**{**login, "SMTP_USER": ""}).mail
+
+
+@pytest.mark.parametrize(
+    "url", ["https://shop.example/hook", "http://127.0.0.1:9/", "http://localhost", "http://[::1]/"]
+)
+def test_a_webhook_address_switches_the_channel_on(url: str) -> None:
+    webhook = load(WEBHOOK_URL=url, WEBHOOK_SECRET=WEBHOOK_SECRET).webhook
+    assert webhook
+    assert (webhook.url, webhook.key) == (url, b"secret" * 4)
+    assert url not in repr(webhook)
+    assert "secret" not in repr(webhook)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://shop.example/hook",
+        "ftp://shop.example",
+        "shop.example",
+        "https://",
+        "https://user:hidden@shop.example/",
+        "https://shop.example:port/",
+        "https://shop.example/a b",
+        "http://localhost.evil.example/",
+    ],
+)
+def test_an_unsafe_webhook_address_stops_the_start_and_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^WEBHOOK_URL must be ") as refused:
+        load(WEBHOOK_URL=url, WEBHOOK_SECRET=WEBHOOK_SECRET)
+    assert url not in str(refused.value)
+
+
+def test_plain_http_will_do_while_debug_is_on() -> None:
+    assert load(DEBUG="true", WEBHOOK_URL="http://shop/", WEBHOOK_SECRET=WEBHOOK_SECRET).webhook
+
+
+@pytest.mark.parametrize("secret", ["", "c2VjcmV0" * 4, "whsec_short", "whsec_" + "A" * 31 + "!"])
+def test_a_poor_webhook_secret_stops_the_start_and_is_not_shown(secret: str) -> None:
+    with pytest.raises(ConfigError, match=r"^WEBHOOK_SECRET must be ") as refused:
+        load(WEBHOOK_URL="https://shop.example/", WEBHOOK_SECRET=secret)
+    assert not secret or secret not in str(refused.value)

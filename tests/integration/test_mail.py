@@ -1,0 +1,170 @@
+"""E-mails against a real SMTP server."""
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from core.channel_settings import MailSettings, Tls
+from core.mail import Mailer
+from core.outbox import Backlog
+from core.telling import Telling
+from tests.factories import Shop
+
+SENDER = "The Shop <sales@shop.example>"
+AT_ONCE = (timedelta(0),) * 2
+
+
+class Mailbox:
+    """Takes every message, unless `answer` says otherwise."""
+
+    def __init__(self) -> None:
+        self.answer = "250 OK"
+        self.got: list[EmailMessage] = []
+        self.peers: set[Any] = set()
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        return self.answer
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.peers.add(session.peer)
+        self.got.append(message_from_bytes(envelope.content, policy=policy.default))
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def port(mailbox: Mailbox) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free)
+    controller.start()
+    yield free
+    controller.stop()
+
+
+def mailer(shop: Shop, port: int, timeout_seconds: float = 5) -> Mailer:
+    settings = MailSettings("127.0.0.1", port, "", "", SENDER, Tls.NONE)
+    return Mailer(
+        shop.services.database, settings, retry_delays=AT_ONCE, timeout_seconds=timeout_seconds
+    )
+
+
+def told_session(shop: Shop, *usernames: str, product: str = "Item") -> None:
+    session = shop.session(inventory=1, alpha=1.0, beta=0.0, gamma=0.0)
+    with shop.services.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE products SET name = %s", (product,))
+    for number, username in enumerate(usernames):
+        shop.bid(shop.bidder(username), session, str(150 - number))
+    shop.close(session)
+    Telling(shop.services.database, by_email=True, by_webhook=False).tell(
+        session.session_id, seconds=30
+    )
+
+
+def text_of(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    assert part
+    return str(part.get_content())
+
+
+def test_winner_and_loser_get_one_message_each_over_one_connection(
+    shop: Shop, port: int, mailbox: Mailbox
+) -> None:
+    told_session(shop, "ada", "bob")
+    for _ in range(2):
+        mailer(shop, port).deliver_due(seconds=30)
+    assert sorted(message["Subject"] for message in mailbox.got) == [
+        "The sale has ended: Item",
+        "You won: Item",
+    ]
+    addresses = {row[0] for row in shop.rows("SELECT email FROM users")}
+    assert {message["To"] for message in mailbox.got} == addresses
+    ids = {row[0] for row in shop.rows("SELECT id FROM notifications")}
+    assert {message["Message-ID"] for message in mailbox.got} == {
+        f"<{each}@shop.example>" for each in ids
+    }
+    assert len(mailbox.peers) == 1
+    assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=0)
+
+
+def test_names_are_text_in_html_and_as_they_are_in_plain_text(
+    shop: Shop, port: int, mailbox: Mailbox
+) -> None:
+    told_session(shop, "<b>ada</b>", product="<script>x</script>\u2028Ü")
+    mailer(shop, port).deliver_due(seconds=30)
+    [message] = mailbox.got
+    assert "Dear <b>ada</b>," in text_of(message, "plain")
+    assert "&lt;b&gt;ada&lt;/b&gt;" in text_of(message, "html")
+    assert "<script>" not in text_of(message, "html")
+    assert message["Subject"] == "You won: <script>x</script> Ü"
+
+
+@pytest.mark.parametrize(("answer", "attempts"), [("550 no such user", 1), ("450 busy", 3)])
+def test_a_refused_address_is_given_up_at_once_or_after_the_last_retry(
+    shop: Shop,
+    port: int,
+    mailbox: Mailbox,
+    capsys: pytest.CaptureFixture[str],
+    answer: str,
+    attempts: int,
+) -> None:
+    told_session(shop, "ada")
+    mailbox.answer = answer
+    mailer(shop, port).deliver_due(seconds=30)
+    assert shop.rows("SELECT attempts, last_error FROM email_deliveries") == [
+        (attempts, f"refused: {answer[:3]}")
+    ]
+    assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=1)
+    said = capsys.readouterr()
+    assert "@example.com" not in said.out + said.err
+
+
+def test_while_nobody_answers_no_attempt_is_counted_and_all_goes_out_later(
+    shop: Shop, port: int, mailbox: Mailbox
+) -> None:
+    told_session(shop, "ada", "bob")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dead = mailer(shop, silent.getsockname()[1], timeout_seconds=0.1)
+        dead.deliver_due(seconds=30)
+    assert shop.rows("SELECT DISTINCT attempts, last_error FROM email_deliveries") == [(0, None)]
+    mailer(shop, port).deliver_due(seconds=30)
+    assert len(mailbox.got) == 2
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_crash_between_sending_and_noting_repeats_one_message_recognisably(
+    shop: Shop, port: int, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_session(shop, "ada", "bob", "cleo")
+    from core.mail import MailServer  # noqa: PLC0415 - patched here alone
+
+    send = MailServer.send
+
+    def send_and_die(self: MailServer, message: EmailMessage) -> None:
+        send(self, message)
+        raise Killed
+
+    monkeypatch.setattr(MailServer, "send", send_and_die)
+    with pytest.raises(Killed):
+        mailer(shop, port).deliver_due(seconds=30)
+    monkeypatch.undo()
+    mailer(shop, port).deliver_due(seconds=30)
+    ids = [message["Message-ID"] for message in mailbox.got]
+    assert (len(ids), len(set(ids))) == (4, 3)

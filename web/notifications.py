@@ -1,0 +1,43 @@
+"""What members are told about their sessions."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from flask import Blueprint
+
+from core import errors
+from core.notifications import Notice
+from web import schemas
+from web.operation import operation
+from web.state import services
+from web.tokens import Auth, current_user_id
+
+blueprint = Blueprint("notifications", __name__, url_prefix="/api/notifications")
+
+
+@blueprint.get("")
+@operation(
+    auth=Auth.MEMBER,
+    query=schemas.NotificationsQuery(),
+    answer=schemas.Notification(many=True),
+    counted=True,
+)
+def notifications(unread: bool, page: int, page_size: int) -> tuple[Sequence[Notice], int]:
+    """The caller's notifications, newest first; with `unread` those not read yet."""
+    return services().notifications.of_member(
+        current_user_id(), unread_only=unread, page=page, page_size=page_size
+    )
+
+
+@blueprint.put("/<notification_id>/read")
+@operation(auth=Auth.MEMBER, status=204, refuses=(errors.NotificationNotFound,))
+def mark_read(notification_id: UUID) -> None:
+    """Mark one of the caller's notifications as read. Safe to repeat."""
+    services().notifications.mark_read(current_user_id(), notification_id)
+
+
+@blueprint.post("/read")
+@operation(auth=Auth.MEMBER, status=204)
+def mark_all_read() -> None:
+    """Mark all of the caller's notifications as read."""
+    services().notifications.mark_all_read(current_user_id())
