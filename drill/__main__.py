@@ -50,7 +50,7 @@ def _round(fault: Fault, number: int, options: argparse.Namespace) -> Outcome:
         flush=True,
     )
     for sentence in outcome.trouble:
-        print(f"    - {sentence}", flush=True)
+        print(f"    - {sentence if options.verbose else sentence.splitlines()[0]}", flush=True)
     return outcome
 
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control", action="store_true", help="with each fault's guard off: all must fail"
     )
+    parser.add_argument("--verbose", action="store_true", help="with the processes' logs")
     parser.add_argument("--list", action="store_true", help="the faults and their guards")
     return parser
 

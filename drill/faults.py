@@ -18,6 +18,8 @@ class Fault:
     # Redis itself is unusable, or there is no web: no bid can be taken meanwhile.
     stops_bids: bool = False
     at_the_close: bool = False
+    # What Redis alone held is gone: it must be reported, bid by bid.
+    loses_unpersisted: bool = False
     recovers_within_seconds: float = 30.0
     # Settings by the process that shall have them.
     changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -83,7 +85,13 @@ FAULTS = (
         "no-appendonly",
         stops_bids=True,
     ),
-    Fault("redis-flushed", "FLUSHALL in mid-session", on_redis.flush, stops_bids=True),
+    Fault(
+        "redis-flushed",
+        "FLUSHALL in mid-session",
+        on_redis.flush,
+        stops_bids=True,
+        loses_unpersisted=True,
+    ),
     Fault("redis-full", "Redis out of memory for 3 s", on_redis.fill, stops_bids=True),
     Fault("redis-read-only", "Redis read-only for 3 s", on_redis.make_read_only, stops_bids=True),
     Fault("bad-entry", "malformed entries in the bid log", on_redis.spoil_log, "bad-entry-raises"),

@@ -1,6 +1,5 @@
 """Faults of PostgreSQL."""
 
-import os
 import signal
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ from drill.scene import Scene
 OUTAGE_SECONDS = 10.0
 TABLES = ("bids", "bid_log_offsets", "sessions", "rankings", "users")
 DISK_MIB = 320
+BLOCK_BYTES = 64 * 1024
 DISK_FULL_SECONDS = 6.0
 
 
@@ -47,9 +47,10 @@ def fill_disk(stage: Scene) -> None:
     """PostgreSQL's folder lies on a small file system here; a file takes all that is free."""
     folder = stage.servers.postgres.folder
     ballast = folder / "ballast"
-    room = os.statvfs(folder)
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+    with suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(bytes(BLOCK_BYTES))
+            file.flush()
     # PostgreSQL may well end over this.
     with suppress(psycopg2.Error), stage.postgres() as cursor:
         # Bids fit into what the log has reserved: a new segment of it does not fit.

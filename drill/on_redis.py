@@ -14,7 +14,7 @@ _NEXT_SEQUENCE = """
 """
 _BAD_FIELDS = (
     ("user_id", "nobody", "price", "1"),
-    ("junk", "\x00\x01"),
+    ("junk", b"\x00\xff"),
     ("user_id", "00000000-0000-0000-0000-000000000000", "price", "NaN"),
 )
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from drill.faults import Fault
 from drill.rounds import Outcome
 
-HEAD = ("fault", "rounds", "bids", "lost", "twice", "503", "recovery s", "verdict")
-_FORMAT = "{:<22} {:>6} {:>7} {:>5} {:>5} {:>6} {:>10}  {}"
+HEAD = ("fault", "rounds", "bids", "lost", "reported", "twice", "503", "recovery s", "verdict")
+_FORMAT = "{:<22} {:>6} {:>7} {:>5} {:>8} {:>5} {:>6} {:>10}  {}"
 
 
 def table(played: Sequence[tuple[Fault, Sequence[Outcome]]]) -> Iterator[str]:
@@ -18,6 +18,7 @@ def table(played: Sequence[tuple[Fault, Sequence[Outcome]]]) -> Iterator[str]:
             len(outcomes),
             sum(outcome.acknowledged for outcome in outcomes),
             sum(outcome.lost for outcome in outcomes),
+            sum(outcome.reported for outcome in outcomes),
             sum(outcome.duplicated for outcome in outcomes),
             sum(outcome.refused for outcome in outcomes),
             f"{max(outcome.recovery_seconds for outcome in outcomes):.1f}",

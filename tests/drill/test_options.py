@@ -39,10 +39,10 @@ def test_verdict(outcome: Outcome, verdict: str) -> None:
 def test_the_table_adds_rounds_up_and_shows_the_slowest_recovery() -> None:
     rounds = [
         Outcome(acknowledged=1000, refused=3, recovery_seconds=0.5),
-        Outcome(acknowledged=1200, lost=2, recovery_seconds=4.25),
+        Outcome(acknowledged=1200, lost=2, reported=7, recovery_seconds=4.25),
     ]
     line = list(table([(FAULTS[0], rounds)]))[1]
     assert line.split() == [
-        *(FAULTS[0].name, "2", "2200", "2", "0", "3"),
+        *(FAULTS[0].name, "2", "2200", "2", "7", "0", "3"),
         *("4.2", "LOST", "holds"),
     ]
