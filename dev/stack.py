@@ -105,12 +105,17 @@ class Stack:
             self.release.start()
             if self.release.exit_code(START_TIMEOUT_SECONDS) != 0:
                 raise DevError(f"The release step failed:\n{self.said()}")
-        for process in self.processes.values():
-            if not process.is_running():
-                process.start()
+        self.revive()
         wait_until(lambda: self._is_up() or self._has_failed(), START_TIMEOUT_SECONDS)
         if self._has_failed() or not self._is_up():
             raise DevError(f"The processes did not come up:\n{self.said()}")
+
+    def revive(self) -> list[str]:
+        """What a supervisor does: start whatever does not run. The names of those."""
+        ended = [name for name, process in self.processes.items() if not process.is_running()]
+        for name in ended:
+            self.processes[name].start()
+        return ended
 
     def stop(self) -> dict[str, int | None]:
         """SIGTERM to every leader. Exit codes; None for one that did not end by itself in time."""

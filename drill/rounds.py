@@ -95,8 +95,12 @@ def _strike(fault: Fault, stage: Scene, trouble: list[str]) -> float:
     given_out, accepted = stage.sequence(), stage.crowd.acknowledged
     while stage.persisted() < given_out or stage.crowd.acknowledged == accepted:
         if time.monotonic() - ended > RECOVERY_PATIENCE_SECONDS:
-            trouble.append(f"Not recovered after {RECOVERY_PATIENCE_SECONDS:.0f} s.")
+            trouble.append(
+                f"Not recovered after {RECOVERY_PATIENCE_SECONDS:.0f} s.\n{stage.stack.said()}"
+            )
             break
+        # The drill is the supervisor, too: Celery may end when its broker dies.
+        stage.stack.revive()
         time.sleep(POLL_SECONDS)
     seconds = time.monotonic() - ended
     if seconds > fault.recovers_within_seconds:
