@@ -138,7 +138,7 @@ def _take_guard_away(running: Servers, control: str | None) -> None:
         )
     if control == "no-lock":
         with running.services.engine.begin() as connection:
-            connection.execute(text("ALTER TABLE bids DROP CONSTRAINT bids_pkey CASCADE"))
+            connection.execute(text("ALTER TABLE bids DROP CONSTRAINT pk_bids CASCADE"))
 
 
 def _control(control: str | None) -> dict[str, str]:
