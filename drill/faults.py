@@ -67,7 +67,6 @@ FAULTS = (
         "postgres-stopped",
         "PostgreSQL stopped at once for 10 s",
         on_postgres.stop,
-        "trim-before-commit",
         recovers_within_seconds=10.0,
     ),
     Fault("postgres-cut", "PostgreSQL's connections cut", on_postgres.cut),
@@ -95,7 +94,7 @@ FAULTS = (
     Fault("redis-full", "Redis out of memory for 3 s", on_redis.fill, stops_bids=True),
     Fault("redis-read-only", "Redis read-only for 3 s", on_redis.make_read_only, stops_bids=True),
     Fault("bad-entry", "malformed entries in the bid log", on_redis.spoil_log, "bad-entry-raises"),
-    Fault("queues-deleted", "the broker's queues deleted", on_broker.delete_queues, "no-sweep"),
+    Fault("queues-deleted", "the broker's queues deleted", on_broker.delete_queues),
     Fault("tasks-twice", "every task delivered twice, and late", on_broker.deliver_twice),
     Fault(
         "all-at-once",

@@ -84,11 +84,6 @@ def weights_acked_early(celery_app) -> None:
     celery_app.app.conf.task_reject_on_worker_lost = False
 
 
-def no_sweep(bid_log) -> None:
-    bid_log.BidLog.claim_backlogged = lambda _: []
-    bid_log.DRAIN_TRUST_US = 10**12
-
-
 def bad_entry_raises(bid_log) -> None:
     def checked(_self, _db, session_id, entries):
         return [bid_log.LoggedBid.parse(session_id, entry) for entry in entries]
@@ -103,7 +98,6 @@ def no_results_sweep(closing) -> None:
 CONTROLS = {
     "trim-before-commit": ("core.bid_log", trim_before_commit),
     "no-offset-check": ("core.bid_log", no_offset_check),
-    "no-sweep": ("core.bid_log", no_sweep),
     "bad-entry-raises": ("core.bid_log", bad_entry_raises),
     "no-lock": ("core.bid_log", no_lock),
     "weights-acked-early": ("worker.celery_app", weights_acked_early),
