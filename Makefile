@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash test test-browser lint types format check bench clean
+.PHONY: help setup run reset flash drill test test-browser lint types format check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,11 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff format .
 
 check: lint types test test-browser ## All checks (needs Chromium)
+
+drill: $(INSTALLED) ## Try every fault on the real processes (FAULT=name ROUNDS=n BIDS=n SEED=n CONTROL=1 LIST=1)
+	@exec $(BIN)/python -m drill $(if $(FAULT),--fault $(FAULT)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(BIDS),--bids $(BIDS)) $(if $(SEED),--seed $(SEED)) $(if $(CONTROL),--control) \
+		$(if $(LIST),--list) $(ARGS)
 
 bench: $(INSTALLED) ## Measure the promises of speed (ARGS="--help" says more)
 	@exec $(BIN)/python -m dev.bench $(ARGS)

@@ -276,8 +276,8 @@ class BidLog:
                     session_id,
                     "bid_log_entry_set_aside",
                     id=entry[0],
-                    fields=entry[1],
-                    reason=str(error),
+                    fields=_storable(entry[1]),
+                    reason=str(error).replace("\0", r"\x00"),
                 )
         return bids
 
@@ -340,6 +340,13 @@ def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
 
 def _identity(entry: Entry) -> tuple[str | None, str | None]:
     return entry[1].get("user_id"), entry[1].get("accepted_at")
+
+
+def _storable(fields: dict[str, str]) -> dict[str, str]:
+    """The fields in a form that PostgreSQL's JSON can hold, which knows no NUL."""
+    return {
+        name.replace("\0", r"\x00"): text.replace("\0", r"\x00") for name, text in fields.items()
+    }
 
 
 def _stored(

@@ -72,6 +72,8 @@ def create_redis(settings: Settings) -> Redis:
         db=settings.redis_db,
         password=settings.redis_password or None,
         decode_responses=True,
+        # Bytes that are no text must reach the checks, not stop the reader before them.
+        encoding_errors="backslashreplace",
         socket_connect_timeout=REDIS_CONNECT_TIMEOUT_SECONDS,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),

@@ -24,6 +24,9 @@ _USERNAME_CLAIM = "username"
 # Verifying a token costs more than placing a bid. A token verified once is remembered,
 # about a kilobyte each; its expiry and its revocation are looked at every time.
 _REMEMBERED_TOKENS = 50_000
+# How far the clocks of two web hosts may be apart. A token that "was not issued yet" was
+# issued by a host whose clock is ahead of this one's, for nobody else can sign one.
+_CLOCK_DIFFERENCE_SECONDS = 7200
 
 Claims = dict[str, Any]
 
@@ -90,6 +93,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         JWT_ALGORITHM=settings.jwt_algorithm,
         JWT_DECODE_ALGORITHMS=[settings.jwt_algorithm],
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_expire_minutes),
+        # For iat and nbf alone: expiry is looked at once more without it, every time.
+        JWT_DECODE_LEEWAY=_CLOCK_DIFFERENCE_SECONDS,
         JWT_TOKEN_LOCATION=["headers"],
         # For tokens in cookies only; without it a token is shorter.
         JWT_COOKIE_CSRF_PROTECT=False,

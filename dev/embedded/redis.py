@@ -45,6 +45,7 @@ class RedisServer(EmbeddedServer):
         super().__init__(folder)
         self.pid_file = self.folder / "pid"
         self.port_file = self.folder / "port"
+        self.config_file = self.folder / "server.conf"
 
     def settings(self) -> dict[str, str]:
         return {
@@ -72,11 +73,18 @@ class RedisServer(EmbeddedServer):
     def launch(self) -> None:
         """Start it as a daemon. The server itself writes the pid file, so no start is missed."""
         self.port_file.write_text(str(_free_port()))
+        self.config_file.write_text(self._config())
+        self._run()
+
+    def restart(self) -> None:
+        """Start it where it was, on the same port, after it died or was stopped."""
+        self._run()
+        self._await_answer()
+
+    def _run(self) -> None:
         self.pid_file.unlink(missing_ok=True)
-        config_file = self.folder / "server.conf"
-        config_file.write_text(self._config())
         started = subprocess.run(
-            [get_binary_path(), config_file],
+            [get_binary_path(), self.config_file],
             check=False,
             start_new_session=True,
             stdin=subprocess.DEVNULL,

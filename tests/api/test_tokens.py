@@ -71,7 +71,7 @@ FORGERIES: dict[str, Any] = {
     "no UUID for a subject": lambda token, claims: signed({**claims, "sub": "ada"}),
     "a list for an id": lambda token, claims: signed({**claims, "jti": ["x"]}),
     "text for an expiry": lambda token, claims: signed({**claims, "exp": "tomorrow"}),
-    "not valid yet": lambda token, claims: signed({**claims, "nbf": int(time.time()) + 3600}),
+    "not valid yet": lambda token, claims: signed({**claims, "nbf": int(time.time()) + 86_400}),
     "of nobody": lambda token, claims: signed({**claims, "sub": str(uuid4())}),
 }
 
@@ -115,6 +115,14 @@ def test_expired_token_is_refused(
 ) -> None:
     expired = {**claims_of(token_of(admin)), "exp": int(time.time()) - age_seconds}
     assert refused(anyone, shop, method, path, f"Bearer {signed(expired)}") == EXPIRED
+
+
+def test_token_of_a_host_whose_clock_is_ahead_is_good(
+    admin: CheckedClient, anyone: CheckedClient
+) -> None:
+    ahead = int(time.time()) + 3600
+    anyone.with_token(signed({**claims_of(token_of(admin)), "iat": ahead, "nbf": ahead}))
+    assert anyone.get("/api/auth/me").status_code == 200
 
 
 def test_token_that_was_good_a_moment_ago_expires_all_the_same(

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from core.config import PROJECT_ROOT
+from dev.stack import Stack
 from tests.browser.visitor import Visitor
 from tests.system.client import Client
 from tests.system.conftest import (  # noqa: F401 - fixtures are found by their names here
@@ -23,7 +24,6 @@ from tests.system.conftest import (  # noqa: F401 - fixtures are found by their 
     stack,
     whole_stack,
 )
-from tests.system.stack import Stack
 
 SCREENSHOTS = PROJECT_ROOT / "artifacts" / "screenshots"
 ARGUMENTS = [

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from core.config import PROJECT_ROOT
+from dev.stack import Stack
 from tests.browser.visitor import Visitor
 from tests.system.client import Client
-from tests.system.stack import Stack
 
 # Generous: the machine may be busy.
 TIMEOUT_MS = 30_000

@@ -35,13 +35,14 @@ BREAKS = {
     "the product runs without its tools": ("web", "import dev"),
     "the load test shares no code with the product": ("loadtest", "import core"),
     "dev knows the settings, not the application": ("dev", "import web"),
+    "the drills see the application from outside": ("drill", "import web"),
 }
 
 
 @pytest.mark.parametrize("contract", BREAKS)
 def test_contract_can_fail(tmp_path: Path, contract: str) -> None:
     """Packages of one import each, and that one is not allowed."""
-    for package in ("core", "dev", "loadtest", "web", "worker"):
+    for package in ("core", "dev", "drill", "loadtest", "web", "worker"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)

@@ -268,6 +268,26 @@ def test_a_gap_between_two_batches_is_recorded_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("junk", "kept"),
+    [(b"\x00junk", r"\x00junk"), (b"\xff\xfe", r"\xff\xfe")],
+    ids=["NUL", "no text"],
+)
+def test_an_entry_that_postgresql_cannot_hold_is_set_aside_in_other_words(
+    shop: Shop, junk: bytes, kept: str
+) -> None:
+    session = session_with_bids(shop, 2)
+    rewrite_log(
+        shop,
+        session,
+        lambda entry_id, fields: {**fields, "user_id": junk} if entry_id == "1-0" else fields,
+    )
+    assert shop.drain(session) == 1
+    assert (sequences(shop), offset(shop), log_of(shop, session)) == ([2], 2, [])
+    [(kind, details)] = events(shop)
+    assert (kind, details["fields"]["user_id"]) == ("bid_log_entry_set_aside", kept)
+
+
+@pytest.mark.parametrize(
     "nonsense",
     [
         {"price": "free"},

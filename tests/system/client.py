@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from tests.system.stack import wait_until
+from dev.stack import wait_until
 
 TIMEOUT_SECONDS = 15.0
 RETRY_PAUSE_SECONDS = 0.05

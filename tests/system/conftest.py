@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from core.bootstrap import Services
 from core.models import Base, User
+from dev.stack import Stack, wait_until
 from tests.system.client import Client
 from tests.system.crowd import Crowd, Row
-from tests.system.stack import Stack, wait_until
 
 FAILED = pytest.StashKey[bool]()
 CROWD = 16

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from decimal import Decimal
 from threading import Event, Thread
 
+from dev.stack import wait_until
 from tests.system.client import Answer, Client
-from tests.system.stack import wait_until
 
 PAUSE_SECONDS = 0.02
 RATE_LIMIT_PAUSE_SECONDS = 0.2

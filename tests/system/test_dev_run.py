@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from core.config import PROJECT_ROOT
+from dev.stack import free_port, wait_until
 from tests.system.client import Client
-from tests.system.stack import free_port, wait_until
 
 PARTS = ("core", "dev", "web", "worker")
 SERVERS = {"postgres", "valkey-server"}

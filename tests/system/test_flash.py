@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+from dev.stack import Stack, wait_until
 from tests.system.client import Client
 from tests.system.crowd import Row
-from tests.system.stack import Stack, wait_until
 
 MEMBERS, BIDS_EACH, CONNECTIONS = 200, 5, 16
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dev.stack import Stack, wait_until
 from tests.system.client import Client, final_results
 from tests.system.crowd import Crowd, Row
-from tests.system.stack import Stack, wait_until
 
 # A drain that was scheduled is trusted for five seconds; then the sweep comes.
 STORED_TIMEOUT_SECONDS = 30.0

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dev.stack import Stack, wait_until
 from tests.system.client import Client, final_results
-from tests.system.stack import Stack, wait_until
 
 
 def report_lag(results: dict[str, Any]) -> None:

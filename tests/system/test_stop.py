@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from dev.stack import Stack, wait_until
 from tests.system.crowd import Crowd, Row
-from tests.system.stack import Stack, wait_until
 
 
 def test_sigterm_ends_every_process_and_a_restart_goes_on_where_it_was(

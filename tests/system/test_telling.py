@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from core.bootstrap import Services
+from dev.stack import Stack, wait_until
 from tests.system.client import Client, final_results
-from tests.system.stack import Stack, wait_until
 
 BIDDERS = 60_000
 _MEMBERS = """

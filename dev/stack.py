@@ -5,19 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from core.config import PROJECT_ROOT
+from dev.embedded.server import wait_until
+from dev.errors import DevError
 
 RELEASE = "release"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
-POLL_SECONDS = 0.05
 SHOWN_LINES = 60
 
 
@@ -30,7 +30,7 @@ class Process:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(  # noqa: S603 - the project's own command
+            self.popen = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {self.command}"],
                 cwd=PROJECT_ROOT,
                 env=self.environ,
@@ -43,14 +43,26 @@ class Process:
     def is_running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
+    def exit_code(self, timeout_seconds: float = 0.0) -> int | None:
+        """How it ended; None when it has not by then."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._leader.wait(timeout_seconds)
+        return None
+
     def children(self) -> list[psutil.Process]:
         """Pool processes of Celery, workers of gunicorn."""
-        return psutil.Process(self.popen.pid).children()
+        return psutil.Process(self._leader.pid).children()
+
+    @property
+    def _leader(self) -> "subprocess.Popen[bytes]":
+        if self.popen is None:
+            raise DevError(f"{self.name} was never started.")
+        return self.popen
 
     def terminate(self) -> None:
         """What an operator's SIGTERM does: the leader alone is told."""
         if self.is_running():
-            self.popen.terminate()
+            self._leader.terminate()
 
     def kill(self) -> None:
         """`kill -9` for the leader and all its children at once."""
@@ -61,20 +73,20 @@ class Process:
 
     def left_behind(self) -> list[int]:
         """Pids of the group that still run."""
-        return [pid for pid in psutil.pids() if _runs_in_group(pid, self.popen.pid)]
+        return [pid for pid in psutil.pids() if _runs_in_group(pid, self._leader.pid)]
 
 
 class Stack:
-    """All processes of the Procfile, on a port of their own, under the environment's settings."""
+    """All processes of the Procfile, on a port of their own, under the settings given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = os.environ) -> None:
         self.port = free_port()
         programs = Path(sys.executable).parent
         environ = {
-            **os.environ,
+            **settings,
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
-            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": f"{programs}{os.pathsep}{settings.get('PATH', os.defpath)}",
             "BEAT_SCHEDULE_FILE": str(folder / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }
@@ -91,12 +103,19 @@ class Stack:
         """Start what does not run; returns when the web answers and all workers listen."""
         if not self.release.log.exists():
             self.release.start()
-            assert self.release.popen.wait(START_TIMEOUT_SECONDS) == 0, self.said()
-        for process in self.processes.values():
-            if not process.is_running():
-                process.start()
-        assert wait_until(lambda: self._is_up() or self._has_failed(), START_TIMEOUT_SECONDS)
-        assert not self._has_failed(), self.said()
+            if self.release.exit_code(START_TIMEOUT_SECONDS) != 0:
+                raise DevError(f"The release step failed:\n{self.said()}")
+        self.revive()
+        wait_until(lambda: self._is_up() or self._has_failed(), START_TIMEOUT_SECONDS)
+        if self._has_failed() or not self._is_up():
+            raise DevError(f"The processes did not come up:\n{self.said()}")
+
+    def revive(self) -> list[str]:
+        """What a supervisor does: start whatever does not run. The names of those."""
+        ended = [name for name, process in self.processes.items() if not process.is_running()]
+        for name in ended:
+            self.processes[name].start()
+        return ended
 
     def stop(self) -> dict[str, int | None]:
         """SIGTERM to every leader. Exit codes; None for one that did not end by itself in time."""
@@ -106,7 +125,7 @@ class Stack:
             lambda: not any(process.is_running() for process in self.processes.values()),
             STOP_TIMEOUT_SECONDS,
         )
-        codes = {name: process.popen.poll() for name, process in self.processes.items()}
+        codes = {name: process.exit_code() for name, process in self.processes.items()}
         self.kill()
         return codes
 
@@ -166,16 +185,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def wait_until(condition: Callable[[], object], timeout_seconds: float) -> bool:
-    """Whether the condition came true in time."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 def _procfile() -> dict[str, str]:

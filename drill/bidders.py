@@ -1,0 +1,90 @@
+"""Members who bid until they are told to stop, whatever answers come; a ledger of it all."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from random import Random
+from threading import Event, Lock, Thread
+
+from loadtest import ledger
+from loadtest.ledger import Attempt, Ledger, Timing
+from loadtest.members import MemberToken
+
+CONNECTIONS = 12
+TIMEOUT_SECONDS = 6.0
+# Each connection's rest between two bids: the drill is to prove, not to press.
+PAUSE_SECONDS = 0.02
+# After a failure a member waits a little longer before the next try.
+BACKOFF_SECONDS = 0.1
+
+
+class Crowd:
+    """Bids over several connections at once. Every attempt goes into one ledger."""
+
+    def __init__(
+        self, port: int, session_id: str, members: Sequence[MemberToken], folder: Path, seed: int
+    ) -> None:
+        self.port, self.session_id, self._members = port, session_id, members
+        self._folder, self._seed = folder, seed
+        self._stop, self._lock = Event(), Lock()
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def acknowledged(self) -> int:
+        """Bids answered as newly accepted so far."""
+        return self.counts[ledger.ACCEPTED]
+
+    @contextmanager
+    def bidding(self) -> Iterator["Crowd"]:
+        path = ledger.ledger_path(self._folder, self.session_id)
+        with Ledger(path, mode="closed", session_id=self.session_id, plan=[]) as book:
+            threads = [
+                Thread(target=self._bid_on, args=(book, number), daemon=True)
+                for number in range(CONNECTIONS)
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                yield self
+            finally:
+                self._stop.set()
+                for thread in threads:
+                    thread.join()
+
+    def _bid_on(self, book: Ledger, number: int) -> None:
+        random = Random(f"{self._seed}:{number}")
+        own = self._members[number::CONNECTIONS]
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        while not self._stop.is_set():
+            price = Decimal(random.randint(10_000, 99_999)) / 100
+            attempt = self._bid(connection, random.choice(own), price)
+            with self._lock:
+                book.attempt(attempt)
+                self.counts[attempt.kind] += 1
+                self.counts[f"status {attempt.status}"] += 1
+            time.sleep(PAUSE_SECONDS if attempt.is_answered_yes else BACKOFF_SECONDS)
+        connection.close()
+
+    def _bid(self, connection: HTTPConnection, member: MemberToken, price: Decimal) -> Attempt:
+        sent_at = time.time()
+        body = json.dumps({"session_id": self.session_id, "price": float(price)})
+        headers = {
+            "Authorization": f"Bearer {member.token}",
+            "Content-Type": "application/json",
+        }
+        try:
+            connection.request("POST", "/api/bid", body=body, headers=headers)
+            response = connection.getresponse()
+            status, answer = response.status, response.read()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            kind = ledger.TIMEOUT if isinstance(error, TimeoutError) else ledger.CONNECTION
+            timing = Timing(sent_at, sent_at, time.time())
+            return ledger.unanswered(member.user_id, price, timing, kind)
+        timing = Timing(sent_at, sent_at, time.time())
+        return ledger.answered(member.user_id, price, timing, status, answer)

@@ -1,0 +1,135 @@
+"""Faults of the project's own processes."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dev.errors import DevError
+from drill.holds import await_statement, offset_held, table_locked
+from drill.scene import Scene
+
+_LIBRARIES = "lib/*/faketime/libfaketimeMT.so.1"
+LONGEST_HOLD_MS = 4000
+HOUR_SECONDS = 3600
+SLACK_SECONDS = 60
+
+
+def kill_worker_before_insert(stage: Scene) -> None:
+    with table_locked(stage, "bids"):
+        await_statement(stage, "COPY bids%")
+        stage.stack["worker"].kill()
+    stage.rest(0.0, 1.0)
+    stage.stack.start()
+
+
+def kill_worker_before_commit(stage: Scene) -> None:
+    with offset_held(stage):
+        await_statement(stage, "UPDATE bid_log_offsets%")
+        stage.stack["worker"].kill()
+    stage.rest(0.0, 1.0)
+    stage.stack.start()
+
+
+def kill_worker_before_trim(stage: Scene) -> None:
+    """The trim waits at a Redis that takes no writes; the commit before it goes through."""
+    before = stage.persisted()
+    client = stage.redis()
+    try:
+        with offset_held(stage):
+            await_statement(stage, "UPDATE bid_log_offsets%")
+            client.client_pause(LONGEST_HOLD_MS, all=False)
+        stage.wait(lambda: stage.persisted() > before, "the drain's commit")
+        stage.stack["worker"].kill()
+        if _log_begins_at(stage) > stage.persisted():
+            raise DevError("The worker had trimmed the log before it was killed.")
+    finally:
+        client.client_unpause()
+    stage.stack.start()
+
+
+def _log_begins_at(stage: Scene) -> int:
+    """The first sequence in the log."""
+    entries: Any = stage.redis().xrange(f"bidlog:{{{stage.session_id}}}", count=1)
+    return int(entries[0][0].partition("-")[0])
+
+
+def kill_closer(stage: Scene) -> None:
+    """In one of the close's two transactions, by chance."""
+    table, statement = stage.random.choice(
+        [("bid_log_offsets", "%bid_log_offsets%"), ("rankings", "%INSERT INTO rankings%")]
+    )
+    mode = "ACCESS EXCLUSIVE" if table == "bid_log_offsets" else "SHARE"
+    with table_locked(stage, table, mode=mode):
+        _close(stage)
+        await_statement(stage, statement)
+        stage.stack["closer"].kill()
+    stage.rest(0.0, 1.0)
+    stage.stack.start()
+
+
+def kill_helper(stage: Scene) -> None:
+    """The pool's processes; what they had in hand goes back to its queue."""
+    with table_locked(stage, "users"):
+        _close(stage)
+        await_statement(stage, "%UPDATE users u%")
+        for child in stage.stack["helper"].children():
+            child.kill()
+    stage.wait(lambda: _weights_are_new(stage), "the bidders' new weights")
+
+
+def _weights_are_new(stage: Scene) -> bool:
+    with stage.postgres() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM rankings r JOIN users u ON u.id = r.user_id WHERE u.weight = 1"
+        )
+        return bool(cursor.fetchone()[0] == 0)
+
+
+def _close(stage: Scene) -> None:
+    stage.api.call("PUT", f"/api/admin/sessions/{stage.session_id}/close")
+
+
+def kill_beat(stage: Scene) -> None:
+    stage.stack["beat"].kill()
+    stage.rest(2.0, 4.0)
+    stage.stack.start()
+
+
+def two_beats(stage: Scene) -> None:
+    with stage.stack.second("beat"):
+        stage.rest(4.0, 6.0)
+
+
+def kill_web(stage: Scene) -> None:
+    for _ in range(3):
+        child = stage.random.choice(stage.stack["web"].children())
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+        stage.rest(0.5, 1.0)
+        stage.wait(lambda: len(stage.stack["web"].children()) > 1, "a new web process")
+
+
+def stop_all(stage: Scene) -> None:
+    codes = stage.stack.stop()
+    stage.stack.start()
+    if any(codes.values()) or None in codes.values():
+        raise DevError(f"Not all ended in good order: {codes}.")
+
+
+def bid_by_a_wrong_clock(stage: Scene) -> None:
+    """The web host's clock was wrong from the start; the fault is that bids go on under it."""
+    off_by = abs(stage.api.server_time() - time.time())
+    if not HOUR_SECONDS - SLACK_SECONDS < off_by < HOUR_SECONDS + SLACK_SECONDS:
+        raise DevError("The web's clock is not off by an hour. On Debian: apt-get install faketime")
+    stage.rest(2.0, 3.0)
+
+
+def shifted_clock(by: str) -> dict[str, str]:
+    """Settings under which a process sees another time, by libfaketime where it is installed."""
+    found = sorted(Path("/usr").glob(_LIBRARIES))
+    if not found:
+        return {}
+    return {"LD_PRELOAD": str(found[0]), "FAKETIME": by}
