@@ -60,6 +60,11 @@ class Auction:
         too_low = "PriceBelowUpset" if price < self.terms.upset_price else None
         return refusals.get(self.status, too_low)
 
+    @property
+    def is_running(self) -> bool:
+        """Between its start and its end, paused or not."""
+        return self.has_started and not self.is_over
+
     def is_replay(self, member: int, price: Decimal) -> bool:
         return member in self.standing and self.standing[member].price == price
 

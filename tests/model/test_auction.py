@@ -78,7 +78,7 @@ def test_the_rate_limit_agrees_with_its_model(
     services: Services, clean: None, profile: settings
 ) -> None:
     seen = Counter[str]()
-    limits = Limits(rate=20.0, size=2)
+    limits = Limits(rate=5.0, size=2)
 
     run(
         partial(AuctionMachine, services, seen, limits=limits),
