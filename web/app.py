@@ -12,6 +12,7 @@ from core.logs import configure_logs
 from web import admin, auth, bidding, commands, docs, service, tokens
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
+from web.live import handing_in
 from web.state import STATE_KEY
 
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After"]
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.before_request(_name_request)
     app.after_request(_finish_response)
     tokens.init_app(app, settings)
-    for area in (auth, admin, bidding, service, docs):
+    for area in (auth, admin, bidding, service, docs, handing_in):
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)

@@ -15,6 +15,7 @@ import psutil
 from core.config import PROJECT_ROOT
 
 RELEASE = "release"
+WITHOUT_CHILDREN = {"beat", "live"}
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.05
@@ -69,12 +70,14 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self.live_socket = folder / "live.sock"
         programs = Path(sys.executable).parent
         environ = {
             **os.environ,
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "LIVE_SOCKET": str(self.live_socket),
             "BEAT_SCHEDULE_FILE": str(folder / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }
@@ -140,8 +143,9 @@ class Stack:
 
     def _is_up(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            workers = (process for name, process in self.processes.items() if name != "beat")
-            return all(process.children() for process in workers)
+            leaders = self.processes.keys() - WITHOUT_CHILDREN
+            has_workers = all(self.processes[name].children() for name in leaders)
+            return has_workers and self.live_socket.exists()
         return False
 
 
