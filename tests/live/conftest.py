@@ -1,9 +1,10 @@
 """One web process with one thread, and the live process beside it, over the test's servers."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,20 @@ import pytest
 from core.bootstrap import Services
 from tests.live.watching import Watcher, watch
 from tests.system.client import Client
-from tests.system.stack import Process, free_port, wait_until
+from tests.system.stack import Process, free_port, takes_connections, wait_until
 
 MAX_WATCHERS = 12
 START_SECONDS = 30
 GUNICORN = "-m gunicorn --config web/gunicorn_conf.py 'web:create_app()'"
+
+
+# The live process itself, less patient than it is by nature.
+IMPATIENT = """
+from web.live import __main__, watcher
+watcher._PING_INTERVAL_SECONDS = watcher._PING_TIMEOUT_SECONDS = 0.5
+watcher.MAX_BEHIND_SECONDS = 1.0
+__main__.main()
+"""
 
 
 class Pair:
@@ -40,20 +50,38 @@ class Pair:
 
     def start_live(self) -> None:
         self.live.start()
-        assert wait_until(self.socket.exists, START_SECONDS), self.live.log.read_text()
+        is_up = wait_until(lambda: takes_connections(self.socket), START_SECONDS)
+        assert is_up, self.live.log.read_text()
+
+    def kill_live(self) -> None:
+        """Its socket's file stays behind, as after every `kill -9`."""
+        self.live.kill()
+        assert self.socket.exists()
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """A live process that gives watchers up sooner, in the place of the usual one."""
+        patient = self.live
+        patient.terminate()
+        patient.popen.wait()
+        command = shlex.join([sys.executable, "-c", IMPATIENT])
+        self.live = Process("live", command, patient.environ, patient.log)
+        try:
+            self.start_live()
+            yield
+        finally:
+            self.live.terminate()
+            self.live.popen.wait()
+            self.live = patient
 
     def start_web(self) -> None:
         self.web.start()
         assert wait_until(self.is_healthy, START_SECONDS), self.web.log.read_text()
 
     def is_healthy(self) -> bool:
-        client = Client(self.port)
-        try:
+        with closing(Client(self.port)) as client, suppress(OSError):
             return client.get("/ready").status == 200
-        except OSError:
-            return False
-        finally:
-            client.close()
+        return False
 
     def watch(self, session_id: object) -> AbstractContextManager[Watcher]:
         return watch(self.port, session_id)
@@ -69,6 +97,12 @@ def running_pair(services: Services, tmp_path_factory: pytest.TempPathFactory) -
     finally:
         pair.web.kill()
         pair.live.kill()
+
+
+@pytest.fixture
+def http(pair: Pair) -> Iterator[Client]:
+    with closing(Client(pair.port)) as client:
+        yield client
 
 
 @pytest.fixture

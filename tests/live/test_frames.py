@@ -1,7 +1,6 @@
 """What a watcher is shown, and how often."""
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Thread
 from uuid import uuid4
@@ -19,13 +18,6 @@ from tests.system.client import Client
 FLOOD_SECONDS = 3.0
 FRAMES_PER_SECOND = 5
 LAST_PRICE = 1_000_000
-
-
-@pytest.fixture
-def http(pair: Pair) -> Iterator[Client]:
-    client = Client(pair.port)
-    yield client
-    client.close()
 
 
 def flood(shop: Shop, session: SessionView, bidders: list[Bidder]) -> None:

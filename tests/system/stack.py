@@ -145,7 +145,7 @@ class Stack:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             leaders = self.processes.keys() - WITHOUT_CHILDREN
             has_workers = all(self.processes[name].children() for name in leaders)
-            return has_workers and self.live_socket.exists()
+            return has_workers and takes_connections(self.live_socket)
         return False
 
 
@@ -154,6 +154,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def takes_connections(path: Path) -> bool:
+    """Whether somebody listens on this Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def wait_until(condition: Callable[[], object], timeout_seconds: float) -> bool:

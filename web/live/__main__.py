@@ -26,10 +26,10 @@ def main() -> None:
     except ConfigError as error:
         raise SystemExit(f"Flashbid cannot start: {error}") from None
     configure_logs(debug=settings.debug)
-    path = settings.live_socket
+    services, path = bootstrap(settings), settings.live_socket
     try:
         with listening(path) as listener:
-            asyncio.run(_serve(bootstrap(settings), listener))
+            asyncio.run(_serve(services, listener))
     except AlreadyRunning:
         raise SystemExit(f"A live process listens on {path} already.") from None
     except OSError as error:

@@ -1,6 +1,8 @@
 """Shows boards: one look at all watched sessions a tick, one snapshot of each that changed."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
@@ -19,6 +21,9 @@ log = structlog.get_logger(__name__)
 # Close codes: ours, after HTTP's 404, and the registered "try again later".
 UNKNOWN_SESSION = 4404
 TRY_AGAIN_LATER = 1013
+
+# An outage lasts many ticks; the log needs to hear of it now and then.
+_SILENCE_SECONDS = 10.0
 
 _EXPECTED: tuple[type[Exception], ...] = (
     errors.SessionNotFound,
@@ -41,11 +46,11 @@ class Channel:
     def may_change(self) -> bool:
         return self.snapshot is not None and not self.snapshot.is_final
 
-    def show(self, now: float) -> None:
-        """Send the snapshot to everybody who has not seen it and may get a frame now."""
+    def show(self, watchers: Iterable[Watcher], now: float) -> None:
+        """Send the snapshot to those who have not seen it and may get a frame now."""
         if self.snapshot is None:
             return
-        due = [watcher for watcher in self.watchers if watcher.is_due(self.snapshot, now)]
+        due = [watcher for watcher in watchers if watcher.is_due(self.snapshot, now)]
         for frame in self.snapshot.frames:
             broadcast(due, frame, text=True)
         for watcher in due:
@@ -58,6 +63,7 @@ class Showing:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._channels: dict[UUID, Channel] = {}
+        self._silent_until = float("-inf")
 
     async def show(self, watcher: Watcher, session_text: str) -> None:
         """Show a watcher the session's board until it leaves."""
@@ -68,7 +74,7 @@ class Showing:
         channel = self._channels.setdefault(session_id, Channel(session_id))
         channel.watchers.add(watcher)
         try:
-            await self._welcome(channel)
+            await self._welcome(watcher, channel)
             await watcher.answer_pings()
         except _EXPECTED as error:
             await _dismiss(watcher, error)
@@ -85,26 +91,34 @@ class Showing:
             await self._tick(started_at)
             await asyncio.sleep(started_at + FRAME_INTERVAL_SECONDS - loop.time())
 
-    async def _welcome(self, channel: Channel) -> None:
+    async def _welcome(self, watcher: Watcher, channel: Channel) -> None:
         """The newcomer's first frame; only the first watcher of a session waits for it."""
         async with channel.first_look:
             if channel.snapshot is None:
                 [mark] = await self._marks([channel])
                 await self._refresh(channel, mark)
-        channel.show(asyncio.get_running_loop().time())
+        channel.show([watcher], asyncio.get_running_loop().time())
 
     async def _tick(self, now: float) -> None:
         open_channels = [channel for channel in self._channels.values() if channel.may_change]
-        try:
+        with self._outages_survived(now):
             marks = await self._marks(open_channels)
             for channel, mark in zip(open_channels, marks, strict=True):
                 if mark != channel.mark:
-                    await self._refresh(channel, mark)
-        except _EXPECTED as error:
-            # Watchers keep what they have; the next tick tries again.
-            log.warning("live_tick_failed", kind=type(error).__name__)
+                    with self._outages_survived(now):
+                        await self._refresh(channel, mark)
         for channel in list(self._channels.values()):
-            channel.show(now)
+            channel.show(channel.watchers, now)
+
+    @contextmanager
+    def _outages_survived(self, now: float) -> Iterator[None]:
+        """Watchers keep what they have, and the next tick tries again."""
+        try:
+            yield
+        except _EXPECTED as error:
+            if now >= self._silent_until:
+                self._silent_until = now + _SILENCE_SECONDS
+                log.warning("live_tick_failed", kind=type(error).__name__)
 
     async def _marks(self, channels: list[Channel]) -> list[Mark | None]:
         if not channels:

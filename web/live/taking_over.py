@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 from websockets.exceptions import WebSocketException
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from web.live import handshake
 from web.live.showing import Showing
@@ -82,7 +83,11 @@ class Reception:
         """Tell every watcher that the server is going away, and give them a moment to go."""
         self._house.is_open = False
         loop = asyncio.get_running_loop()
-        closing = {loop.create_task(w.close(CloseCode.GOING_AWAY)) for w in self._watchers}
+        closing = {
+            loop.create_task(watcher.close(CloseCode.GOING_AWAY))
+            for watcher in self._watchers
+            if watcher.state is State.OPEN
+        }
         if ending := closing | self._tasks:
             await asyncio.wait(ending, timeout=_STOP_TIMEOUT_SECONDS)
 
