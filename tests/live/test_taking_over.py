@@ -145,33 +145,37 @@ def test_watcher_that_stops_reading_is_dropped_and_the_others_stay(pair: Pair, s
     bidders = [shop.bidder() for _ in range(50)]
     for price, bidder in enumerate(bidders, start=100):
         shop.bid(bidder, session, str(price))
-    with pair.impatient(), pair.watch(session.session_id) as good:
-        slow = raw_watch(pair.port, session.session_id)
+    with (
+        pair.impatient("watcher.MAX_BEHIND_SECONDS = 1.0"),
+        pair.watch(session.session_id) as good,
+        raw_watch(pair.port, session.session_id) as slow,
+    ):
         sent = 0
         for price in range(1000, 1024):
             shop.bid(bidders[0], session, str(price))
             frame = good.frame()
             sent += len(str(frame))
 
+        slow.settimeout(5)
         assert read_to_the_end(slow) < sent / 2
         shop.bid(bidders[0], session, "2000")
         assert good.frame()["data"]["highest_bid"] == 2000
-        slow.close()
 
 
 def test_dead_connection_is_noticed_and_gives_its_place_back(pair: Pair, shop: Shop) -> None:
     """It answers no ping; a browser does so by itself."""
     session = shop.session()
-    with pair.impatient(), pair.watch(session.session_id) as alive:
+    quick_pings = "watcher._PING_INTERVAL_SECONDS = watcher._PING_TIMEOUT_SECONDS = 0.5"
+    with pair.impatient(quick_pings), ExitStack() as opened:
+        alive = opened.enter_context(pair.watch(session.session_id))
         alive.frame()
-        dead = [raw_watch(pair.port, session.session_id) for _ in range(MAX_WATCHERS - 1)]
+        for _ in range(MAX_WATCHERS - 1):
+            opened.enter_context(raw_watch(pair.port, session.session_id))
 
         assert wait_until(lambda: has_place(pair, session.session_id), 10)
 
         alive.socket.send("ping")
         assert alive.socket.recv(timeout=10) == "pong"
-        for connection in dead:
-            connection.close()
 
 
 @pytest.mark.parametrize(
