@@ -13,9 +13,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# A fresh volume mounted at /secrets takes over the folder's owner.
+# Fresh volumes mounted at these folders take over their owner.
 RUN useradd --uid 10001 --no-create-home flashbid \
-    && install --directory --owner flashbid /secrets
+    && install --directory --owner flashbid /secrets /run/flashbid
 
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -52,6 +53,8 @@ class Settings:
     web_processes: int
     web_threads: int
     cors_origins: tuple[str, ...]
+    live_socket: str
+    live_max_watchers: int
 
     postgres_user: str
     postgres_password: str
@@ -192,6 +195,7 @@ def _file_values(path: Path) -> dict[str, str]:
 def read_settings(read: SettingsReader) -> Settings:
     """Build the settings. The one place that knows their names, defaults and bounds."""
     debug = read.flag("DEBUG", False)
+    port = read.integer("PORT", 8000, low=1, high=65535)
     redis_host = read.text("REDIS_HOST", "localhost")
     redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
     redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
@@ -199,10 +203,12 @@ def read_settings(read: SettingsReader) -> Settings:
     return Settings(
         debug=debug,
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
-        port=read.integer("PORT", 8000, low=1, high=65535),
+        port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
         cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
+        live_socket=read.text("LIVE_SOCKET", _default_live_socket(port)),
+        live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
         postgres_password=read.secret("POSTGRES_PASSWORD", ""),
         postgres_host=read.text("POSTGRES_HOST", "localhost"),
@@ -233,6 +239,11 @@ def read_settings(read: SettingsReader) -> Settings:
         mail=_mail(read, debug),
         webhook=_webhook(read, debug),
     )
+
+
+def _default_live_socket(port: int) -> str:
+    """One for each web server of this machine: no two of them share a port."""
+    return f"{gettempdir()}/flashbid-live-{port}.sock"
 
 
 def _default_broker_url(host: str, port: int, db: int, password: str) -> str:

@@ -38,6 +38,6 @@ def configure_logs(*, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    # Alembic's step-by-step lines are for whoever writes migrations.
-    for noisy in ("alembic", "kombu", "amqp", "urllib3"):
+    # Their step-by-step lines are for whoever works on them.
+    for noisy in ("alembic", "kombu", "amqp", "urllib3", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ from web.answers import COMMON_HEADERS, request_id_of
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.express import ExpressLane
+from web.live import handing_in
 
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After"]
 
@@ -32,7 +33,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.before_request(_name_request)
     app.after_request(_finish_response)
     tokens.init_app(app, settings)
-    for area in (auth, admin, bidding, notifications, service, docs, page):
+    areas = (auth, admin, bidding, notifications, service, docs, page, handing_in)
+    for area in areas:
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)

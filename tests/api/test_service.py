@@ -241,6 +241,8 @@ def test_listed_origins_and_no_others_are_let_in(
 
 
 def test_pages_of_a_listed_origin_can_read_the_total_count(settings: Settings) -> None:
-    answer = cors_app(settings, ORIGIN).test_client().get("/openapi.json", headers={"Origin": ORIGIN})
+    answer = (
+        cors_app(settings, ORIGIN).test_client().get("/openapi.json", headers={"Origin": ORIGIN})
+    )
     exposed = answer.headers["Access-Control-Expose-Headers"]
     assert {"X-Total-Count", "Retry-After", "X-Request-ID"} <= set(exposed.split(", "))

@@ -1,13 +1,14 @@
 """read_board.lua and read_standing.lua, and the board before and after the results."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from core import errors, keys, scripts
-from core.board import BoardPage
+from core import clock, errors, keys, scripts
+from core.board import BoardPage, Mark
 from core.lifecycle import Status
 from core.sessions import SessionView
 from tests.factories import Shop
@@ -176,3 +177,41 @@ def test_a_final_board_does_not_need_the_sessions_keys(shop: Shop) -> None:
     shop.services.redis.flushdb()
     assert board(shop, session).leaderboard == before.leaderboard
     assert shop.redis_state() == {}
+
+
+def test_mark_moves_with_whatever_a_board_shows(shop: Shop) -> None:
+    session = shop.session()
+    board, other = shop.services.board, uuid4()
+
+    def mark() -> Mark | None:
+        [unknown, known] = board.marks([other, session.session_id])
+        assert unknown is None
+        return known
+
+    marks = [mark()]
+    bidder = shop.bidder()
+    shop.bid(bidder, session, "150")
+    marks.append(mark())
+    shop.services.sessions.deactivate(session.session_id)
+    marks.append(mark())
+    shop.end(session)
+    marks.append(mark())
+    shop.close(session)
+    marks.append(mark())
+    assert len(set(marks)) == len(marks)
+
+
+def test_mark_rests_while_a_bid_is_only_repeated(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    shop.bid(bidder, session, "150")
+    before = shop.services.board.marks([session.session_id])
+    shop.bid(bidder, session, "150")
+    assert shop.services.board.marks([session.session_id]) == before
+
+
+def test_mark_of_a_scheduled_session_moves_when_its_time_has_come(shop: Shop) -> None:
+    start = clock.now(shop.services.redis) + timedelta(hours=1)
+    session = shop.session(start_time=start, duration=timedelta(hours=2))
+    before = shop.services.board.marks([session.session_id])
+    shop.begin(session)
+    assert shop.services.board.marks([session.session_id]) != before

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dev.stack import Stack, wait_until
+from tests.live.watching import prices, watch
 from tests.system.client import Client, final_results
 
 
@@ -132,3 +133,21 @@ def test_two_beats_do_no_harm(
 
     assert [line["price"] for line in results["rankings"]] == [9000, 150]
     assert stack.count_said("closer", session["session_id"], '"session_closed"') == 1
+
+
+def test_a_watcher_sees_the_sale_and_is_told_the_winners(
+    stack: Stack,
+    admin: Client,
+    member: Callable[..., Client],
+    new_session: Callable[..., dict[str, Any]],
+) -> None:
+    session_id = new_session(inventory=1)["session_id"]
+    with watch(stack.port, session_id) as watcher:
+        assert prices(watcher.frame()) == []
+        assert member().bid(session_id, 150).status == 200
+        assert prices(watcher.frame()) == [150]
+
+        assert admin.put(f"/api/admin/sessions/{session_id}/close").status == 202
+
+        ended = watcher.frame_until(lambda frame: frame["type"] == "session_ended")
+    assert [winner["price"] for winner in ended["data"]["winners"]] == [150]

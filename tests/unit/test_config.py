@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from sqlalchemy import make_url
@@ -18,6 +19,8 @@ DEFAULTS = {
     "web_processes": 2,
     "web_threads": 16,
     "cors_origins": (),
+    "live_socket": f"{gettempdir()}/flashbid-live-8000.sock",
+    "live_max_watchers": 5000,
     "postgres_user": "postgres",
     "postgres_password": "",
     "postgres_host": "localhost",

@@ -1,0 +1,193 @@
+"""How connections come to the live process, and what happens when it has no place or is away."""
+
+import http.client
+import json
+import signal
+import subprocess
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_jwt_extended import create_access_token
+from websockets.exceptions import InvalidStatus
+
+from dev.stack import wait_until
+from tests.factories import Shop
+from tests.live.conftest import MAX_WATCHERS, Pair
+from tests.live.watching import prices, raw_watch, read_to_the_end
+from tests.system.client import Client
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def refusal(pair: Pair, session_id: object, headers: dict[str, str] | None = None) -> Any:
+    """Status, code and Retry-After of a request that is not upgraded."""
+    connection = http.client.HTTPConnection("127.0.0.1", pair.port, timeout=20)
+    connection.request("GET", f"/ws/{session_id}", headers=UPGRADE if headers is None else headers)
+    answer = connection.getresponse()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = answer.read()
+    connection.close()
+    return answer.status, json.loads(body)["code"], answer.headers["Retry-After"]
+
+
+def test_watchers_take_no_thread_from_bidders(pair: Pair, shop: Shop, app: Flask) -> None:
+    """The web process has one thread, and all places are taken."""
+    session, bidder = shop.session(), shop.bidder()
+    with app.app_context():
+        token = create_access_token(
+            str(bidder.user_id), additional_claims={"username": bidder.username}
+        )
+    client = Client(pair.port, token)
+    with ExitStack() as opened:
+        watchers = [
+            opened.enter_context(pair.watch(session.session_id)) for _ in range(MAX_WATCHERS)
+        ]
+        for watcher in watchers:
+            watcher.frame()
+
+        bid = client.bid(str(session.session_id), 150)
+
+        assert bid.status == 200
+        assert all(prices(watcher.frame()) == [150] for watcher in watchers)
+    client.close()
+
+
+def test_no_more_watchers_than_places(pair: Pair, shop: Shop) -> None:
+    session = shop.session()
+    with ExitStack() as opened:
+        first = opened.enter_context(pair.watch(session.session_id))
+        for _ in range(MAX_WATCHERS - 1):
+            opened.enter_context(pair.watch(session.session_id)).frame()
+
+        assert refusal(pair, session.session_id) == (503, "temporarily_unavailable", "2")
+
+        first.socket.close()
+        assert wait_until(lambda: has_place(pair, session.session_id), 10)
+
+
+def has_place(pair: Pair, session_id: object) -> bool:
+    try:
+        with pair.watch(session_id):
+            return True
+    except InvalidStatus:
+        return False
+
+
+def test_dead_live_process_is_a_503_and_its_restart_heals_it(pair: Pair, shop: Shop) -> None:
+    session = shop.session()
+    with pair.watch(session.session_id) as watcher:
+        watcher.frame()
+        pair.kill_live()
+        assert watcher.close_code() == 1006
+
+    assert refusal(pair, session.session_id) == (503, "temporarily_unavailable", "2")
+    assert pair.is_healthy()
+
+    pair.start_live()
+    assert wait_until(lambda: has_place(pair, session.session_id), 10)
+    with pair.watch(session.session_id) as watcher:
+        watcher.frame()
+        shop.bid(shop.bidder(), session, "150")
+        assert prices(watcher.frame()) == [150]
+
+
+def test_hanging_live_process_is_a_503_and_is_left_alone_for_a_while(
+    pair: Pair, shop: Shop
+) -> None:
+    session = shop.session()
+    pair.live.popen.send_signal(signal.SIGSTOP)
+    try:
+        assert refusal(pair, session.session_id)[0] == 503
+        started_at = time.monotonic()
+        for _ in range(3):
+            assert refusal(pair, session.session_id)[0] == 503
+        assert time.monotonic() - started_at < 1
+    finally:
+        pair.live.popen.send_signal(signal.SIGCONT)
+    assert wait_until(lambda: has_place(pair, session.session_id), 10)
+
+
+def test_stopping_live_process_says_goodbye_and_leaves_nothing(pair: Pair, shop: Shop) -> None:
+    with pair.watch(shop.session().session_id) as watcher:
+        watcher.frame()
+
+        pair.live.terminate()
+
+        assert watcher.close_code() == 1001
+    assert pair.live.popen.wait(10) == 0
+    assert not pair.socket.exists()
+
+
+def test_second_live_process_does_not_push_the_first_out(pair: Pair, shop: Shop) -> None:
+    second = subprocess.run(  # noqa: S603 - our own command
+        ["/bin/sh", "-c", f"exec {pair.live.command}"],
+        env=pair.live.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert str(pair.socket) in second.stderr
+    assert has_place(pair, shop.session().session_id)
+
+
+def test_watcher_that_stops_reading_is_dropped_and_the_others_stay(pair: Pair, shop: Shop) -> None:
+    session = shop.session()
+    bidders = [shop.bidder() for _ in range(50)]
+    for price, bidder in enumerate(bidders, start=100):
+        shop.bid(bidder, session, str(price))
+    with (
+        pair.impatient("watcher.MAX_BEHIND_SECONDS = 1.0"),
+        pair.watch(session.session_id) as good,
+        raw_watch(pair.port, session.session_id) as slow,
+    ):
+        sent = 0
+        for price in range(1000, 1024):
+            shop.bid(bidders[0], session, str(price))
+            frame = good.frame()
+            sent += len(str(frame))
+
+        slow.settimeout(5)
+        assert read_to_the_end(slow) < sent / 2
+        shop.bid(bidders[0], session, "2000")
+        assert good.frame()["data"]["highest_bid"] == 2000
+
+
+def test_dead_connection_is_noticed_and_gives_its_place_back(pair: Pair, shop: Shop) -> None:
+    """It answers no ping; a browser does so by itself."""
+    session = shop.session()
+    quick_pings = "watcher._PING_INTERVAL_SECONDS = watcher._PING_TIMEOUT_SECONDS = 0.5"
+    with pair.impatient(quick_pings), ExitStack() as opened:
+        alive = opened.enter_context(pair.watch(session.session_id))
+        alive.frame()
+        for _ in range(MAX_WATCHERS - 1):
+            opened.enter_context(raw_watch(pair.port, session.session_id))
+
+        assert wait_until(lambda: has_place(pair, session.session_id), 10)
+
+        alive.socket.send("ping")
+        assert alive.socket.recv(timeout=10) == "pong"
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ({}, (404, "not_found", None)),
+        ({**UPGRADE, "Sec-WebSocket-Key": "short"}, (400, "malformed_json", None)),
+        ({**UPGRADE, "Sec-WebSocket-Version": "12"}, (400, "malformed_json", None)),
+        ({**UPGRADE, "Connection": "close"}, (400, "malformed_json", None)),
+    ],
+)
+def test_what_is_no_good_handshake_is_refused_by_web(
+    pair: Pair, shop: Shop, headers: dict[str, str], answer: tuple[int, str, str | None]
+) -> None:
+    assert refusal(pair, shop.session().session_id, headers) == answer
