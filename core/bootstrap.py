@@ -9,6 +9,7 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from core.accounts import Accounts
+from core.audit import Audit
 from core.bid_log import BidLog
 from core.bidding import Bidding
 from core.board import Board
@@ -47,6 +48,7 @@ class Services:
     results: Results
     bid_log: BidLog
     closing: Closing
+    audit: Audit
     weights: Weights
     statistics: Statistics
 
@@ -111,6 +113,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
         ),
+        audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),
     )

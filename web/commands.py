@@ -1,8 +1,9 @@
-"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`."""
+"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`, `verify`."""
 
 import json
 from pathlib import Path
 from typing import TextIO
+from uuid import UUID
 
 import click
 from flask import Flask
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import errors
 from core.accounts import Account
+from core.audit import Check
 from core.database import migrate
 from web import tokens
 from web.schemas import Registration
@@ -26,6 +28,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(init_db)
     app.cli.add_command(create_admin)
     app.cli.add_command(seed_members)
+    app.cli.add_command(verify)
 
 
 @click.command("init-db")
@@ -80,6 +83,33 @@ def seed_members(count: int, path: Path) -> None:
         _report_database(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
+
+
+@click.command("verify")
+@click.argument("session_id", metavar="SESSION", type=click.UUID)
+def verify(session_id: UUID) -> None:
+    """Prove SESSION's ranks and winners from its bid log; exit 1 on any difference."""
+    try:
+        checks = services().audit.verify(session_id)
+    except errors.SessionNotFound:
+        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
+        raise SystemExit(2) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    for check in checks:
+        _report_check(check)
+    if any(check.differences for check in checks):
+        raise SystemExit(1)
+
+
+def _report_check(check: Check) -> None:
+    mark = CROSS if check.differences else CHECK
+    click.echo(f"{mark} {check.name:<12} {check.looked_at:>9} bids {check.differences:>6} wrong")
+    for difference in check.shown:
+        click.echo(f"    {difference}")
+    if check.differences > len(check.shown):
+        click.echo(f"    and {check.differences - len(check.shown)} more")
 
 
 def _private(path: Path) -> TextIO:
