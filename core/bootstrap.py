@@ -47,6 +47,7 @@ class Services:
     history: History
     results: Results
     bid_log: BidLog
+    loader: SessionLoader
     closing: Closing
     audit: Audit
     weights: Weights
@@ -106,6 +107,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         history=History(database, bid_log),
         results=Results(database, sessions),
         bid_log=bid_log,
+        loader=loader,
         closing=Closing(
             database,
             redis,

@@ -56,6 +56,23 @@ class SessionLoader:
             time.sleep(_POLL_SECONDS)
         raise errors.TemporarilyUnavailable("The session is being loaded. Try again in a second.")
 
+    def rebuild(self, session_id: UUID) -> None:
+        """Throw the session's state in Redis away and load it from PostgreSQL.
+
+        Safe while bids come in: without params none is accepted, and those accepted
+        before are drained first. Places that Redis gave out and lost are recorded as
+        a gap and not given to other bids. Raises as `load` does.
+        """
+        self._require_open(session_id)
+        params = keys.session_params(session_id)
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hget(params, "sequence")
+            pipeline.delete(params)
+            sequence, _ = pipeline.execute()
+        if sequence is not None:
+            self._bid_log.persist_through(session_id, int(sequence), seconds=_DRAIN_SECONDS)
+        self.load(session_id)
+
     def _require_open(self, session_id: UUID) -> None:
         """Answer for sessions that need no loading, without taking turns for it."""
         with self._database.begin() as db:

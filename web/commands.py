@@ -1,4 +1,6 @@
-"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`, `verify`."""
+"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
+`rebuild`, `verify`.
+"""
 
 import json
 from pathlib import Path
@@ -28,6 +30,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(init_db)
     app.cli.add_command(create_admin)
     app.cli.add_command(seed_members)
+    app.cli.add_command(rebuild)
     app.cli.add_command(verify)
 
 
@@ -85,6 +88,30 @@ def seed_members(count: int, path: Path) -> None:
     click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
 
 
+@click.command("rebuild")
+@click.argument("session_id", metavar="SESSION", type=click.UUID)
+def rebuild(session_id: UUID) -> None:
+    """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
+    try:
+        services().loader.rebuild(session_id)
+    except errors.SessionNotFound:
+        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
+        raise SystemExit(2) from None
+    except errors.SessionEnded:
+        click.echo(f"{CROSS} Session {session_id} has ended; PostgreSQL holds it.", err=True)
+        raise SystemExit(1) from None
+    except errors.TemporarilyUnavailable as refusal:
+        click.echo(f"{CROSS} {refusal.detail}", err=True)
+        raise SystemExit(1) from None
+    except RedisError as outage:
+        click.echo(f"{CROSS} Redis: {outage}", err=True)
+        raise SystemExit(1) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
+
+
 @click.command("verify")
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
 def verify(session_id: UUID) -> None:
@@ -96,6 +123,9 @@ def verify(session_id: UUID) -> None:
         raise SystemExit(2) from None
     except errors.DATABASE_OUTAGES as outage:
         _report_database(outage)
+        raise SystemExit(1) from None
+    except RedisError as outage:
+        click.echo(f"{CROSS} Redis: {outage}", err=True)
         raise SystemExit(1) from None
     for check in checks:
         _report_check(check)
