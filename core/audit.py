@@ -1,12 +1,14 @@
 """Proves a session's ranks and winners from its bid log, at any time.
 
 The log is the rows of `bids` followed by the entries that no drain has persisted. Each
-check recomputes what it proves and names what differs.
+check recomputes what it proves and names what differs. Losses that were recorded in
+`session_events` when they were noticed are listed beside it: they explain the sequences
+that are missing, and make no difference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from core import errors, keys, scoring
 from core.bid_log import Entry, LoggedBid
 from core.database import Database
+from core.events import Loss, losses
 from core.lifecycle import Status
 from core.models import Bid, BiddingSession, BidLogOffset, Ranking
 
@@ -47,12 +50,13 @@ class AuditedBid:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One proof: how many things were looked at, and which differ."""
+    """One proof: how many things were looked at, which differ, which losses are known."""
 
     name: str
     looked_at: int
     differences: int
     shown: Sequence[str]
+    known: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,9 @@ class Evidence:
     session: BiddingSession
     offset: int
     offset_before: int
-    newest_row: int
+    newest_row_or_loss: int
     bids: Sequence[AuditedBid]
+    losses: Sequence[Loss]
     malformed: Sequence[str]
     board: Sequence[Standing]
     ranks: Sequence[int]
@@ -102,6 +107,7 @@ class Audit:
             rankings = db.scalars(
                 select(Ranking).where(Ranking.session_id == session_id).order_by(Ranking.rank)
             ).all()
+            recorded = losses(db, session_id)
             db.expunge_all()
         ended = session.status == Status.ENDED.value
         newest = None if ended else sequence
@@ -112,8 +118,11 @@ class Audit:
             session=session,
             offset=offset,
             offset_before=offset_before,
-            newest_row=max((row.sequence for row in rows), default=0),
+            newest_row_or_loss=max(
+                chain((row.sequence for row in rows), (loss.last for loss in recorded)), default=0
+            ),
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
+            losses=[loss for loss in recorded if newest is None or loss.first <= newest],
             malformed=malformed,
             board=final if ended else board,
             ranks=[row.rank for row in rankings],
@@ -169,7 +178,8 @@ def _parse(
 def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evidence) -> Check:
     differences = list(found(evidence))
     shown = list(islice(differences, MAX_SHOWN))
-    return Check(name, len(evidence.bids), len(differences), shown)
+    known = [str(loss) for loss in evidence.losses] if found is _sequences else []
+    return Check(name, len(evidence.bids), len(differences), shown, known)
 
 
 def _scores(evidence: Evidence) -> Iterator[str]:
@@ -182,21 +192,23 @@ def _scores(evidence: Evidence) -> Iterator[str]:
 
 
 def _sequences(evidence: Evidence) -> Iterator[str]:
-    """From 1, each once: a gap and a duplicate both break the count."""
+    """From 1, each once or recorded as lost: a gap and a duplicate both break the count."""
+    stretches = [(bid.sequence, bid.sequence) for bid in evidence.bids]
+    stretches += [(loss.first, loss.last) for loss in evidence.losses]
     expected = 1
-    for bid in evidence.bids:
-        if bid.sequence < expected:
-            yield f"sequence {bid.sequence} was given twice"
-        elif bid.sequence > expected:
-            yield f"sequences {expected} to {bid.sequence - 1} are missing"
-        expected = bid.sequence + 1
+    for first, last in sorted(stretches):
+        if first < expected:
+            yield f"sequence {first} was given twice"
+        elif first > expected:
+            yield f"sequences {expected} to {first - 1} are missing"
+        expected = max(expected, last + 1)
     if evidence.sequence_in_redis is not None and evidence.sequence_in_redis != expected - 1:
         yield f"Redis gave out {evidence.sequence_in_redis}, the log ends at {expected - 1}"
 
 
 def _offset(evidence: Evidence) -> Iterator[str]:
-    if evidence.offset != evidence.newest_row:
-        yield f"the offset is {evidence.offset}, the newest row {evidence.newest_row}"
+    if evidence.offset != evidence.newest_row_or_loss:
+        yield f"the offset is {evidence.offset}, the rows end at {evidence.newest_row_or_loss}"
     given_out = evidence.sequence_in_redis
     if given_out is not None and given_out < evidence.offset_before:
         yield f"Redis gave out {given_out} sequences, {evidence.offset_before} were persisted"
@@ -211,12 +223,23 @@ def _board(evidence: Evidence) -> Iterator[str]:
         return  # Redis has lost the session: the next request loads it
     latest = {bid.user_id: bid for bid in evidence.bids}
     ranked = sorted(latest.values(), key=lambda bid: (-bid.score, bid.sequence))
-    expected = [Standing(bid.sequence, bid.user_id, bid.score) for bid in ranked]
-    if len(expected) != len(evidence.board):
-        yield f"the board has {len(evidence.board)} places, the log gives {len(expected)}"
-    for rank, (due, found) in enumerate(zip(expected, evidence.board, strict=False), start=1):
+    # A bid that only the log has lost stands on the board until Redis is loaded anew.
+    unproven = {place.user_id for place in evidence.board if _is_lost(evidence, place)}
+    board = [place for place in evidence.board if place.user_id not in unproven]
+    expected = [
+        Standing(bid.sequence, bid.user_id, bid.score)
+        for bid in ranked
+        if bid.user_id not in unproven
+    ]
+    if len(expected) != len(board):
+        yield f"the board has {len(board)} places, the log gives {len(expected)}"
+    for rank, (due, found) in enumerate(zip(expected, board, strict=False), start=1):
         if due != found:
             yield f"rank {rank} is bid {found.sequence}, the log gives bid {due.sequence}"
+
+
+def _is_lost(evidence: Evidence, place: Standing) -> bool:
+    return any(place.sequence in loss for loss in evidence.losses)
 
 
 def _winners(evidence: Evidence) -> Iterator[str]:

@@ -119,7 +119,7 @@ class Closing:
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
             session.highest_bid = _highest_bid(db, session_id)
-        log.info("session_closed", session_id=str(session_id), bids=last_sequence)
+        log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
 
     def _publish(self, session_id: UUID) -> bool:
         """Point readers to PostgreSQL and let the session's keys expire; True the first time."""

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, scripts
+from core import clock, errors, keys, losses, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -114,6 +114,9 @@ class SessionLoader:
         # A log that outlived its params: PostgreSQL must know it all before it is read.
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         with self._database.begin() as db:
+            if not losses.settle(db, self._redis, session_id, token):
+                return False
+        with self._database.begin() as db:
             # The lock makes a change of status wait until it finds the params in Redis.
             session = db.scalar(
                 select(BiddingSession)
@@ -122,11 +125,9 @@ class SessionLoader:
             )
             if session is None or session.status == Status.ENDED.value:
                 return False  # the next attempt answers for it
-            # And no drain may move the offset before the params are in Redis.
+            # Publishing fails when the log has come to know more than this.
             sequence = db.scalar(
-                select(BidLogOffset.persisted_sequence)
-                .where(BidLogOffset.session_id == session_id)
-                .with_for_update(read=True)
+                select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
             )
             chunks = chain([()], _standing_bids(db, session_id))
             for number, chunk in enumerate(chunks):

@@ -136,6 +136,8 @@ def verify(session_id: UUID) -> None:
 def _report_check(check: Check) -> None:
     mark = CROSS if check.differences else CHECK
     click.echo(f"{mark} {check.name:<12} {check.looked_at:>9} bids {check.differences:>6} wrong")
+    for loss in check.known:
+        click.echo(f"    known: {loss}")
     for difference in check.shown:
         click.echo(f"    {difference}")
     if check.differences > len(check.shown):

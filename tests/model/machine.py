@@ -24,6 +24,7 @@ from core.bid_log import DRAIN_TRUST_US, BidLog
 from core.bidding import Bidder, Bidding, PlacedBid
 from core.bootstrap import Services
 from core.loading import SessionLoader
+from core.losses import SKIPPED_SEQUENCES
 from core.models import User
 from tests.factories import Shop
 from tests.model.auction import Auction, Bid, Bucket, Terms, weight_of
@@ -106,6 +107,8 @@ class AuctionMachine(RuleBasedStateMachine):
         self.persisted = 0
         self.drain_trusted_until = 0
         self.is_in_redis = True
+        self.is_log_lost = False
+        self.losses = 0
         self.look_away = False
         self.bid(first_bids)
 
@@ -256,12 +259,17 @@ class AuctionMachine(RuleBasedStateMachine):
 
     # Redis loses things
 
-    @rule()
-    def lose_everything_after_a_drain(self) -> None:
-        self.drain(times=1)
+    @rule(is_drained=st.booleans())
+    def lose_everything(self, is_drained: bool) -> None:
+        if is_drained:
+            self.drain(times=1)
         self.redis.flushdb()
         self.redis.script_flush()
         self.buckets.clear()
+        self.is_log_lost = not self.auction.is_closed
+        if self.persisted < len(self.auction.bids):
+            self.seen["bids lost"] += 1
+        self.auction.bids = self.auction.bids[: self.persisted]
         self._was_lost()
 
     @rule()
@@ -333,6 +341,7 @@ class AuctionMachine(RuleBasedStateMachine):
         self.close()
         self._results_agree()
         self.persisted_bids_agree()
+        self._losses_agree()
         self.redis.flushdb()
         self._results_agree()
         self._board_agrees()
@@ -436,6 +445,15 @@ class AuctionMachine(RuleBasedStateMachine):
         assert results.total_bidders == len(self.auction.standing)
         assert results.total_winners == len(self.auction.winners) <= self.auction.terms.inventory
 
+    def _losses_agree(self) -> None:
+        """Each loss is recorded once, nothing else is, and all that is left can be proven."""
+        recorded = self.shop.rows(
+            "SELECT kind FROM session_events WHERE session_id = :id", id=self.session.session_id
+        )
+        assert recorded == [("redis_lost",)] * self.losses
+        checks = self.services.audit.verify(self.session.session_id)
+        assert [line for check in checks for line in check.shown] == []
+
     def _expected_lines(self, ranked: list[Bid]) -> list[tuple[Any, ...]]:
         return [
             (
@@ -497,10 +515,15 @@ class AuctionMachine(RuleBasedStateMachine):
 
     def _was_loaded(self) -> None:
         """Loading drains first: PostgreSQL must know it all before it is read."""
-        if not self.is_in_redis:
-            self.is_in_redis = True
-            self.persisted = len(self.auction.bids)
-            self.seen["loaded again"] += 1
+        if self.is_in_redis:
+            return
+        self.is_in_redis = True
+        self.persisted = len(self.auction.bids)
+        self.seen["loaded again"] += 1
+        if self.is_log_lost and self.auction.has_started:
+            self.auction.skip(SKIPPED_SEQUENCES)
+            self.losses += 1
+        self.is_log_lost = False
 
     def _was_weighed(self, member: int, weight: float) -> None:
         if self.auction.weight(member, weight) != weight:

@@ -41,6 +41,7 @@ MUST_HAPPEN = {
     "half a drain",
     "swept",
     "loaded again",
+    "bids lost",
     "params lost with bids in the log",
     "ended early",
     "ended by time",
