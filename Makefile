@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash test lint types format check bench clean
+.PHONY: help setup run reset flash test soak lint types format check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ flash: $(INSTALLED) ## Load-test a flash sale, check the books, write a report (
 
 test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+soak: $(INSTALLED) ## Run thousands of long random sales against the model (an hour or more)
+	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/model -k agrees -rP $(ARGS)
 
 lint: $(INSTALLED) ## Check style, format and who imports whom
 	@$(BIN)/ruff check .
