@@ -24,8 +24,9 @@ from sqlalchemy.orm import Session
 
 from core import clock, errors, keys
 from core.database import Database
+from core.events import Event, record
 from core.lifecycle import Status
-from core.models import Bid, BiddingSession, BidLogOffset, SessionEvent
+from core.models import Bid, BiddingSession, BidLogOffset
 from core.scoring import MAX_PRICE
 
 log = structlog.get_logger(__name__)
@@ -256,7 +257,7 @@ class BidLog:
         places = {
             was: sequence_of(becomes) for (was, _), (becomes, _) in zip(doubled, moved, strict=True)
         }
-        _record(db, session_id, "redis_rewound", persisted_sequence=offset, moved=places)
+        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=places)
         return following + moved
 
     def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
@@ -271,10 +272,10 @@ class BidLog:
             try:
                 bids.append(LoggedBid.parse(session_id, entry))
             except ValueError as error:
-                _record(
+                record(
                     db,
                     session_id,
-                    "bid_log_entry_set_aside",
+                    Event.ENTRY_SET_ASIDE,
                     id=entry[0],
                     fields=_storable(entry[1]),
                     reason=str(error).replace("\0", r"\x00"),
@@ -288,10 +289,10 @@ class BidLog:
         for entry_id, _ in entries:
             found = sequence_of(entry_id)
             if found != expected:
-                _record(
+                record(
                     db,
                     session_id,
-                    "bid_log_gap",
+                    Event.BID_LOG_GAP,
                     first_missing=expected,
                     last_missing=found - 1,
                 )
@@ -299,7 +300,13 @@ class BidLog:
 
     def _give_up_missing(self, session_id: UUID, offset: int, sequence: int) -> None:
         with self._database.begin() as db:
-            _record(db, session_id, "bid_log_gap", first_missing=offset + 1, last_missing=sequence)
+            record(
+                db,
+                session_id,
+                Event.BID_LOG_GAP,
+                first_missing=offset + 1,
+                last_missing=sequence,
+            )
             _move_offset(db, session_id, sequence)
 
 
@@ -362,9 +369,3 @@ def _stored(
         row.sequence: (str(row.user_id), str(clock.to_microseconds(row.accepted_at)))
         for row in rows
     }
-
-
-def _record(db: Session, session_id: UUID, kind: str, **details: Any) -> None:
-    """Say loudly, and keep, what should not have happened."""
-    log.error(kind, session_id=str(session_id), **details)
-    db.add(SessionEvent(session_id=session_id, kind=kind, details=details))

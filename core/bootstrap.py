@@ -9,6 +9,7 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from core.accounts import Accounts
+from core.audit import Audit
 from core.bid_log import BidLog
 from core.bidding import Bidding
 from core.board import Board
@@ -51,12 +52,14 @@ class Services:
     history: History
     results: Results
     bid_log: BidLog
+    loader: SessionLoader
     closing: Closing
     telling: Telling
     notifications: Notifications
     mailer: Mailer
     webhooks: Webhooks
     channels: Channels
+    audit: Audit
     weights: Weights
     statistics: Statistics
 
@@ -118,6 +121,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         history=History(database, bid_log),
         results=Results(database, sessions),
         bid_log=bid_log,
+        loader=loader,
         closing=Closing(
             database,
             redis,
@@ -130,6 +134,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         mailer=mailer,
         webhooks=webhooks,
         channels=Channels(mailer, webhooks),
+        audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),
     )

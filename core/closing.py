@@ -120,7 +120,7 @@ class Closing:
             session.highest_bid = _highest_bid(db, session_id)
             # One row whatever the number of bidders: core.telling makes the rest of it.
             db.add(Announcement(session_id=session_id))
-        log.info("session_closed", session_id=str(session_id), bids=last_sequence)
+        log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
 
     def _publish(self, session_id: UUID) -> bool:
         """Point readers to PostgreSQL and let the session's keys expire; True the first time."""

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, scripts
+from core import clock, errors, keys, losses, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -55,6 +55,23 @@ class SessionLoader:
                 return
             time.sleep(_POLL_SECONDS)
         raise errors.TemporarilyUnavailable("The session is being loaded. Try again in a second.")
+
+    def rebuild(self, session_id: UUID) -> None:
+        """Throw the session's state in Redis away and load it from PostgreSQL.
+
+        Safe while bids come in: without params none is accepted, and those accepted
+        before are drained first. Places that Redis gave out and lost are recorded as
+        a gap and not given to other bids. Raises as `load` does.
+        """
+        self._require_open(session_id)
+        params = keys.session_params(session_id)
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hget(params, "sequence")
+            pipeline.delete(params)
+            sequence, _ = pipeline.execute()
+        if sequence is not None:
+            self._bid_log.persist_through(session_id, int(sequence), seconds=_DRAIN_SECONDS)
+        self.load(session_id)
 
     def _require_open(self, session_id: UUID) -> None:
         """Answer for sessions that need no loading, without taking turns for it."""
@@ -97,6 +114,9 @@ class SessionLoader:
         # A log that outlived its params: PostgreSQL must know it all before it is read.
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         with self._database.begin() as db:
+            if not losses.settle(db, self._redis, session_id, token):
+                return False
+        with self._database.begin() as db:
             # The lock makes a change of status wait until it finds the params in Redis.
             session = db.scalar(
                 select(BiddingSession)
@@ -105,11 +125,9 @@ class SessionLoader:
             )
             if session is None or session.status == Status.ENDED.value:
                 return False  # the next attempt answers for it
-            # And no drain may move the offset before the params are in Redis.
+            # Publishing fails when the log has come to know more than this.
             sequence = db.scalar(
-                select(BidLogOffset.persisted_sequence)
-                .where(BidLogOffset.session_id == session_id)
-                .with_for_update(read=True)
+                select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
             )
             chunks = chain([()], _standing_bids(db, session_id))
             for number, chunk in enumerate(chunks):

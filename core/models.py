@@ -154,12 +154,18 @@ class Bid(Base):
 
 
 class BidLogOffset(Base):
-    """How far a session's bid log is in `bids`. Its row lock makes drains take turns."""
+    """How far a session's bid log is in `bids`. Its row lock makes drains take turns.
+
+    `skipped_sequences`: how many up to there were passed over for what Redis lost (see
+    core.losses). `loaded_at`: when Redis was last given the session; None: never.
+    """
 
     __tablename__ = "bid_log_offsets"
 
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
     persisted_sequence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    skipped_sequences: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    loaded_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Ranking(Base):

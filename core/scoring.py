@@ -53,6 +53,11 @@ def member_user_id(member: str) -> str:
     return member[16:]
 
 
+def member_sequence(member: str) -> int:
+    """The sequence inside a ranking member."""
+    return _SEQUENCE_CEILING - int(member[:15])
+
+
 def is_winning(rank: int, inventory: int) -> bool:
     """A rank wins when there is an item for it."""
     return rank <= inventory

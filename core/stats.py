@@ -48,6 +48,7 @@ class Statistics:
                     BiddingSession.start_time,
                     BiddingSession.end_time,
                     BidLogOffset.persisted_sequence,
+                    BidLogOffset.skipped_sequences,
                 ).join(BidLogOffset, BidLogOffset.session_id == BiddingSession.id)
             ).all()
         now = clock.now(self._redis)
@@ -56,19 +57,21 @@ class Statistics:
         )
         persisted = {row.id: row.persisted_sequence for row in sessions}
         open_ids = [row.id for row in sessions if row.status != Status.ENDED.value]
-        accepted = sum({**persisted, **self._accepted(open_ids, persisted)}.values())
+        given_out = sum({**persisted, **self._given_out(open_ids, persisted)}.values())
+        skipped = sum(row.skipped_sequences for row in sessions)
+        backlog = given_out - sum(persisted.values())
         return Stats(
             total_users=users,
             total_products=products,
             active_sessions=statuses[Status.ACTIVE],
-            total_bids=accepted,
+            total_bids=given_out - skipped,
             sessions={status.value: statuses[status] for status in Status},
-            bids_accepted=accepted,
-            bids_persisted=sum(persisted.values()),
-            persist_backlog=accepted - sum(persisted.values()),
+            bids_accepted=given_out - skipped,
+            bids_persisted=given_out - skipped - backlog,
+            persist_backlog=backlog,
         )
 
-    def _accepted(self, open_ids: list[UUID], persisted: Mapping[UUID, int]) -> dict[UUID, int]:
+    def _given_out(self, open_ids: list[UUID], persisted: Mapping[UUID, int]) -> dict[UUID, int]:
         """Highest sequence given out, for sessions that Redis still counts."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in open_ids:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from loadtest.books import BidRow, Books, Place
@@ -120,7 +120,9 @@ def _sequences_have_no_gap(case: Case) -> Differences:
     counted = Counter(bid.sequence for bid in case.books.bids)
     yield from (f"sequence {seq} stands {n} times" for seq, n in counted.items() if n > 1)
     last = max(counted, default=0)
-    yield from (f"sequence {seq} is missing" for seq in range(1, last + 1) if seq not in counted)
+    for before, after in pairwise([0, *sorted(counted)]):
+        if after > before + 1:
+            yield f"sequences {before + 1} to {after - 1} are missing"
     if case.books.persisted_sequence != last:
         yield f"persisted_sequence is {case.books.persisted_sequence}, the last bid is {last}"
     if case.books.board.exists and case.books.board.sequence != last:

@@ -63,15 +63,18 @@ class Shop:
 
     def begin(self, session: SessionView) -> None:
         """Let a scheduled session's start be at this moment, in Redis and in PostgreSQL alike."""
-        now = clock.now(self.services.redis)
+        self.move_start(session, clock.now(self.services.redis))
+
+    def move_start(self, session: SessionView, start: datetime) -> None:
+        """Let a session's start be another, in Redis and in PostgreSQL alike."""
         params = keys.session_params(session.session_id)
         if self.services.redis.exists(params):
-            self.services.redis.hset(params, "start", clock.to_microseconds(now))
+            self.services.redis.hset(params, "start", clock.to_microseconds(start))
         with self.services.database.begin() as db:
             db.execute(
                 update(BiddingSession)
                 .where(BiddingSession.id == session.session_id)
-                .values(start_time=now)
+                .values(start_time=start)
             )
 
     def end(self, session: SessionView) -> None:

@@ -1,5 +1,5 @@
 """The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
-`replay-webhook`.
+`replay-webhook`, `rebuild`, `verify`.
 """
 
 import json
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import errors
 from core.accounts import Account
+from core.audit import Check
 from core.database import migrate
 from web import tokens
 from web.schemas import Registration
@@ -31,6 +32,8 @@ def register(app: Flask) -> None:
     app.cli.add_command(create_admin)
     app.cli.add_command(seed_members)
     app.cli.add_command(replay_webhook)
+    app.cli.add_command(rebuild)
+    app.cli.add_command(verify)
 
 
 @click.command("init-db")
@@ -104,6 +107,62 @@ def replay_webhook(delivery: UUID) -> None:
         raise SystemExit(1) from None
     enqueue.webhooks()
     click.echo(f"{CHECK} It goes out now; GET /api/admin/webhook-deliveries tells how it went.")
+
+
+@click.command("rebuild")
+@click.argument("session_id", metavar="SESSION", type=click.UUID)
+def rebuild(session_id: UUID) -> None:
+    """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
+    try:
+        services().loader.rebuild(session_id)
+    except errors.SessionNotFound:
+        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
+        raise SystemExit(2) from None
+    except errors.SessionEnded:
+        click.echo(f"{CROSS} Session {session_id} has ended; PostgreSQL holds it.", err=True)
+        raise SystemExit(1) from None
+    except errors.TemporarilyUnavailable as refusal:
+        click.echo(f"{CROSS} {refusal.detail}", err=True)
+        raise SystemExit(1) from None
+    except RedisError as outage:
+        click.echo(f"{CROSS} Redis: {outage}", err=True)
+        raise SystemExit(1) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
+
+
+@click.command("verify")
+@click.argument("session_id", metavar="SESSION", type=click.UUID)
+def verify(session_id: UUID) -> None:
+    """Prove SESSION's ranks and winners from its bid log; exit 1 on any difference."""
+    try:
+        checks = services().audit.verify(session_id)
+    except errors.SessionNotFound:
+        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
+        raise SystemExit(2) from None
+    except errors.DATABASE_OUTAGES as outage:
+        _report_database(outage)
+        raise SystemExit(1) from None
+    except RedisError as outage:
+        click.echo(f"{CROSS} Redis: {outage}", err=True)
+        raise SystemExit(1) from None
+    for check in checks:
+        _report_check(check)
+    if any(check.differences for check in checks):
+        raise SystemExit(1)
+
+
+def _report_check(check: Check) -> None:
+    mark = CROSS if check.differences else CHECK
+    click.echo(f"{mark} {check.name:<12} {check.looked_at:>9} bids {check.differences:>6} wrong")
+    for loss in check.known:
+        click.echo(f"    known: {loss}")
+    for difference in check.shown:
+        click.echo(f"    {difference}")
+    if check.differences > len(check.shown):
+        click.echo(f"    and {check.differences - len(check.shown)} more")
 
 
 def _private(path: Path) -> TextIO:

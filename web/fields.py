@@ -20,6 +20,9 @@ _WHOLE = re.compile(r"-?[0-9]+")
 # neither NUL nor surrogates, and no name needs the others.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 _LINE_BREAKS = "\t\n\r"
+# Category Cc inside the brackets of a regular expression, of Python's kind and ECMA's.
+CONTROL_CHARACTERS = r"\u0000-\u001f\u007f-\u009f"
+_CONTROL_CHARACTERS_BUT_LINE_BREAKS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 CENT = Decimal("0.01")
 # An exponent makes a short text a number of a billion digits; no sum needs that.
 _MAX_EXPONENT = 20
@@ -38,6 +41,8 @@ class Text(fields.String):
     def __init__(self, *, multiline: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._allowed = _LINE_BREAKS if multiline else ""
+        refused = _CONTROL_CHARACTERS_BUT_LINE_BREAKS if multiline else CONTROL_CHARACTERS
+        self.pattern = f"^[^{refused}]*$"
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):

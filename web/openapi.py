@@ -10,10 +10,12 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from marshmallow import Schema, ValidationError
+from marshmallow.fields import Field
 
 from core import errors
 from web import body, schemas
 from web.errors import HTTP_PROBLEMS, PROBLEMS, Problem, problem_of
+from web.fields import CENT, Price, Text
 from web.operation import Operation
 from web.tokens import Auth
 
@@ -45,6 +47,7 @@ def openapi_document(app: Flask) -> dict[str, Any]:
         info={"description": _DESCRIPTION},
         plugins=[plugin],
     )
+    plugin.converter.add_attribute_function(_rules_of_our_fields)  # type: ignore[union-attr]
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     for rule in app.url_map.iter_rules():
         declaration = getattr(app.view_functions[rule.endpoint], "operation", None)
@@ -145,6 +148,17 @@ def _problems(declaration: Operation) -> list[Problem]:
     if declaration.body is not None or declaration.query is not None:
         problems.append(problem_of(ValidationError))
     return problems
+
+
+def _rules_of_our_fields(
+    _: Any, field: Field[Any], *, ret: dict[str, Any], **_kwargs: Any
+) -> dict[str, Any]:
+    """What our fields refuse by themselves; apispec knows marshmallow's validators only."""
+    if isinstance(field, Text) and "pattern" not in ret:
+        return {"pattern": field.pattern}
+    if isinstance(field, Price):
+        return {"multipleOf": float(CENT)}
+    return {}
 
 
 def _schema_name(schema: Any) -> str:

@@ -12,6 +12,7 @@ from core.sessions import Terms
 from core.telling import Kind
 from web.fields import (
     CENT,
+    CONTROL_CHARACTERS,
     Identifier,
     Integer,
     Moment,
@@ -37,8 +38,12 @@ class Request(Schema):
         unknown = EXCLUDE
 
 
-# No blank names, and none that only a space tells from another.
-trimmed = validate.Regexp(r"^\S([\s\S]*\S)?$", error="Must not start or end with a space.")
+# No blank names, and none that only a space tells from another. Control characters,
+# which `Text` refuses first, are spelled out for readers of the OpenAPI document.
+trimmed = validate.Regexp(
+    rf"^[^\s{CONTROL_CHARACTERS}]([^{CONTROL_CHARACTERS}]*[^\s{CONTROL_CHARACTERS}])?$",
+    error="Must not start or end with a space.",
+)
 
 
 def _price(**kwargs: Any) -> Price:
@@ -54,7 +59,11 @@ def _coefficient(default: float) -> Number:
 
 class Registration(Request):
     username = Text(required=True, validate=[validate.Length(3, 50), trimmed])
-    email = Text(required=True, validate=[validate.Length(max=254), validate.Email()])
+    email = Text(
+        required=True,
+        validate=[validate.Length(max=254), validate.Email()],
+        metadata={"format": "email"},
+    )
     password = Text(
         required=True,
         load_only=True,
@@ -159,7 +168,7 @@ class AccountWithToken(Account):
 class Product(Schema):
     product_id = Identifier(required=True, attribute="id")
     name = Text(required=True)
-    description = Text(required=True, allow_none=True)
+    description = Text(required=True, allow_none=True, multiline=True)
     created_at = Moment(required=True)
 
 
@@ -167,7 +176,7 @@ class Session(Schema):
     session_id = Identifier(required=True)
     product_id = Identifier(required=True)
     name = Text(required=True)
-    description = Text(required=True, allow_none=True)
+    description = Text(required=True, allow_none=True, multiline=True)
     upset_price = Price(required=True)
     base_price = Price(required=True, metadata={"description": "The same as upset_price."})
     inventory = Integer(required=True)

@@ -78,7 +78,7 @@ def test_the_status_of_an_ended_session_does_not_change(shop: Shop, how: str) ->
 
 def test_the_status_of_a_session_that_redis_does_not_know_leaves_nothing(shop: Shop) -> None:
     session = shop.session()
-    lose_params(shop, session)
+    shop.services.redis.flushdb()
     assert set_status(shop, session, "active") == ["unknown_session"]
     assert shop.redis_state() == {}
 
@@ -129,7 +129,7 @@ def test_an_early_end_after_the_time_is_over_keeps_the_end(shop: Shop) -> None:
 
 def test_the_gate_of_a_session_that_redis_does_not_know_leaves_nothing(shop: Shop) -> None:
     session = shop.session()
-    lose_params(shop, session)
+    shop.services.redis.flushdb()
     assert shut_gate(shop, session, "early") == ["unknown_session"]
     assert shop.redis_state() == {}
 
@@ -196,12 +196,15 @@ def test_a_chunk_that_comes_after_the_session_is_published_changes_nothing(shop:
 
 def test_a_loaded_session_is_published_and_its_load_is_over(shop: Shop) -> None:
     session = shop.session()
-    lose_params(shop, session)
+    shop.services.redis.flushdb()
     hold_load(shop, session)
     assert load_session(shop, session, 7) == ["loaded"]
+    log = keys.bid_log(session.session_id)
     assert shop.redis_state() == {
-        keys.session_params(session.session_id): {"status": "active", "sequence": "7"}
+        keys.session_params(session.session_id): {"status": "active", "sequence": "7"},
+        log: [],
     }
+    assert shop.services.redis.xinfo_stream(log)["last-generated-id"] == "7-0"
 
 
 def test_a_session_that_is_known_already_is_not_loaded_over(shop: Shop) -> None:
@@ -213,13 +216,16 @@ def test_a_session_that_is_known_already_is_not_loaded_over(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("persisted", "outcome"), [(1, "overtaken"), (2, "loaded")])
+@pytest.mark.parametrize("is_trimmed", [True, False])
 def test_a_session_is_not_published_while_its_log_knows_more(
-    shop: Shop, persisted: int, outcome: str
+    shop: Shop, persisted: int, outcome: str, is_trimmed: bool
 ) -> None:
     session = shop.session()
     for _ in range(2):
         shop.bid(shop.bidder(), session, "120")
     lose_params(shop, session)
     hold_load(shop, session)
+    if is_trimmed:
+        shop.services.redis.xtrim(keys.bid_log(session.session_id), maxlen=0)
     assert load_session(shop, session, persisted) == [outcome]
     assert bool(params(shop, session)) is (outcome == "loaded")

@@ -39,6 +39,8 @@ class Auction:
         self.has_started = has_started
         self.is_paused = self.is_over = self.is_closed = False
         self.bids: list[Bid] = []
+        self.next_sequence = 1
+        self.passed_over = 0
 
     @property
     def status(self) -> str:
@@ -77,8 +79,16 @@ class Auction:
             + self.terms.beta / (seconds + 1)
             + self.terms.gamma * weight
         )
-        self.bids.append(Bid(len(self.bids) + 1, member, price, score, seconds, weight, now))
-        return self.bids[-1]
+        bid = Bid(self.next_sequence, member, price, score, seconds, weight, now)
+        self.bids.append(bid)
+        self.next_sequence += 1
+        return bid
+
+    def skip(self, sequences: int) -> None:
+        """Pass over sequences behind the last one that is kept or was passed over."""
+        last = self.bids[-1].sequence if self.bids else 0
+        self.passed_over = max(last, self.passed_over) + sequences
+        self.next_sequence = self.passed_over + 1
 
     def weight(self, member: int, weight: float) -> float:
         return self.standing[member].weight if member in self.standing else weight

@@ -15,6 +15,7 @@ from math import ceil, isclose
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import insert, update
@@ -24,9 +25,18 @@ from core.bid_log import DRAIN_TRUST_US, BidLog
 from core.bidding import Bidder, Bidding, PlacedBid
 from core.bootstrap import Services
 from core.loading import SessionLoader
+from core.losses import SKIPPED_SEQUENCES
 from core.models import User
 from tests.factories import Shop
 from tests.model.auction import Auction, Bid, Bucket, Terms, weight_of
+from tests.model.mishaps import (
+    DRAIN_STEPS,
+    DyingBidLog,
+    DyingClosing,
+    InterruptedBidLog,
+    Killed,
+    Step,
+)
 
 MEMBERS = range(4)
 UPSET = Decimal("100.00")
@@ -105,9 +115,11 @@ class AuctionMachine(RuleBasedStateMachine):
         self.weights = dict.fromkeys(MEMBERS, 1.0)
         self.joined, self.won = Counter[int](), Counter[int]()
         self.buckets: dict[int, Bucket] = {}
-        self.persisted = 0
+        self.persisted = self.trimmed = 0
         self.drain_trusted_until = 0
         self.is_in_redis = True
+        self.is_log_lost = False
+        self.losses = 0
         self.look_away = False
         self.bid(first_bids)
 
@@ -212,7 +224,7 @@ class AuctionMachine(RuleBasedStateMachine):
             self._was_loaded()
         if wrote:
             self.auction.is_closed = True
-            self.persisted = len(self.auction.bids)
+            self._was_drained()
             self.joined.update(list(self.auction.standing))
             self.won.update(bid.member for bid in self.auction.winners)
 
@@ -223,7 +235,7 @@ class AuctionMachine(RuleBasedStateMachine):
         for _ in range(times):
             rows = self.shop.drain(self.session)
             assert rows == len(self.auction.bids) - self.persisted
-            self.persisted = len(self.auction.bids)
+            self._was_drained()
             self.drain_trusted_until = 0
 
     @rule()
@@ -231,15 +243,41 @@ class AuctionMachine(RuleBasedStateMachine):
         batch = self.services.bid_log.run_once(self.session.session_id)
         assert batch.rows == min(BATCH_SIZE, len(self.auction.bids) - self.persisted)
         self.persisted += batch.rows
+        self.trimmed = self.persisted
         if self.persisted < len(self.auction.bids):
             self.seen["half a drain"] += 1
+
+    @rule(step=st.sampled_from(DRAIN_STEPS))
+    def a_drain_dies(self, step: Step) -> None:
+        dying = DyingBidLog(self.services, step, batch_size=BATCH_SIZE)
+        with pytest.raises(Killed):
+            dying.run_once(self.session.session_id)
+        if self.persisted < len(self.auction.bids):
+            self.seen[step] += 1
+        if step is Step.BEFORE_TRIM:
+            self.persisted = min(self.persisted + BATCH_SIZE, len(self.auction.bids))
+
+    @precondition(lambda self: self.is_in_redis)
+    @rule(bids=some_bids)
+    def a_drain_meets_another_and_new_bids(self, bids: list[tuple[int, Decimal]]) -> None:
+        def meanwhile() -> None:
+            assert self.services.bid_log.run_once(self.session.session_id) is None
+            self.bid(bids)
+
+        due = min(BATCH_SIZE, len(self.auction.bids) - self.persisted)
+        drain = InterruptedBidLog(self.services, meanwhile, batch_size=BATCH_SIZE)
+        assert drain.run_once(self.session.session_id).rows == due
+        self.persisted += due
+        self.trimmed = self.persisted
+        if due:
+            self.seen["drains met"] += 1
 
     @precondition(lambda self: not self.auction.is_closed)
     @rule()
     def sweep(self) -> None:
         before = self._now()
         is_claimed = self.session.session_id in self.services.bid_log.claim_backlogged()
-        has_backlog = self.persisted < len(self.auction.bids)
+        has_backlog = self.trimmed < len(self.auction.bids)
         assert is_claimed == (has_backlog and self.drain_trusted_until <= before)
         if is_claimed and self.is_in_redis:
             self.drain_trusted_until = before + DRAIN_TRUST_US
@@ -257,14 +295,29 @@ class AuctionMachine(RuleBasedStateMachine):
         if is_swept:
             self.sweep()
 
+    @precondition(lambda self: self.auction.has_started and not self.auction.is_over)
+    @rule(seconds=st.integers(-1200, 1200))
+    def the_clock_jumps(self, seconds: int) -> None:
+        """Forward or back; what jumps here is the start, which is the same to the sale."""
+        start = min(self.auction.start - seconds * 1_000_000, self._now())
+        self.shop.move_start(self.session, clock.from_microseconds(start))
+        self.auction.start = start
+        self.seen["clock jumped"] += 1
+
     # Redis loses things
 
-    @rule()
-    def lose_everything_after_a_drain(self) -> None:
-        self.drain(times=1)
+    @rule(is_drained=st.booleans())
+    def lose_everything(self, is_drained: bool) -> None:
+        if is_drained:
+            self.drain(times=1)
         self.redis.flushdb()
         self.redis.script_flush()
         self.buckets.clear()
+        self.is_log_lost = not self.auction.is_closed
+        if self.persisted < len(self.auction.bids):
+            self.seen["bids lost"] += 1
+        self.auction.bids = self.auction.bids[: self.persisted]
+        self.trimmed = self.persisted
         self._was_lost()
 
     @rule()
@@ -313,7 +366,7 @@ class AuctionMachine(RuleBasedStateMachine):
         assert stored == [self._row(bid) for bid in self.auction.bids[: self.persisted]]
         waiting = self.redis.xrange(keys.bid_log(self.session.session_id))
         assert [entry for entry, _ in waiting] == [
-            f"{bid.sequence}-0" for bid in self.auction.bids[self.persisted :]
+            f"{bid.sequence}-0" for bid in self.auction.bids[self.trimmed :]
         ]
 
     @invariant()
@@ -333,9 +386,12 @@ class AuctionMachine(RuleBasedStateMachine):
             return
         self.services.sessions.end_now(self.session.session_id)
         self.auction.is_over = True
+        if not self.auction.is_closed:
+            self._die_in_the_close(list(Step)[len(self.auction.bids) % len(Step)])
         self.close()
         self._results_agree()
         self.persisted_bids_agree()
+        self._losses_agree()
         self.redis.flushdb()
         self._results_agree()
         self._board_agrees()
@@ -439,6 +495,21 @@ class AuctionMachine(RuleBasedStateMachine):
         assert results.total_bidders == len(self.auction.standing)
         assert results.total_winners == len(self.auction.winners) <= self.auction.terms.inventory
 
+    def _die_in_the_close(self, step: Step) -> None:
+        with pytest.raises(Killed):
+            DyingClosing(self.services, step).close(self.session.session_id)
+        self._was_loaded()
+        self.seen[step] += 1
+
+    def _losses_agree(self) -> None:
+        """Each loss is recorded once, nothing else is, and all that is left can be proven."""
+        recorded = self.shop.rows(
+            "SELECT kind FROM session_events WHERE session_id = :id", id=self.session.session_id
+        )
+        assert recorded == [("redis_lost",)] * self.losses
+        checks = self.services.audit.verify(self.session.session_id)
+        assert [line for check in checks for line in check.shown] == []
+
     def _expected_lines(self, ranked: list[Bid]) -> list[tuple[Any, ...]]:
         return [
             (
@@ -498,12 +569,20 @@ class AuctionMachine(RuleBasedStateMachine):
         self.look_away = True
         self.drain_trusted_until = 0
 
+    def _was_drained(self) -> None:
+        self.persisted = self.trimmed = len(self.auction.bids)
+
     def _was_loaded(self) -> None:
         """Loading drains first: PostgreSQL must know it all before it is read."""
-        if not self.is_in_redis:
-            self.is_in_redis = True
-            self.persisted = len(self.auction.bids)
-            self.seen["loaded again"] += 1
+        if self.is_in_redis:
+            return
+        self.is_in_redis = True
+        self._was_drained()
+        self.seen["loaded again"] += 1
+        if self.is_log_lost and self.auction.has_started:
+            self.auction.skip(SKIPPED_SEQUENCES)
+            self.losses += 1
+        self.is_log_lost = False
 
     def _was_weighed(self, member: int, weight: float) -> None:
         if self.auction.weight(member, weight) != weight:

@@ -19,6 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from core.bootstrap import Services
 from tests.model.auction import Auction, Bid
 from tests.model.machine import AuctionMachine, Limits
+from tests.model.mishaps import Step
 
 BASE = settings(
     deadline=None,
@@ -26,7 +27,7 @@ BASE = settings(
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
 )
-FIXED = settings(BASE, max_examples=100, stateful_step_count=30, derandomize=True)
+FIXED = settings(BASE, max_examples=200, stateful_step_count=12, derandomize=True)
 PROFILES = {
     "ci": settings(FIXED, phases=[Phase.generate]),
     "explain": FIXED,
@@ -41,6 +42,10 @@ MUST_HAPPEN = {
     "half a drain",
     "swept",
     "loaded again",
+    "bids lost",
+    "drains met",
+    "clock jumped",
+    *Step,
     "params lost with bids in the log",
     "ended early",
     "ended by time",
@@ -82,7 +87,7 @@ def test_the_rate_limit_agrees_with_its_model(
 
     run(
         partial(AuctionMachine, services, seen, limits=limits),
-        settings(profile, max_examples=profile.max_examples // 4),
+        settings(profile, max_examples=profile.max_examples // 8),
     )
 
     assert seen["rate limited"]

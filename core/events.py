@@ -1,0 +1,71 @@
+"""What an operator may have to explain later, in `session_events` and in the log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.models import SessionEvent
+
+log = structlog.get_logger(__name__)
+
+
+class Event(StrEnum):
+    """The kinds of events, with their details."""
+
+    # first_missing, last_missing: given out by Redis, and in no log.
+    BID_LOG_GAP = "bid_log_gap"
+    # id, fields, reason: of an entry that makes no sense.
+    ENTRY_SET_ASIDE = "bid_log_entry_set_aside"
+    # persisted_sequence, moved: entry ids to the sequences that their bids have now.
+    REDIS_REWOUND = "redis_rewound"
+    # persisted_sequence, next_sequence: accepted bids between the two are lost;
+    # last_persisted_bid_at: since when, at the earliest.
+    REDIS_LOST = "redis_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Sequences, both ends included, that stand in no row of `bids` for a recorded reason."""
+
+    first: int
+    last: int
+    kind: str
+
+    def __contains__(self, sequence: int) -> bool:
+        return self.first <= sequence <= self.last
+
+    def __str__(self) -> str:
+        return f"sequences {self.first} to {self.last} are recorded as {self.kind}"
+
+
+def record(db: Session, session_id: UUID, kind: Event, **details: Any) -> None:
+    """Say loudly, and keep, what should not have happened."""
+    log.error(kind.value, session_id=str(session_id), **details)
+    db.add(SessionEvent(session_id=session_id, kind=kind.value, details=details))
+
+
+def losses(db: Session, session_id: UUID) -> Sequence[Loss]:
+    """What was recorded as lost, in the order of sequences."""
+    recorded = db.scalars(select(SessionEvent).where(SessionEvent.session_id == session_id))
+    found = [_loss(event) for event in recorded]
+    return sorted((loss for loss in found if loss is not None), key=lambda loss: loss.first)
+
+
+def _loss(event: SessionEvent) -> Loss | None:
+    details = event.details
+    match event.kind:
+        case Event.BID_LOG_GAP:
+            return Loss(details["first_missing"], details["last_missing"], event.kind)
+        case Event.ENTRY_SET_ASIDE:
+            sequence = int(details["id"].partition("-")[0])
+            return Loss(sequence, sequence, event.kind)
+        case Event.REDIS_LOST:
+            first, following = details["persisted_sequence"] + 1, details["next_sequence"]
+            return Loss(first, following - 1, event.kind)
+    return None

@@ -1,0 +1,119 @@
+"""Notices, when a session is loaded, what Redis has lost of its bid log.
+
+The stream itself is the witness. It is made when the session is loaded, stays when the
+drain has emptied it, and remembers its highest id, which is the last sequence given out.
+
+    the stream                    what it proves
+    at PostgreSQL's offset        nothing is lost
+    ahead of it, and empty        exactly the sequences between are lost
+    gone, or behind the offset    Redis lost its data: nobody knows what was given out
+
+In the last case sequences go on far above all that can have been given out, so that no
+lost bid's place is ever another bid's. A session never loaded before has lost nothing,
+nor has one that has not begun.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import clock, keys
+from core.events import Event, record
+from core.models import Bid, BiddingSession, BidLogOffset
+
+# More than a log can hold: with so many entries it would be 200 GB.
+SKIPPED_SEQUENCES = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """A session's stream. `last_sequence`: the last one given out; None when it is gone."""
+
+    newest_entry: int
+    last_sequence: int | None
+
+
+def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> bool:
+    """Record what is lost, and move the offset over it, before the session is published.
+
+    Commit before publishing: a loss that is recorded twice is better than one that is
+    not. False when another process has taken the load over, or the log has entries
+    that must be drained first.
+    """
+    offset = db.scalars(
+        select(BidLogOffset).where(BidLogOffset.session_id == session_id).with_for_update()
+    ).one()
+    found = _look(redis, session_id, token)
+    if found is None or found.newest_entry > offset.persisted_sequence:
+        return False
+    now = clock.now(redis)
+    if found.last_sequence is not None and found.last_sequence > offset.persisted_sequence:
+        _record_gap(db, offset, found.last_sequence)
+    elif found.last_sequence != offset.persisted_sequence and offset.loaded_at is not None:
+        session = db.get_one(BiddingSession, session_id)
+        # One that was ended before its start has its end for a start.
+        if session.start_time < min(session.end_time, now):
+            _record_lost(db, offset)
+    offset.loaded_at = now
+    return True
+
+
+def _look(redis: Redis, session_id: UUID, token: str) -> _Log | None:
+    """The log at one moment, in which the caller held the load; None when it did not."""
+    name = keys.bid_log(session_id)
+    with redis.pipeline(transaction=True) as pipeline:
+        pipeline.get(keys.session_load(session_id))
+        pipeline.hexists(keys.session_params(session_id), "status")
+        pipeline.xrevrange(name, count=1)
+        pipeline.exists(name)
+        pipeline.xinfo_stream(name)  # an error when there is none
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+    holder, is_loaded, entries, exists, information = replies
+    for reply in replies if exists else replies[:-1]:
+        if isinstance(reply, ResponseError):
+            raise reply
+    if holder != token or is_loaded:
+        return None
+    return _Log(
+        newest_entry=_sequence(entries[0][0]) if entries else 0,
+        last_sequence=_sequence(information["last-generated-id"]) if exists else None,
+    )
+
+
+def _sequence(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])
+
+
+def _record_gap(db: Session, offset: BidLogOffset, last_sequence: int) -> None:
+    record(
+        db,
+        offset.session_id,
+        Event.BID_LOG_GAP,
+        first_missing=offset.persisted_sequence + 1,
+        last_missing=last_sequence,
+    )
+    offset.persisted_sequence = last_sequence
+
+
+def _record_lost(db: Session, offset: BidLogOffset) -> None:
+    newest_bid_at = db.scalar(
+        select(func.max(Bid.accepted_at)).where(
+            Bid.session_id == offset.session_id, Bid.sequence == offset.persisted_sequence
+        )
+    )
+    following = offset.persisted_sequence + SKIPPED_SEQUENCES + 1
+    record(
+        db,
+        offset.session_id,
+        Event.REDIS_LOST,
+        persisted_sequence=offset.persisted_sequence,
+        next_sequence=following,
+        last_persisted_bid_at=newest_bid_at and newest_bid_at.isoformat(),
+    )
+    offset.persisted_sequence = following - 1
+    offset.skipped_sequences += SKIPPED_SEQUENCES

@@ -1,0 +1,55 @@
+"""A session is loaded anew by hand, and no acknowledged bid is lost by it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+
+from core import keys
+from tests.factories import Shop
+
+
+def test_a_rebuild_loses_no_bid_that_comes_in_meanwhile(shop: Shop) -> None:
+    session = shop.session()
+    bidders = [shop.bidder() for _ in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        placed = [pool.submit(shop.bid, bidder, session, "150") for bidder in bidders]
+        for _ in range(3):
+            shop.services.loader.rebuild(session.session_id)
+        sequences = sorted(bid.result().sequence for bid in placed)
+    assert sequences == list(range(1, 41))
+    shop.drain(session)
+    assert shop.rows("SELECT count(*), max(sequence) FROM bids") == [(40, 40)]
+    checks = shop.services.audit.verify(session.session_id)
+    assert not any(check.differences for check in checks)
+
+
+def test_lost_places_are_recorded_and_not_given_to_other_bids(shop: Shop) -> None:
+    session = shop.session()
+    for _ in range(3):
+        shop.bid(shop.bidder(), session, "150")
+    shop.services.redis.delete(keys.bid_log(session.session_id))
+
+    shop.services.loader.rebuild(session.session_id)
+    [gap, lost] = shop.rows("SELECT kind, details FROM session_events ORDER BY id")
+    assert gap == ("bid_log_gap", {"first_missing": 1, "last_missing": 3})
+    # And without its log Redis cannot prove that there were no others.
+    assert (lost[0], lost[1]["persisted_sequence"]) == ("redis_lost", 3)
+    assert shop.bid(shop.bidder(), session, "150").sequence == lost[1]["next_sequence"]
+
+
+@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+def test_a_session_that_is_none_is_answered_with_exit_2(
+    app: Flask, clean: None, session_id: str
+) -> None:
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["rebuild", session_id])
+    assert result.exit_code == 2
+
+
+def test_the_command_says_what_it_did(app: Flask, shop: Shop) -> None:
+    session = shop.session()
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["rebuild", str(session.session_id)])
+    assert (result.exit_code, "loaded from PostgreSQL" in result.output) == (0, True)
