@@ -23,13 +23,13 @@ from web import tokens
 
 MEMBERS = 24
 PLAN = Plan(members=MEMBERS, peak=16, duration=4, inventory=3, timeout=0.6)
-LATE_EVERY = 9
+LATE_EVERY = 5
 LATE_SECONDS = 1.0
 
 
 @pytest.fixture
 def late_server(app: Flask, server: Server) -> Server:
-    """Every ninth bid is placed, but its answer comes after the members' patience."""
+    """Every fifth bid is placed, but its answer comes after the members' patience."""
     numbers = count(1)
 
     def late(environ: Any, start_response: Any) -> Any:
