@@ -128,8 +128,9 @@ def _judge(fault: Fault, stage: Scene, trouble: list[str], recovery: float) -> O
     )
     verdict = _without_spoilt(verify(stage.session_id, case), stage.spoilt)
     lost = _lost(case)
-    reported = lost & _reported(stage) if fault.loses_unpersisted else set()
-    expected = LOSS_RULES if lost and lost == reported else frozenset()
+    reported = _reported(stage, lost) if fault.loses_unpersisted else set()
+    is_explained = fault.loses_unpersisted and lost == reported
+    expected = LOSS_RULES if is_explained else frozenset()
     return replace(
         outcome,
         lost=len(lost - reported),
@@ -146,17 +147,20 @@ def _lost(case: Case) -> set[int]:
     return {sequence for sequence, _ in answered - kept if sequence is not None}
 
 
-def _reported(stage: Scene) -> set[int]:
-    """Sequences that the system itself says are lost."""
+def _reported(stage: Scene, lost: set[int]) -> set[int]:
+    """Those of the lost sequences that the system itself says are, or may be, lost."""
     with stage.postgres() as cursor:
         cursor.execute(
-            "SELECT (details->>'first_missing')::int, (details->>'last_missing')::int"
-            " FROM session_events WHERE kind = 'bid_log_gap' AND session_id = %s",
-            [stage.session_id],
+            "SELECT (details->>'first_missing')::bigint, (details->>'last_missing')::bigint"
+            "  FROM session_events WHERE kind = 'bid_log_gap' AND session_id = %(session)s"
+            " UNION ALL "
+            "SELECT (details->>'persisted_sequence')::bigint + 1,"
+            "       (details->>'next_sequence')::bigint - 1"
+            "  FROM session_events WHERE kind = 'redis_lost' AND session_id = %(session)s",
+            {"session": stage.session_id},
         )
-        return {
-            sequence for first, last in cursor.fetchall() for sequence in range(first, last + 1)
-        }
+        ranges = cursor.fetchall()
+    return {bid for bid in lost if any(first <= bid <= last for first, last in ranges)}
 
 
 def _duplicated(case: Case) -> int:
