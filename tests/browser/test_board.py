@@ -91,8 +91,9 @@ def test_dropped_connection_comes_back_by_itself(
 ) -> None:
     session_id = new_session()["session_id"]
     visitor = visit().watch(session_id)
-    expect(visitor.page.locator("#state")).to_contain_text("Live")
-    stack["web"].kill()
+    expect(visitor.page.locator("#state")).to_have_text("Live")
+    for name in ("web", "live"):
+        stack[name].kill()
     expect(visitor.page.locator("#state")).to_contain_text("Connection lost")
     stack.start()
     assert member().bid(session_id, 150).status == 200

@@ -5,11 +5,6 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 from tests.system.client import Client
 
 TOKEN_KEY = "flashbid.token"
-# A WebSocket that cannot be had is reported by the browser itself; the page then polls.
-EXPECTED_CONSOLE = ("WebSocket connection to",)
-
-# The page asks for news and does without where a server has none.
-OPTIONAL_PATH = "/api/notifications"
 
 
 class Visitor:
@@ -48,7 +43,5 @@ class Visitor:
         return self.page.locator("#board tbody tr")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.location.get("url", "").endswith(OPTIONAL_PATH):
-            return
-        if message.type in {"error", "warning"} and not message.text.startswith(EXPECTED_CONSOLE):
+        if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
