@@ -14,7 +14,7 @@ from drill.scene import Scene, scene
 from loadtest import books, ledger, settings
 from loadtest.api import Unreachable
 from loadtest.errors import LoadTestError
-from loadtest.verify import Case, Finding, Verdict, verify
+from loadtest.verify import Case, Finding, Verdict, missing, verify
 
 RESULTS_PATIENCE_SECONDS = 60.0
 BIDDING_PATIENCE_SECONDS = 90.0
@@ -171,7 +171,12 @@ def _duplicated(case: Case) -> int:
 
 def _without_spoilt(verdict: Verdict, spoilt: set[int]) -> Verdict:
     """The verdict with the places the fault itself spoilt taken for granted."""
-    expected = {f"sequence {sequence} is missing" for sequence in spoilt}
+    expected = {
+        missing(first, last)
+        for first in spoilt
+        for last in spoilt
+        if first <= last and spoilt.issuperset(range(first, last + 1))
+    }
     findings = []
     for finding in verdict.findings:
         left = [text for text in finding.differences if text not in expected]

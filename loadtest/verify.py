@@ -116,13 +116,19 @@ def _no_bid_is_answered_twice(case: Case) -> Differences:
             yield f"bid {sequence} was answered as newly accepted {count} times"
 
 
+def missing(first: int, last: int) -> str:
+    """How the verdict names sequences that are not in `bids`."""
+    one = first == last
+    return f"sequence {first} is missing" if one else f"sequences {first} to {last} are missing"
+
+
 def _sequences_have_no_gap(case: Case) -> Differences:
     counted = Counter(bid.sequence for bid in case.books.bids)
     yield from (f"sequence {seq} stands {n} times" for seq, n in counted.items() if n > 1)
     last = max(counted, default=0)
     for before, after in pairwise([0, *sorted(counted)]):
         if after > before + 1:
-            yield f"sequences {before + 1} to {after - 1} are missing"
+            yield missing(before + 1, after - 1)
     if case.books.persisted_sequence != last:
         yield f"persisted_sequence is {case.books.persisted_sequence}, the last bid is {last}"
     if case.books.board.exists and case.books.board.sequence != last:
