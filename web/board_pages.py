@@ -80,7 +80,7 @@ class BoardPages:
 
     def _slot(self, key: Key) -> _Slot:
         with self._mutex:
-            slot = self._slots.setdefault(key, _Slot())
+            slot = self._slots.get(key) or self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
             if len(self._slots) > _MAX_PAGES:
                 self._slots.popitem(last=False)

@@ -124,11 +124,8 @@ def rebuild(session_id: UUID) -> None:
     except errors.TemporarilyUnavailable as refusal:
         click.echo(f"{CROSS} {refusal.detail}", err=True)
         raise SystemExit(1) from None
-    except RedisError as outage:
-        click.echo(f"{CROSS} Redis: {outage}", err=True)
-        raise SystemExit(1) from None
-    except errors.DATABASE_OUTAGES as outage:
-        _report_database(outage)
+    except errors.OUTAGES as outage:
+        _report_outage(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
 
@@ -142,11 +139,8 @@ def verify(session_id: UUID) -> None:
     except errors.SessionNotFound:
         click.echo(f"{CROSS} There is no session {session_id}.", err=True)
         raise SystemExit(2) from None
-    except errors.DATABASE_OUTAGES as outage:
-        _report_database(outage)
-        raise SystemExit(1) from None
-    except RedisError as outage:
-        click.echo(f"{CROSS} Redis: {outage}", err=True)
+    except errors.OUTAGES as outage:
+        _report_outage(outage)
         raise SystemExit(1) from None
     for check in checks:
         _report_check(check)
@@ -189,6 +183,13 @@ def _migrate_database() -> bool:
         f"{CHECK} PostgreSQL: schema is up to date at {services().settings.database_address}"
     )
     return True
+
+
+def _report_outage(error: Exception) -> None:
+    if isinstance(error, RedisError):
+        click.echo(f"{CROSS} Redis: {error}", err=True)
+    else:
+        _report_database(error)
 
 
 def _report_database(error: Exception) -> None:
