@@ -4,7 +4,9 @@ Every step can be repeated: a close may be killed anywhere, run late, or run twi
 once, and the results are the same and are written once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from uuid import UUID
 
@@ -84,11 +86,13 @@ class Closing:
         try:
             last_sequence = self._shut_gate(session_id)
         except errors.SessionEnded:
+            self._expire_all(session_id)
             return self._publish(session_id)
         if last_sequence is None:
             return False
         self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
-        self._write_results(session_id, last_sequence)
+        with self._expiring_meanwhile(session_id):
+            self._write_results(session_id, last_sequence)
         return self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
@@ -123,11 +127,10 @@ class Closing:
         log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
 
     def _publish(self, session_id: UUID) -> bool:
-        """Point readers to PostgreSQL and let the session's keys expire; True the first time."""
+        """Point readers to PostgreSQL; True the first time."""
         params = keys.session_params(session_id)
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
-        self._expire_all(session_id)
         with self._database.begin() as db:
             published = db.scalars(
                 update(BiddingSession)
@@ -136,6 +139,18 @@ class Closing:
                 .returning(BiddingSession.id)
             ).all()
         return bool(published)
+
+    @contextmanager
+    def _expiring_meanwhile(self, session_id: UUID) -> Iterator[None]:
+        """Let the session's keys expire while PostgreSQL ranks, which leaves Redis idle.
+
+        Nothing is at risk: all bids are persisted, and the keys live on for a long while.
+        Should they be gone before a close succeeds, the session is loaded again.
+        """
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            expiring = beside.submit(self._expire_all, session_id)
+            yield
+        expiring.result()
 
     def _expire_all(self, session_id: UUID) -> None:
         ranking = keys.ranking(session_id)
