@@ -205,7 +205,7 @@ def read_settings(read: SettingsReader) -> Settings:
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
-        web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
+        web_threads=read.integer("WEB_THREADS", 32, low=1, high=256),
         cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
         live_socket=read.text("LIVE_SOCKET", _default_live_socket(port)),
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),

@@ -17,7 +17,7 @@ DEFAULTS = {
     "host": "0.0.0.0",  # noqa: S104 - compared, not bound
     "port": 8000,
     "web_processes": 2,
-    "web_threads": 16,
+    "web_threads": 32,
     "cors_origins": (),
     "live_socket": f"{gettempdir()}/flashbid-live-8000.sock",
     "live_max_watchers": 5000,
