@@ -87,7 +87,8 @@ class Accounts:
         """The account with this name and password.
 
         An unknown name costs one hash as well, so that neither the words nor the time
-        of the answer tell which of the two was wrong.
+        of the answer tell which of the two was wrong. That an account is disabled is for
+        those to know who have its password.
         """
         with self._database.begin() as db:
             user = db.scalar(select(User).where(func.lower(User.username) == func.lower(username)))
@@ -98,6 +99,8 @@ class Accounts:
             raise errors.InvalidCredentials from None
         if user is None:
             raise errors.InvalidCredentials
+        if user.disabled_at is not None:
+            raise errors.AccountDisabled
         self._upgrade_hash(user, password)
         return _account(user)
 

@@ -25,6 +25,13 @@ from core.weights import Weights
 
 # Session, weight and revocations can each be missing once.
 _MAX_CALLS = 4
+_PLAIN_REFUSALS: dict[str, type[errors.Refusal]] = {
+    Outcome.SESSION_NOT_STARTED: errors.SessionNotStarted,
+    Outcome.SESSION_INACTIVE: errors.SessionInactive,
+    Outcome.SESSION_ENDED: errors.SessionEnded,
+    Outcome.TOKEN_REVOKED: errors.TokenRevoked,
+    Outcome.ACCOUNT_DISABLED: errors.AccountDisabled,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Bidding:
         """Place or replace the bidder's bid. Safe to repeat.
 
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
-        PriceBelowUpset, RateLimited, TokenRevoked; a refused bid changes nothing.
+        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled; a refused bid changes nothing.
         """
         weight: float | str = ""
         for _ in range(_MAX_CALLS):
@@ -155,14 +162,8 @@ def _placed(session_id: UUID, reply: list[Any]) -> PlacedBid:
 def _refusal(reply: list[Any]) -> errors.Refusal:
     """The typed error for a reply that is a refusal."""
     match reply:
-        case [Outcome.SESSION_NOT_STARTED]:
-            return errors.SessionNotStarted()
-        case [Outcome.SESSION_INACTIVE]:
-            return errors.SessionInactive()
-        case [Outcome.SESSION_ENDED]:
-            return errors.SessionEnded()
-        case [Outcome.TOKEN_REVOKED]:
-            return errors.TokenRevoked()
+        case [outcome] if outcome in _PLAIN_REFUSALS:
+            return _PLAIN_REFUSALS[outcome]()
         case [Outcome.PRICE_BELOW_UPSET, upset_price]:
             return errors.PriceBelowUpset(Decimal(upset_price))
         case [Outcome.RATE_LIMITED, seconds]:

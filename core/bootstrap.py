@@ -9,6 +9,7 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from core.accounts import Accounts
+from core.admin_actions import AdminActions
 from core.audit import Audit
 from core.bid_log import BidLog
 from core.bidding import Bidding
@@ -21,6 +22,7 @@ from core.database import Database, create_database, create_database_engine
 from core.history import History
 from core.loading import SessionLoader
 from core.mail import Mailer
+from core.membership import Membership
 from core.notifications import Notifications
 from core.results import Results
 from core.sessions import Sessions
@@ -45,6 +47,8 @@ class Services:
     database: Database
     accounts: Accounts
     revocations: Revocations
+    membership: Membership
+    admin_actions: AdminActions
     catalogue: Catalogue
     sessions: Sessions
     bidding: Bidding
@@ -107,6 +111,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             hasher=password_hasher,
         ),
         revocations=revocations,
+        membership=Membership(database, revocations),
+        admin_actions=AdminActions(database),
         catalogue=Catalogue(database),
         sessions=sessions,
         bidding=Bidding(

@@ -7,6 +7,7 @@ that file says about the same server.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from core.channel_settings import (
     is_web_address,
     webhook_key,
 )
+from core.limit_settings import LimitSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DOTENV_PATH = PROJECT_ROOT / ".env"
@@ -35,6 +37,17 @@ DEBUG_JWT_SECRET = "debug-only-secret-never-for-production-use"  # noqa: S105
 # RFC 7518, section 3.2: an HMAC key must be at least as long as the hash.
 JWT_SECRET_MIN_BYTES = 32
 JWT_ALGORITHMS = ("HS256", "HS384", "HS512")
+_HOW_TO_MAKE_A_SECRET = (
+    "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
+)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_LIMITS_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "redis+unix://",
+    "redis+cluster://",
+    "redis+sentinel://",
+)
 
 T = TypeVar("T")
 
@@ -53,6 +66,8 @@ class Settings:
     web_processes: int
     web_threads: int
     cors_origins: tuple[str, ...]
+    trusted_proxies: int
+    hsts_seconds: int
     live_socket: str
     live_max_watchers: int
 
@@ -70,12 +85,16 @@ class Settings:
     broker_url: str
 
     jwt_secret: str
+    # Still verifies, no longer signs; empty: none.
+    jwt_secret_previous: str
     jwt_algorithm: str
     access_token_expire_minutes: int
     first_account_is_admin: bool
 
     bid_rate_per_second: float
     bid_rate_burst: int
+
+    limits: LimitSettings
 
     drain_batch_size: int
     drain_gather_ms: int
@@ -200,13 +219,19 @@ def read_settings(read: SettingsReader) -> Settings:
     redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
     redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
     redis_password = read.secret("REDIS_PASSWORD", "")
+    broker_url = read.text(
+        "CELERY_BROKER_URL", _default_broker_url(redis_host, redis_port, redis_db, redis_password)
+    )
+    jwt_secret = _jwt_secret(read, debug)
     return Settings(
         debug=debug,
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 32, low=1, high=256),
-        cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
+        cors_origins=_cors_origins(read),
+        trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
+        hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
         live_socket=read.text("LIVE_SOCKET", _default_live_socket(port)),
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
@@ -219,11 +244,9 @@ def read_settings(read: SettingsReader) -> Settings:
         redis_port=redis_port,
         redis_db=redis_db,
         redis_password=redis_password,
-        broker_url=read.text(
-            "CELERY_BROKER_URL",
-            _default_broker_url(redis_host, redis_port, redis_db, redis_password),
-        ),
-        jwt_secret=_jwt_secret(read, debug),
+        broker_url=broker_url,
+        jwt_secret=jwt_secret,
+        jwt_secret_previous=_previous_jwt_secret(read, jwt_secret, debug),
         jwt_algorithm=_jwt_algorithm(read),
         access_token_expire_minutes=read.integer(
             "ACCESS_TOKEN_EXPIRE_MINUTES", 1440, low=1, high=525_600
@@ -231,6 +254,9 @@ def read_settings(read: SettingsReader) -> Settings:
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
+        limits=_limits(
+            read, broker_url, _redis_url(redis_host, redis_port, redis_db, redis_password)
+        ),
         drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
         drain_gather_ms=read.integer("DRAIN_GATHER_MS", 250, low=0, high=5000),
         ended_session_keys_ttl_seconds=read.integer(
@@ -248,22 +274,75 @@ def _default_live_socket(port: int) -> str:
 
 def _default_broker_url(host: str, port: int, db: int, password: str) -> str:
     """The bids' own Redis, the next database: good to start with, see docs/operations.md."""
+    return _redis_url(host, port, db + 1, password)
+
+
+def _redis_url(host: str, port: int, db: int, password: str) -> str:
     login = f":{quote(password, safe='')}@" if password else ""
-    return f"redis://{login}{host}:{port}/{db + 1}"
+    return f"redis://{login}{host}:{port}/{db}"
+
+
+def _cors_origins(read: SettingsReader) -> tuple[str, ...]:
+    origins = tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split())
+    for origin in origins:
+        # flask-cors would take one with a * in it for a regular expression.
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"CORS_ORIGINS must be origins like https://shop.example, but one is {origin!r}."
+            )
+    return origins
+
+
+def _limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSettings:
+    """Counters may get lost, like jobs and unlike bids: they live where the jobs do."""
+    is_redis = broker_url.startswith(("redis://", "rediss://"))
+
+    def quota(name: str, default: int) -> int:
+        return read.integer(name, default, low=0, high=100_000_000)
+
+    url = read.text("LIMITS_REDIS_URL", broker_url if is_redis else redis_url)
+    if not url.startswith(_LIMITS_SCHEMES):
+        raise ConfigError(
+            f"LIMITS_REDIS_URL must be a URL that starts with one of {', '.join(_LIMITS_SCHEMES)}."
+        )
+    return LimitSettings(
+        storage_url=url,
+        registrations_per_minute=quota("REGISTRATIONS_PER_MINUTE", 600),
+        logins_per_minute=quota("LOGINS_PER_MINUTE", 1200),
+        reads_per_minute=quota("READS_PER_MINUTE", 12_000),
+        tries_per_minute=quota("TRIES_PER_MINUTE", 10),
+        stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
+        member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
+    )
 
 
 def _jwt_secret(read: SettingsReader, debug: bool) -> str:
     secret = read.secret("JWT_SECRET", DEBUG_JWT_SECRET if debug else "")
     if debug:
         return secret
-    how = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
     if not secret:
-        raise ConfigError(f"JWT_SECRET is not set, and DEBUG is off. {how}")
-    if secret == DEBUG_JWT_SECRET or secret.lower().startswith(("change", "your", "example")):
-        raise ConfigError(f"JWT_SECRET is a published default, and DEBUG is off. {how}")
-    if len(secret.encode()) < JWT_SECRET_MIN_BYTES:
-        raise ConfigError(f"JWT_SECRET must have at least {JWT_SECRET_MIN_BYTES} bytes. {how}")
+        raise ConfigError(f"JWT_SECRET is not set, and DEBUG is off. {_HOW_TO_MAKE_A_SECRET}")
+    _require_good_secret("JWT_SECRET", secret)
     return secret
+
+
+def _previous_jwt_secret(read: SettingsReader, current: str, debug: bool) -> str:
+    """A poor key would let anybody in, whichever of the two it is."""
+    secret = read.secret("JWT_SECRET_PREVIOUS", "")
+    if secret and not debug:
+        _require_good_secret("JWT_SECRET_PREVIOUS", secret)
+    return "" if secret == current else secret
+
+
+def _require_good_secret(name: str, secret: str) -> None:
+    if secret == DEBUG_JWT_SECRET or secret.lower().startswith(("change", "your", "example")):
+        raise ConfigError(
+            f"{name} is a published default, and DEBUG is off. {_HOW_TO_MAKE_A_SECRET}"
+        )
+    if len(secret.encode()) < JWT_SECRET_MIN_BYTES:
+        raise ConfigError(
+            f"{name} must have at least {JWT_SECRET_MIN_BYTES} bytes. {_HOW_TO_MAKE_A_SECRET}"
+        )
 
 
 def _jwt_algorithm(read: SettingsReader) -> str:

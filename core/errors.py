@@ -142,6 +142,14 @@ class InvalidCredentials(Refusal):
     detail = "The username or the password is wrong."
 
 
+class AccountNotFound(Refusal):
+    detail = "There is no account of this name."
+
+
+class AccountDisabled(Refusal):
+    detail = "This account was disabled by the shop. Write to the shop if that is a mistake."
+
+
 class TokenRevoked(Refusal):
     detail = "This token was logged out. Log in again."
 

@@ -7,7 +7,8 @@ which a script needs.
 from uuid import UUID
 
 USER_WEIGHT_PREFIX = "user:weight:"
-# Sorted set: token id (jti) -> when it expires, seconds since 1970. The member
+# Sorted set: token id (jti) -> when it expires, seconds since 1970; and disabled members'
+# user ids -> infinity, so that one look answers for both. The member
 # REVOCATIONS_LOADED says that the set is complete; without it PostgreSQL is asked.
 REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"

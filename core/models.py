@@ -56,8 +56,11 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     weight: Mapped[float] = mapped_column(Double, server_default=text("1.0"))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    # Since when the member is shut out; None: it is not.
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
     __table_args__ = (
+        Index("ix_users_disabled", "id", postgresql_where=text("disabled_at IS NOT NULL")),
         Index("uq_users_username_lower", func.lower(text("username")), unique=True),
         Index("uq_users_email_lower", func.lower(text("email")), unique=True),
         CheckConstraint("weight >= 1 AND weight <= 5", name="weight_range"),
@@ -294,3 +297,22 @@ class SessionEvent(Base):
     kind: Mapped[str] = mapped_column(String(50))
     details: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+
+
+class AdminAction(Base):
+    """Who administered what; see core.admin_actions. Append-only but for the outcome."""
+
+    __tablename__ = "admin_actions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    # None: from the command line.
+    actor_id: Mapped[UUID | None]
+    actor: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(50))
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    outcome: Mapped[str] = mapped_column(String(10), server_default=text("'asked'"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("outcome IN ('asked', 'done', 'refused', 'failed')", name="outcome_known"),
+    )

@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     UNKNOWN_WEIGHT = "unknown_weight"
     UNKNOWN_REVOCATIONS = "unknown_revocations"
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - an outcome, not a token
+    ACCOUNT_DISABLED = "account_disabled"
     SESSION_NOT_STARTED = "session_not_started"
     SESSION_INACTIVE = "session_inactive"
     SESSION_ENDED = "session_ended"

@@ -1,4 +1,4 @@
-"""Which tokens were logged out.
+"""Which tokens were logged out, and whose are refused altogether.
 
 PostgreSQL is the truth. Redis holds the whole list in one sorted set, so that the
 script that places a bid can look a token up without a further round trip; a Redis
@@ -7,14 +7,15 @@ that lost the set is given it back before the next token is judged.
 
 from datetime import UTC, datetime
 from math import inf
+from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from core import keys
+from core import errors, keys
 from core.database import Database
-from core.models import RevokedToken
+from core.models import RevokedToken, User
 
 
 class Revocations:
@@ -34,15 +35,26 @@ class Revocations:
             )
         self._redis.zadd(keys.REVOKED_TOKENS, {token_id: expires_at.timestamp()})
 
-    def is_revoked(self, token_id: str) -> bool:
-        """Whether the token was logged out."""
-        loaded, revoked = self._redis.zmscore(
-            keys.REVOKED_TOKENS, [keys.REVOCATIONS_LOADED, token_id]
+    def shut_out(self, user_id: UUID) -> None:
+        """Refuse all tokens of a member from now on; the caller has it in PostgreSQL."""
+        self._redis.zadd(keys.REVOKED_TOKENS, {str(user_id): inf})
+
+    def let_in(self, user_id: UUID) -> None:
+        """Take `shut_out` back."""
+        self._redis.zrem(keys.REVOKED_TOKENS, str(user_id))
+
+    def require_good(self, token_id: str, user_id: UUID) -> None:
+        """Raises TokenRevoked or AccountDisabled."""
+        loaded, revoked, disabled = self._redis.zmscore(
+            keys.REVOKED_TOKENS, [keys.REVOCATIONS_LOADED, token_id, str(user_id)]
         )
         if loaded is None:
             self.load()
-            return self.is_revoked(token_id)
-        return revoked is not None
+            self.require_good(token_id, user_id)
+        if revoked is not None:
+            raise errors.TokenRevoked
+        if disabled is not None:
+            raise errors.AccountDisabled
 
     def load(self) -> None:
         """Give Redis the whole list back."""
@@ -53,7 +65,11 @@ class Revocations:
                 )
             )
             expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
-        self._redis.zadd(keys.REVOKED_TOKENS, {**expiries, keys.REVOCATIONS_LOADED: inf})
+            disabled = db.scalars(select(User.id).where(User.disabled_at.is_not(None)))
+            shut_out = {str(user_id): inf for user_id in disabled}
+        self._redis.zadd(
+            keys.REVOKED_TOKENS, {**expiries, **shut_out, keys.REVOCATIONS_LOADED: inf}
+        )
 
     def purge_expired(self) -> int:
         """Forget tokens that have expired by themselves; returns how many."""

@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from core import errors
 from core.channels import ChannelState
-from core.models import Product
+from core.models import AdminAction, Product
 from core.outbox import Status as DeliveryStatus
 from core.sessions import SessionView, Terms
 from core.stats import Stats
@@ -119,3 +119,15 @@ def webhook_deliveries(
     return services().webhooks.list(
         DeliveryStatus(status) if status else None, page=page, page_size=page_size
     )
+
+
+@blueprint.get("/actions")
+@operation(
+    auth=Auth.ADMIN,
+    query=schemas.PageQuery(),
+    answer=schemas.AdminAction(many=True),
+    counted=True,
+)
+def admin_actions(page: int, page_size: int) -> tuple[Sequence[AdminAction], int]:
+    """Who administered what and when, from here and from the command line, newest first."""
+    return services().admin_actions.list(page=page, page_size=page_size)

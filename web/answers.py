@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Any
 
+from core.config import Settings
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-# On every answer that does not say otherwise.
-COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+# What the API answers is no page: nothing in it may be run, framed, guessed at or kept.
+_COMMON_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,14 @@ class Answer:
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def common_headers(settings: Settings) -> dict[str, str]:
+    """Headers of every answer that does not say otherwise."""
+    if not settings.hsts_seconds:
+        return dict(_COMMON_HEADERS)
+    hsts = f"max-age={settings.hsts_seconds}"
+    return {**_COMMON_HEADERS, "Strict-Transport-Security": hsts}
 
 
 def encode(document: Any) -> bytes:

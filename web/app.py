@@ -1,19 +1,33 @@
 """Builds the Flask application."""
 
+from collections.abc import Callable
+
 from flask import Flask, Response, g, request
-from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
-from web import admin, auth, bidding, commands, docs, notifications, page, service, state, tokens
-from web.answers import COMMON_HEADERS, request_id_of
+from web import (
+    admin,
+    auth,
+    bidding,
+    commands,
+    cors,
+    docs,
+    limiting,
+    member_commands,
+    notifications,
+    page,
+    service,
+    state,
+    tokens,
+)
+from web.answers import common_headers, request_id_of
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.express import ExpressLane
 from web.live import handing_in
-
-_EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After"]
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
@@ -31,16 +45,21 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     state.init_app(app, services or bootstrap(settings))
 
     app.before_request(_name_request)
-    app.after_request(_finish_response)
+    app.after_request(_finisher(settings))
     tokens.init_app(app, settings)
+    limiting.init_app(app, settings.limits)
     areas = (auth, admin, bidding, notifications, service, docs, page, handing_in)
     for area in areas:
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)
-    if settings.cors_origins:
-        CORS(app, origins=list(settings.cors_origins), expose_headers=_EXPOSED_HEADERS)
-    app.wsgi_app = ExpressLane(app, cors=bool(settings.cors_origins))  # type: ignore[method-assign]
+    member_commands.register(app)
+    cors.init_app(app, settings.cors_origins)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        # Behind the express lane: no bid asks for an address.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    app.wsgi_app = ExpressLane(app)  # type: ignore[method-assign]
     return app
 
 
@@ -48,8 +67,14 @@ def _name_request() -> None:
     g.request_id = request_id_of(request.environ)
 
 
-def _finish_response(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.get("request_id", "")
-    for name, value in COMMON_HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+def _finisher(settings: Settings) -> Callable[[Response], Response]:
+    headers = common_headers(settings)
+
+    def finish(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.get("request_id", "")
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        limiting.add_headers(response)
+        return response
+
+    return finish

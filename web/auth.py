@@ -7,7 +7,8 @@ from flask import Blueprint
 
 from core import errors
 from core.accounts import Account
-from web import schemas, tokens
+from web import limiting, schemas, tokens
+from web.limiting import Limit
 from web.operation import operation
 from web.state import services
 from web.tokens import Auth
@@ -21,11 +22,14 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
     body=schemas.Registration(),
     answer=schemas.AccountWithToken(),
     status=201,
+    limit=Limit.REGISTER,
     refuses=(errors.UsernameTaken, errors.EmailTaken),
 )
 def register(username: str, email: str, password: str) -> dict[str, Any]:
     """Create an account. The first one on an empty database becomes the admin."""
-    return _with_token(services().accounts.register(username, email, password))
+    account = services().accounts.register(username, email, password)
+    limiting.remember_login(username)
+    return _with_token(account)
 
 
 @blueprint.post("/login")
@@ -33,11 +37,14 @@ def register(username: str, email: str, password: str) -> dict[str, Any]:
     auth=Auth.PUBLIC,
     body=schemas.Login(),
     answer=schemas.AccountWithToken(),
-    refuses=(errors.InvalidCredentials,),
+    limit=Limit.LOGIN,
+    refuses=(errors.InvalidCredentials, errors.AccountDisabled),
 )
 def login(username: str, password: str) -> dict[str, Any]:
     """Get a token for an account."""
-    return _with_token(services().accounts.authenticate(username, password))
+    account = services().accounts.authenticate(username, password)
+    limiting.remember_login(username)
+    return _with_token(account)
 
 
 @blueprint.get("/me")

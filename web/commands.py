@@ -3,8 +3,11 @@
 """
 
 import json
+import os
+from contextlib import AbstractContextManager
+from getpass import getuser
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from uuid import UUID
 
 import click
@@ -15,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core import errors
 from core.accounts import Account
+from core.admin_actions import Actor
 from core.audit import Check
 from core.database import migrate
 from web import tokens
@@ -52,7 +56,8 @@ def create_admin(username: str, email: str, password: str) -> None:
     """Create an account that may administer."""
     try:
         fields = Registration().load({"username": username, "email": email, "password": password})
-        account = services().accounts.create_admin(**fields)
+        with recorded("create-admin", username=username):
+            account = services().accounts.create_admin(**fields)
     except ValidationError as error:
         for field, messages in error.normalized_messages().items():  # type: ignore[no-untyped-call]
             click.echo(f"{CROSS} {field}: {' '.join(messages)}", err=True)
@@ -78,7 +83,7 @@ def create_admin(username: str, email: str, password: str) -> None:
 def seed_members(count: int, path: Path) -> None:
     """Create COUNT members for load tests. Nobody can log in to them."""
     try:
-        with _private(path) as file:
+        with recorded("seed-members", count=count), _private(path) as file:
             accounts = services().accounts.seed(count)
             file.writelines(_token_line(account) for account in accounts)
     except OSError as error:
@@ -98,7 +103,8 @@ def replay_webhook(delivery: UUID) -> None:
         click.echo(f"{CROSS} There is nowhere to send it: WEBHOOK_URL is not set.", err=True)
         raise SystemExit(1)
     try:
-        services().webhooks.replay(delivery)
+        with recorded("replay-webhook", delivery_id=str(delivery)):
+            services().webhooks.replay(delivery)
     except errors.Refusal as refusal:
         click.echo(f"{CROSS} {refusal.detail}", err=True)
         raise SystemExit(1) from None
@@ -114,7 +120,8 @@ def replay_webhook(delivery: UUID) -> None:
 def rebuild(session_id: UUID) -> None:
     """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
     try:
-        services().loader.rebuild(session_id)
+        with recorded("rebuild", session_id=str(session_id)):
+            services().loader.rebuild(session_id)
     except errors.SessionNotFound:
         click.echo(f"{CROSS} There is no session {session_id}.", err=True)
         raise SystemExit(2) from None
@@ -125,7 +132,7 @@ def rebuild(session_id: UUID) -> None:
         click.echo(f"{CROSS} {refusal.detail}", err=True)
         raise SystemExit(1) from None
     except errors.OUTAGES as outage:
-        _report_outage(outage)
+        report_outage(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
 
@@ -140,12 +147,26 @@ def verify(session_id: UUID) -> None:
         click.echo(f"{CROSS} There is no session {session_id}.", err=True)
         raise SystemExit(2) from None
     except errors.OUTAGES as outage:
-        _report_outage(outage)
+        report_outage(outage)
         raise SystemExit(1) from None
     for check in checks:
         _report_check(check)
     if any(check.differences for check in checks):
         raise SystemExit(1)
+
+
+def recorded(action: str, **details: Any) -> AbstractContextManager[dict[str, Any]]:
+    """A record of an operator's action around its doing; details hold no secret."""
+    actor = Actor(f"command line: {_operator()}")
+    return services().admin_actions.recording(actor, action, details)
+
+
+def _operator() -> str:
+    """Who the system says runs this."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def _report_check(check: Check) -> None:
@@ -185,7 +206,7 @@ def _migrate_database() -> bool:
     return True
 
 
-def _report_outage(error: Exception) -> None:
+def report_outage(error: Exception) -> None:
     if isinstance(error, RedisError):
         click.echo(f"{CROSS} Redis: {error}", err=True)
     else:

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from core import errors
-from web import body, tokens
+from web import body, limiting, tokens
 from web.answers import Answer, encode
 
 log = structlog.get_logger(__name__)
@@ -48,12 +48,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.TokenRevoked: Problem(401, "token_revoked"),
     tokens.TokenMissing: _TOKEN_MISSING,
     ExpiredSignatureError: Problem(401, "token_expired", "This token has expired. Log in again."),
+    errors.AccountDisabled: Problem(403, "account_disabled"),
     errors.AdminRequired: Problem(403, "admin_required"),
     errors.SessionNotFound: Problem(404, "session_not_found"),
     errors.ProductNotFound: Problem(404, "product_not_found"),
     errors.NoBid: Problem(404, "no_bid"),
     errors.NotificationNotFound: Problem(404, "notification_not_found"),
     errors.DeliveryNotFound: Problem(404, "delivery_not_found"),
+    errors.AccountNotFound: Problem(404, "account_not_found"),
     errors.UsernameTaken: Problem(409, "username_taken"),
     errors.EmailTaken: Problem(409, "email_taken"),
     errors.SessionNotStarted: Problem(409, "session_not_started"),
@@ -70,6 +72,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
+    limiting.TooManyRequests: Problem(429, "rate_limited"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
     **dict.fromkeys(errors.OUTAGES, _UNAVAILABLE),
 }

@@ -14,8 +14,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
 
-from web import schemas
-from web.answers import COMMON_HEADERS, Answer, encode, request_id_of
+from web import cors, schemas
+from web.answers import Answer, common_headers, encode, request_id_of
 from web.body import MAX_BODY_BYTES, decode
 from web.errors import answer_to
 from web.operation import path_id
@@ -35,9 +35,10 @@ Handler = Callable[[WSGIEnvironment], bytes]
 class ExpressLane:
     """WSGI middleware in front of Flask."""
 
-    def __init__(self, app: Flask, *, cors: bool) -> None:
+    def __init__(self, app: Flask) -> None:
         self._flask = app.wsgi_app
-        self._cors = cors
+        self._cors_headers_of = cors.headers_of(app)
+        self._common_headers = common_headers(services_of(app).settings)
         self._verifier = verifier_of(app)
         self._bidding = services_of(app).bidding
         self._board_pages = board_pages_of(app)
@@ -54,7 +55,8 @@ class ExpressLane:
             answer = Answer(handler(environ))
         except Exception as error:  # noqa: BLE001 - the table knows an answer to each
             answer = answer_to(error, request_id=request_id, path=environ["PATH_INFO"])
-        headers = {**answer.headers, "X-Request-ID": request_id, **COMMON_HEADERS}
+        headers = {**answer.headers, "X-Request-ID": request_id, **self._common_headers}
+        headers |= self._cors_headers_of(environ.get("HTTP_ORIGIN"))
         headers["Content-Length"] = str(len(answer.body))
         start_response(_STATUS_LINES[answer.status], list(headers.items()))
         return [answer.body]
@@ -62,8 +64,6 @@ class ExpressLane:
     def handler_of(self, environ: WSGIEnvironment) -> Handler | None:
         """Who answers this request; None when Flask does."""
         path = environ["PATH_INFO"]
-        if self._cors and "HTTP_ORIGIN" in environ:
-            return None
         if path == BID_PATH:
             return self._place_bid if _is_plain_bid(environ) else None
         if len(path) == _BOARD_PATH_LENGTH and path.startswith(BOARD_PREFIX):

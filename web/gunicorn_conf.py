@@ -20,5 +20,8 @@ timeout = 30
 graceful_timeout = 10
 # Its control socket would be shared by every instance of the same user.
 control_socket_disable = True
+# Forwarded addresses are read by the application, when TRUSTED_PROXIES says so. Gunicorn's own
+# list trusts this machine's processes unasked, with headers that change a request's path, too.
+forwarded_allow_ips = ""
 # In memory where the system has that: a container's disk must not stall the heartbeat.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112

@@ -16,6 +16,7 @@ from core import errors
 from web import body, schemas
 from web.errors import HTTP_PROBLEMS, PROBLEMS, Problem, problem_of
 from web.fields import CENT, Price, Text
+from web.limiting import Limit, TooManyRequests
 from web.operation import Operation
 from web.tokens import Auth
 
@@ -138,8 +139,10 @@ def _problems(declaration: Operation) -> list[Problem]:
     """Everything that may stand in the way of an operation."""
     problems = [problem_of(kind) for kind in declaration.refuses]
     problems.append(problem_of(errors.TemporarilyUnavailable))
+    if declaration.counts_as is not Limit.NONE:
+        problems.append(problem_of(TooManyRequests))
     if declaration.auth is not Auth.PUBLIC:
-        problems += _TOKEN_PROBLEMS
+        problems += (*_TOKEN_PROBLEMS, problem_of(errors.AccountDisabled))
     if declaration.auth is Auth.ADMIN:
         problems.append(problem_of(errors.AdminRequired))
     if declaration.body is not None:

@@ -5,7 +5,7 @@ so the two cannot drift apart.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from typing import Any
 
@@ -16,9 +16,13 @@ from core import errors
 from web.answers import encode
 from web.body import read_json
 from web.fields import parse_uuid
-from web.tokens import Auth, authorize
+from web.limiting import Limit, admit
+from web.state import services
+from web.tokens import Auth, authorize, current_actor
 
 View = Callable[..., Any]
+# Bids have a limit of their own, and admins are trusted.
+_USUAL_LIMITS = {Auth.PUBLIC: Limit.READ, Auth.MEMBER: Limit.MEMBER_READ}
 # What an id in a path names, by its parameter.
 _NOT_FOUND: dict[str, type[errors.Refusal]] = {
     "session_id": errors.SessionNotFound,
@@ -38,8 +42,15 @@ class Operation:
     # The answer is a list with its whole length in X-Total-Count; views give both.
     counted: bool = False
     refuses: tuple[type[Exception], ...] = ()
+    # Readers are limited by what they are; None: as is usual for the auth.
+    limit: Limit | None = None
     # Statuses that carry the same schema as the answer (a health check's 503).
     also: tuple[int, ...] = ()
+
+    @property
+    def counts_as(self) -> Limit:
+        """Which limit the operation is under."""
+        return _USUAL_LIMITS.get(self.auth, Limit.NONE) if self.limit is None else self.limit
 
 
 def operation(**declared: Any) -> Callable[[View], View]:
@@ -55,6 +66,9 @@ def operation(**declared: Any) -> Callable[[View], View]:
                 arguments |= declaration.query.load(request.args.to_dict())
             if declaration.body is not None:
                 arguments |= declaration.body.load(read_json(request))
+            admit(declaration.counts_as, arguments.get("username", ""))
+            if declaration.auth is Auth.ADMIN and request.method != "GET":
+                return _respond(declaration, _recorded(view, arguments))
             return _respond(declaration, view(**arguments))
 
         endpoint.operation = declaration  # type: ignore[attr-defined]
@@ -69,6 +83,24 @@ def path_id(name: str, text: str) -> Any:
         return parse_uuid(text)
     except ValueError:
         raise _NOT_FOUND[name] from None
+
+
+def _recorded(view: View, arguments: dict[str, Any]) -> Any:
+    """Call a view that changes something for an admin, with a record of who asked for what."""
+    asked = {name: _for_the_record(value) for name, value in arguments.items()}
+    recording = services().admin_actions.recording(current_actor(), view.__name__, asked)
+    with recording as details:
+        result = view(**arguments)
+        ids = (name for name in ("session_id", "product_id") if hasattr(result, name))
+        details.update((name, str(getattr(result, name))) for name in ids)
+    return result
+
+
+def _for_the_record(value: Any) -> Any:
+    """As JSON: a body's parts as text, with the digits that were sent."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: str(part) for name, part in asdict(value).items()}
+    return None if value is None else str(value)
 
 
 def _respond(declaration: Operation, result: Any) -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 
+from core.admin_actions import Done
 from core.lifecycle import Status
 from core.outbox import Status as DeliveryStatus
 from core.scoring import MAX_COEFFICIENT, MAX_PRICE
@@ -318,6 +319,22 @@ class WebhookDelivery(Schema):
     created_at = Moment(required=True)
     next_attempt_at = Moment(required=True, allow_none=True)
     delivered_at = Moment(required=True, allow_none=True)
+
+
+class AdminAction(Schema):
+    action_id = Integer(required=True, attribute="id")
+    created_at = Moment(required=True)
+    actor = Text(required=True)
+    actor_id = Identifier(
+        required=True, allow_none=True, metadata={"description": "None: from the command line."}
+    )
+    action = fields.String(required=True)
+    details = fields.Dict(required=True, metadata={"description": "What it was done with."})
+    outcome = fields.String(
+        required=True,
+        validate=validate.OneOf([done.value for done in Done]),
+        metadata={"description": "`asked`: the process ended before it could say more."},
+    )
 
 
 class Health(Schema):

@@ -10,14 +10,15 @@ from uuid import UUID
 from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
-from jwt.exceptions import ExpiredSignatureError, PyJWTError
+from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTError
 
 from core import errors
 from core.accounts import Account
+from core.admin_actions import Actor
 from core.bidding import Bidder
 from core.config import Settings
 from web.fields import parse_uuid
-from web.state import services
+from web.state import services, services_of
 
 _VERIFIER_KEY = "flashbid_token_verifier"
 _USERNAME_CLAIM = "username"
@@ -60,8 +61,7 @@ class TokenVerifier:
     def _verify(self, token: str) -> Claims:
         """The claims of a token that this service issued."""
         try:
-            with self._app.app_context():
-                claims = cast(Claims, decode_token(token))
+            claims = self._decode(token)
             claims["sub"] = parse_uuid(claims.get("sub"))
         except ExpiredSignatureError:
             raise
@@ -74,6 +74,18 @@ class TokenVerifier:
         ):
             raise errors.TokenInvalid
         return claims
+
+    def _decode(self, token: str) -> Claims:
+        """The claims of a token that the key signed, or the key before it."""
+        previous = services_of(self._app).settings.jwt_secret_previous
+        with self._app.app_context():
+            try:
+                return cast(Claims, decode_token(token))
+            except InvalidSignatureError:
+                if not previous:
+                    raise
+                g.decode_key = previous
+                return cast(Claims, decode_token(token))
 
 
 class Auth(StrEnum):
@@ -99,7 +111,12 @@ def init_app(app: Flask, settings: Settings) -> None:
         # For tokens in cookies only; without it a token is shorter.
         JWT_COOKIE_CSRF_PROTECT=False,
     )
-    JWTManager(app)
+    manager = JWTManager(app)
+
+    @manager.decode_key_loader
+    def _decode_key(_headers: Claims, _claims: Claims) -> str:
+        return cast(str, g.get("decode_key", settings.jwt_secret))
+
     app.extensions[_VERIFIER_KEY] = TokenVerifier(app)
 
 
@@ -114,8 +131,8 @@ def authorize(auth: Auth) -> None:
         return
     claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
     g.claims = claims
-    if auth is not Auth.BIDDER and services().revocations.is_revoked(claims["jti"]):
-        raise errors.TokenRevoked
+    if auth is not Auth.BIDDER:
+        services().revocations.require_good(claims["jti"], claims["sub"])
     if auth is Auth.ADMIN:
         services().accounts.get_admin(current_user_id())
 
@@ -136,6 +153,11 @@ def issue(account: Account) -> dict[str, Any]:
 def current_user_id() -> UUID:
     """The caller's id."""
     return cast(UUID, g.claims["sub"])
+
+
+def current_actor() -> Actor:
+    """The caller as the record of admins' actions knows them."""
+    return Actor(g.claims[_USERNAME_CLAIM], current_user_id())
 
 
 def current_bidder() -> Bidder:

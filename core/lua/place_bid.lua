@@ -5,7 +5,7 @@
   KEYS[2] ranking:{sid}         zset    ranking member -> score
   KEYS[3] bid:{sid}:uid         hash    standing bid, and the rate-limit bucket
   KEYS[4] bidlog:{sid}          stream  accepted bids not yet in PostgreSQL
-  KEYS[5] tokens:revoked        zset    revoked token ids, and "loaded"
+  KEYS[5] tokens:revoked        zset    revoked token ids, disabled members, and "loaded"
   KEYS[6] user:weight:uid       string  weight cache
 
   ARGV[1] user id               ARGV[2] username
@@ -32,9 +32,10 @@ local function member_of(sequence)
   return string.format('%015.0f:%s', SEQUENCE_CEILING - sequence, user_id)
 end
 
-local revoked = redis.call('ZMSCORE', KEYS[5], 'loaded', ARGV[4])
+local revoked = redis.call('ZMSCORE', KEYS[5], 'loaded', ARGV[4], user_id)
 if not revoked[1] then return {'unknown_revocations'} end
 if revoked[2] then return {'token_revoked'} end
+if revoked[3] then return {'account_disabled'} end
 
 local session = redis.call('HMGET', params, 'status', 'start', 'end', 'upset_price',
   'inventory', 'alpha', 'beta', 'gamma', 'sequence', 'highest_bid', 'drain_trusted_until')

@@ -45,6 +45,7 @@ WEBHOOK_DELIVERY = (
     "delivery_id session_id event status attempts last_error created_at next_attempt_at"
     " delivered_at"
 )
+ADMIN_ACTION = "action_id created_at actor actor_id action details outcome"
 HEALTH = "status database redis"
 PROBLEM = "type title status detail code request_id errors? upset_price?"
 
@@ -65,6 +66,7 @@ WITH_TOKEN = {
     "401 token_invalid",
     "401 token_expired",
     "401 token_revoked",
+    "403 account_disabled",
 }
 WITH_ADMIN = WITH_TOKEN | {"403 admin_required"}
 
@@ -80,6 +82,12 @@ class Route:
     query: str = ""
     codes: str = ""
     headers: str = ""
+    # Of admins, who are trusted, and of boards, which are kept, there is no limit.
+    is_unlimited: bool = False
+
+    @property
+    def is_limited(self) -> bool:
+        return self.auth != "admin" and not self.is_unlimited
 
     @property
     def all_codes(self) -> set[str]:
@@ -89,6 +97,7 @@ class Route:
             | (WITH_BODY if self.body else set())
             | (WITH_QUERY if self.query else set())
             | {"public": set(), "member": WITH_TOKEN, "admin": WITH_ADMIN}[self.auth]
+            | ({"429 rate_limited"} if self.is_limited else set())
         )
 
 
@@ -106,7 +115,7 @@ CONTRACT = {
         200,
         ACCOUNT_WITH_TOKEN,
         body="username password",
-        codes="401 invalid_credentials",
+        codes="401 invalid_credentials 403 account_disabled",
     ),
     "GET /api/auth/me": Route("member", 200, ACCOUNT),
     "POST /api/auth/logout": Route("member", 204),
@@ -129,6 +138,9 @@ CONTRACT = {
     "GET /api/admin/webhook-deliveries": Route(
         "admin", 200, WEBHOOK_DELIVERY, query=f"status? {PAGE}", headers="X-Total-Count"
     ),
+    "GET /api/admin/actions": Route(
+        "admin", 200, ADMIN_ACTION, query=PAGE, headers="X-Total-Count"
+    ),
     "GET /api/admin/stats": Route("admin", 200, STATS),
     "POST /api/bid": Route(
         "member",
@@ -138,7 +150,9 @@ CONTRACT = {
         codes=f"{NO_SESSION} 409 session_not_started 409 session_inactive 409 session_ended"
         " 422 price_below_upset 429 rate_limited",
     ),
-    "GET /api/leaderboard/{session_id}": Route("public", 200, BOARD, query=PAGE, codes=NO_SESSION),
+    "GET /api/leaderboard/{session_id}": Route(
+        "public", 200, BOARD, query=PAGE, codes=NO_SESSION, is_unlimited=True
+    ),
     "GET /api/leaderboard/{session_id}/me": Route(
         "member", 200, STANDING, codes=f"{NO_SESSION} 404 no_bid"
     ),

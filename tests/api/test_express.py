@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -192,6 +193,46 @@ def test_an_accepted_bid_has_the_same_headers_and_fields(member: CheckedClient, 
     assert {name for name, _ in lane.headers} == {name for name, _ in flask.headers}
 
 
+@pytest.mark.parametrize(
+    "origins", [("https://a.example",), ("https://a.example", "https://b.example"), ("*",)]
+)
+@pytest.mark.parametrize("origin", ["https://a.example", "https://evil.example", "null", ""])
+def test_a_page_of_another_origin_is_answered_alike(
+    member: CheckedClient, shop: Shop, origins: tuple[str, ...], origin: str
+) -> None:
+    settings = replace(shop.services.settings, cors_origins=origins)
+    app = create_app(services=replace(shop.services, settings=settings))
+    session = shop.session()
+    headers = {
+        "Authorization": member.environ_base["HTTP_AUTHORIZATION"],
+        "Origin": origin,
+        **REQUEST_ID,
+    }
+    member.post(BID_PATH, json={"session_id": str(session.session_id), "price": 150})
+    body = bid_of(session.session_id, 150)
+    lane, flask = (
+        client.post(BID_PATH, data=body, content_type=JSON, headers=headers)
+        for client in (app.test_client(), without_lane(app))
+    )
+    assert_same(lane, flask)
+    is_let_in = origin in origins or (origins == ("*",) and bool(origin))
+    assert ("Access-Control-Allow-Origin" in lane.headers) is is_let_in
+
+
+def test_a_preflight_of_a_bid_is_answered(shop: Shop) -> None:
+    settings = replace(shop.services.settings, cors_origins=("https://a.example",))
+    app = create_app(services=replace(shop.services, settings=settings))
+    headers = {
+        "Origin": "https://a.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    answer = app.test_client().options(BID_PATH, headers=headers)
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+
+
 def look_both_ways(member: CheckedClient, path: str) -> tuple[TestResponse, TestResponse]:
     clients = (member, without_lane(member.application))
     lane, flask = (client.get(path, headers=REQUEST_ID) for client in clients)
@@ -246,17 +287,18 @@ LOOK = {"PATH_INFO": f"{BOARD_PREFIX}{UUID(int=7)}", "REQUEST_METHOD": "GET"}
         (BID | {"CONTENT_LENGTH": "-1"}, False),
         (BID | {"CONTENT_LENGTH": "\u0661"}, False),
         (BID | {"CONTENT_LENGTH": str(64 * 1024 + 1)}, False),
-        (BID | {"HTTP_ORIGIN": "https://elsewhere.example"}, False),
+        (BID | {"HTTP_ORIGIN": "https://elsewhere.example"}, True),
+        (BID | {"REQUEST_METHOD": "OPTIONS"}, False),
         (LOOK, True),
         (LOOK | {"REQUEST_METHOD": "HEAD"}, False),
         (LOOK | {"QUERY_STRING": "page=1"}, False),
         (LOOK | {"PATH_INFO": LOOK["PATH_INFO"] + "/me"}, False),
         (LOOK | {"CONTENT_LENGTH": "2"}, False),
         (LOOK | {"HTTP_TRANSFER_ENCODING": "chunked"}, False),
-        (LOOK | {"HTTP_ORIGIN": "https://elsewhere.example"}, False),
+        (LOOK | {"HTTP_ORIGIN": "https://elsewhere.example"}, True),
     ],
 )
 def test_only_plain_requests_take_the_lane(
     app: Flask, environ: dict[str, str], is_express: bool
 ) -> None:
-    assert (ExpressLane(app, cors=True).handler_of(environ) is not None) is is_express
+    assert (ExpressLane(app).handler_of(environ) is not None) is is_express

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -27,13 +27,13 @@ Body = bytes | Iterator[bytes] | None
 MakeBody = Callable[[int], Body]
 
 
-@pytest.fixture(scope="module")
-def port(services: Services) -> Iterator[int]:
-    """A gunicorn with the project's own configuration."""
+@contextmanager
+def gunicorn(**settings: str) -> Iterator[int]:
+    """The port of a gunicorn with the project's own configuration."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1"}
+    environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
             [
@@ -51,6 +51,12 @@ def port(services: Services) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def port(services: Services) -> Iterator[int]:
+    with gunicorn() as port:
+        yield port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -1,11 +1,14 @@
 """Methods, addresses and files: what HTTP itself asks for."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
+from web import create_app
+from web.express import BOARD_PREFIX
 
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
@@ -78,11 +81,30 @@ def test_slash_at_the_end_makes_no_difference(anyone: CheckedClient, path: str) 
     assert anyone.get(path).status_code == 200
 
 
-def test_every_answer_is_marked_against_sniffing_and_storing(admin: CheckedClient) -> None:
-    for path in ("/api/auth/me", "/api/nothing", "/health"):
+def test_every_answer_is_marked_against_sniffing_framing_and_storing(
+    admin: CheckedClient, shop: Shop
+) -> None:
+    board, lane_error = f"{BOARD_PREFIX}{shop.session().session_id}", f"{BOARD_PREFIX}{'x' * 36}"
+    for path in ("/api/auth/me", "/api/nothing", "/health", board, lane_error):
         headers = admin.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert "Strict-Transport-Security" not in headers
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_no_page_may_be_framed(anyone: CheckedClient, path: str) -> None:
+    assert "frame-ancestors 'none'" in anyone.get(path).headers["Content-Security-Policy"]
+
+
+def test_https_alone_is_asked_for_when_the_setting_says_so(shop: Shop) -> None:
+    settings = replace(shop.services.settings, hsts_seconds=31_536_000)
+    client = create_app(services=replace(shop.services, settings=settings)).test_client()
+    for path in ("/", "/api/nothing", f"{BOARD_PREFIX}{'x' * 36}"):
+        answer = client.get(path, buffered=True)
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 # The documentation

@@ -4,14 +4,17 @@ import base64
 import hmac
 import json
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.api.conftest import CheckedClient
 from tests.conftest import TEST_JWT_SECRET
-from tests.factories import Shop
+from tests.factories import PASSWORD, Shop
+from web import create_app
 
 INVALID, MISSING, EXPIRED = "token_invalid", "token_missing", "token_expired"
 # One route for each way in which a token is looked at.
@@ -193,3 +196,53 @@ def test_token_says_what_the_account_is_and_no_secret(member: CheckedClient) -> 
     assert claims["sub"] == str(member.account.user_id)
     assert claims["username"] == "bob"
     assert set(claims) <= {"sub", "username", "jti", "exp", "iat", "nbf", "type", "fresh"}
+
+
+# A change of the key
+
+NEW_KEY = "the-next-secret-for-tests-of-more-than-32-bytes"
+
+
+def with_keys(shop: Shop, key: str, previous: str) -> FlaskClient:
+    settings = replace(shop.services.settings, jwt_secret=key, jwt_secret_previous=previous)
+    return create_app(services=replace(shop.services, settings=settings)).test_client()
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_token_of_the_previous_key_is_good_while_that_is_named(
+    admin: CheckedClient, shop: Shop, method: str, path: str
+) -> None:
+    body = {"session_id": str(shop.session().session_id), "price": 150}
+    headers = {"Authorization": f"Bearer {token_of(admin)}"}
+    during = with_keys(shop, NEW_KEY, TEST_JWT_SECRET)
+    for _ in range(2):  # verified, and remembered
+        assert during.open(path, method=method, json=body, headers=headers).status_code == 200
+    after = with_keys(shop, NEW_KEY, "")
+    assert after.open(path, method=method, json=body, headers=headers).json["code"] == INVALID
+
+
+def test_new_tokens_are_signed_with_the_new_key(admin: CheckedClient, shop: Shop) -> None:
+    login = {"username": "ada", "password": PASSWORD}
+    token = with_keys(shop, NEW_KEY, TEST_JWT_SECRET).post("/api/auth/login", json=login)
+    headers = {"Authorization": f"Bearer {token.json['token']}"}
+    assert with_keys(shop, NEW_KEY, "").get("/api/auth/me", headers=headers).status_code == 200
+    old = with_keys(shop, TEST_JWT_SECRET, "").get("/api/auth/me", headers=headers)
+    assert old.json["code"] == INVALID
+    # A process that was told of the key to come knows its tokens already.
+    ahead = with_keys(shop, TEST_JWT_SECRET, NEW_KEY).get("/api/auth/me", headers=headers)
+    assert ahead.status_code == 200
+
+
+def test_token_of_the_previous_key_expires_and_is_logged_out_like_any_other(
+    admin: CheckedClient, shop: Shop
+) -> None:
+    during = with_keys(shop, NEW_KEY, TEST_JWT_SECRET)
+    claims = claims_of(token_of(admin))
+    expired = signed({**claims, "exp": int(time.time()) - 1})
+    third = signed(claims, "another-key-of-more-than-32-bytes-length")
+    for token, code in ((expired, EXPIRED), (third, INVALID)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert during.get("/api/auth/me", headers=headers).json["code"] == code
+    headers = {"Authorization": f"Bearer {token_of(admin)}"}
+    assert during.post("/api/auth/logout", headers=headers).status_code == 204
+    assert during.get("/api/auth/me", headers=headers).json["code"] == "token_revoked"

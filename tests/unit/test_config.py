@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 
 from core import config
 from core.config import ConfigError, Settings, load_settings
+from core.limit_settings import LimitSettings
 
 SECRET = "x" * 32
 Files = Callable[..., None]
@@ -19,6 +20,8 @@ DEFAULTS = {
     "web_processes": 2,
     "web_threads": 32,
     "cors_origins": (),
+    "trusted_proxies": 0,
+    "hsts_seconds": 0,
     "live_socket": f"{gettempdir()}/flashbid-live-8000.sock",
     "live_max_watchers": 5000,
     "postgres_user": "postgres",
@@ -33,11 +36,21 @@ DEFAULTS = {
     "redis_password": "",
     "broker_url": "redis://localhost:6379/1",
     "jwt_secret": SECRET,
+    "jwt_secret_previous": "",
     "jwt_algorithm": "HS256",
     "access_token_expire_minutes": 1440,
     "first_account_is_admin": True,
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,
+    "limits": LimitSettings(
+        storage_url="redis://localhost:6379/1",
+        registrations_per_minute=600,
+        logins_per_minute=1200,
+        reads_per_minute=12_000,
+        tries_per_minute=10,
+        stranger_logins_per_hour=100,
+        member_reads_per_minute=1200,
+    ),
     "drain_batch_size": 5000,
     "drain_gather_ms": 250,
     "ended_session_keys_ttl_seconds": 3600,
@@ -78,6 +91,15 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("BID_RATE_PER_SECOND", "nan"),
         ("BID_RATE_PER_SECOND", "inf"),
         ("BID_RATE_BURST", "0"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "10.0.0.1"),
+        ("HSTS_SECONDS", "-1"),
+        ("CORS_ORIGINS", "shop.example"),
+        ("CORS_ORIGINS", "https://shop.example https://*.example"),
+        ("CORS_ORIGINS", "https://shop.example/"),
+        ("LIMITS_REDIS_URL", "memcached://localhost"),
+        ("LOGINS_PER_MINUTE", "-1"),
+        ("READS_PER_MINUTE", "many"),
         ("DRAIN_BATCH_SIZE", "0"),
         ("DRAIN_GATHER_MS", "5001"),
         ("ENDED_SESSION_KEYS_TTL_SECONDS", "0"),
@@ -278,3 +300,34 @@ def test_a_poor_webhook_secret_stops_the_start_and_is_not_shown(secret: str) -> 
     with pytest.raises(ConfigError, match=r"^WEBHOOK_SECRET must be ") as refused:
         load(WEBHOOK_URL="https://shop.example/", WEBHOOK_SECRET=secret)
     assert not secret or secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({"CELERY_BROKER_URL": "redis://jobs:6379/3"}, "redis://jobs:6379/3"),
+        (
+            {"CELERY_BROKER_URL": "amqp://jobs", "REDIS_PASSWORD": "a/b"},
+            "redis://:a%2Fb@localhost:6379/0",
+        ),
+        ({"LIMITS_REDIS_URL": "redis+cluster://a:1"}, "redis+cluster://a:1"),
+    ],
+)
+def test_limits_are_counted_where_the_jobs_are_if_that_is_a_redis(
+    values: dict[str, str], url: str
+) -> None:
+    limits = load(**values).limits
+    assert limits.storage_url == url
+    assert url not in repr(limits)
+
+
+@pytest.mark.parametrize("secret", ["short", "change-me-change-me-change-me-change-me"])
+def test_a_poor_previous_secret_stops_the_start_and_is_not_shown(secret: str) -> None:
+    with pytest.raises(ConfigError, match=r"^JWT_SECRET_PREVIOUS ") as refused:
+        load(JWT_SECRET_PREVIOUS=secret)
+    assert secret not in str(refused.value)
+
+
+def test_a_previous_secret_that_is_the_current_one_counts_as_none() -> None:
+    assert load(JWT_SECRET_PREVIOUS=SECRET).jwt_secret_previous == ""
+    assert load(JWT_SECRET_PREVIOUS="y" * 32).jwt_secret_previous == "y" * 32

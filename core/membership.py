@@ -1,0 +1,73 @@
+"""What operators do to members: make them admins or not, shut them out or let them in."""
+
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.database import Database
+from core.models import User
+from core.tokens import Revocations
+
+log = structlog.get_logger(__name__)
+
+
+class Membership:
+    """Changes accounts by name, in any case. Every change may be repeated.
+
+    A disabled member's tokens are refused from that moment; the standing bids stay, for
+    a rank that others were told cannot be taken back.
+    """
+
+    def __init__(self, database: Database, revocations: Revocations) -> None:
+        self._database = database
+        self._revocations = revocations
+
+    def promote(self, username: str) -> str:
+        """Make a member an admin; the name as it was registered."""
+        return self._set_admin(username, is_admin=True)
+
+    def demote(self, username: str) -> str:
+        """Make an admin a member again; the very next request is refused."""
+        return self._set_admin(username, is_admin=False)
+
+    def disable(self, username: str) -> str:
+        """Shut a member out: neither logging in nor any token works.
+
+        Redis is told inside the transaction: when either is away, nothing has changed.
+        """
+        with self._database.begin() as db:
+            user = _locked(db, username)
+            user.disabled_at = user.disabled_at or datetime.now(UTC)
+            db.flush()
+            self._revocations.shut_out(user.id)
+        log.info("member_disabled", user_id=str(user.id))
+        return user.username
+
+    def enable(self, username: str) -> str:
+        """Let a member in again; tokens that have neither expired nor been logged out are good."""
+        with self._database.begin() as db:
+            user = _locked(db, username)
+            user.disabled_at = None
+            db.flush()
+            self._revocations.let_in(user.id)
+        log.info("member_enabled", user_id=str(user.id))
+        return user.username
+
+    def _set_admin(self, username: str, *, is_admin: bool) -> str:
+        with self._database.begin() as db:
+            user = _locked(db, username)
+            user.is_admin = is_admin
+        log.info("role_set", user_id=str(user.id), is_admin=is_admin)
+        return user.username
+
+
+def _locked(db: Session, username: str) -> User:
+    user = db.scalar(
+        select(User).where(func.lower(User.username) == func.lower(username)).with_for_update()
+    )
+    if user is None:
+        raise errors.AccountNotFound
+    return user

@@ -1,0 +1,61 @@
+"""The command line for members: `promote`, `demote`, `disable-member`, `enable-member`."""
+
+from collections.abc import Callable
+
+import click
+from flask import Flask
+
+from core import errors
+from core.membership import Membership
+from web.commands import CHECK, CROSS, recorded, report_outage
+from web.state import services
+
+
+def register(app: Flask) -> None:
+    """Add the commands to the application."""
+    for command in (promote, demote, disable_member, enable_member):
+        app.cli.add_command(command)
+
+
+@click.command("promote")
+@click.argument("username")
+def promote(username: str) -> None:
+    """Let USERNAME administer."""
+    _change("promote", Membership.promote, username, "is an admin")
+
+
+@click.command("demote")
+@click.argument("username")
+def demote(username: str) -> None:
+    """Let USERNAME administer no more."""
+    _change("demote", Membership.demote, username, "is no admin")
+
+
+@click.command("disable-member")
+@click.argument("username")
+def disable_member(username: str) -> None:
+    """Shut USERNAME out at once; standing bids stay."""
+    _change("disable-member", Membership.disable, username, "is shut out; standing bids stay")
+
+
+@click.command("enable-member")
+@click.argument("username")
+def enable_member(username: str) -> None:
+    """Let USERNAME in again."""
+    _change("enable-member", Membership.enable, username, "may come in again")
+
+
+def _change(
+    action: str, change: Callable[[Membership, str], str], username: str, outcome: str
+) -> None:
+    try:
+        with recorded(action, username=username):
+            name = change(services().membership, username)
+    except errors.Refusal as refusal:
+        click.echo(f"{CROSS} {refusal.detail}", err=True)
+        raise SystemExit(1) from None
+    except errors.OUTAGES as outage:
+        report_outage(outage)
+        click.echo("  Nothing has changed.", err=True)
+        raise SystemExit(1) from None
+    click.echo(f"{CHECK} {name} {outcome}.")
