@@ -52,6 +52,7 @@ class Settings:
     port: int
     web_processes: int
     web_threads: int
+    max_queue_wait_ms: int
     cors_origins: tuple[str, ...]
     live_socket: str
     live_max_watchers: int
@@ -206,6 +207,7 @@ def read_settings(read: SettingsReader) -> Settings:
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
+        max_queue_wait_ms=read.integer("MAX_QUEUE_WAIT_MS", 1000, low=0, high=600_000),
         cors_origins=tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split()),
         live_socket=read.text("LIVE_SOCKET", _default_live_socket(port)),
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),

@@ -14,7 +14,7 @@ from marshmallow.fields import Field
 
 from core import errors
 from web import body, schemas
-from web.errors import HTTP_PROBLEMS, PROBLEMS, Problem, problem_of
+from web.errors import HTTP_PROBLEMS, OVERLOADED, PROBLEMS, Problem, problem_of
 from web.fields import CENT, Price, Text
 from web.operation import Operation
 from web.tokens import Auth
@@ -24,7 +24,12 @@ _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TOKEN_PROBLEMS = tuple(
     problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")
 )
-_CODES_WITH_RETRY_AFTER = {"rate_limited", "results_pending", "temporarily_unavailable"}
+_CODES_WITH_RETRY_AFTER = {
+    "rate_limited",
+    "results_pending",
+    "temporarily_unavailable",
+    "overloaded",
+}
 _DESCRIPTION = """\
 K identical items, a timed session, everybody bids, the K best scores win:
 
@@ -137,7 +142,7 @@ def _problem(codes: list[str]) -> dict[str, Any]:
 def _problems(declaration: Operation) -> list[Problem]:
     """Everything that may stand in the way of an operation."""
     problems = [problem_of(kind) for kind in declaration.refuses]
-    problems.append(problem_of(errors.TemporarilyUnavailable))
+    problems += [problem_of(errors.TemporarilyUnavailable), OVERLOADED]
     if declaration.auth is not Auth.PUBLIC:
         problems += _TOKEN_PROBLEMS
     if declaration.auth is Auth.ADMIN:

@@ -2,13 +2,8 @@
 
 import http.client
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -16,10 +11,9 @@ from typing import Any
 import pytest
 
 from core.bootstrap import Services
-from core.config import PROJECT_ROOT
 from tests.api.conftest import Log
+from tests.api.serving import serving
 
-START_SECONDS = 30
 TOO_LARGE = 10 * 1024 * 1024
 JSON_TYPE = {"Content-Type": "application/json"}
 Connection = http.client.HTTPConnection
@@ -29,40 +23,8 @@ MakeBody = Callable[[int], Body]
 
 @pytest.fixture(scope="module")
 def port(services: Services) -> Iterator[int]:
-    """A gunicorn with the project's own configuration."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1"}
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [
-                *(sys.executable, "-m", "gunicorn"),
-                *("--config", "web/gunicorn_conf.py", "web:create_app()"),
-            ],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_for(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < give_up_at:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("gunicorn did not start")
+    with serving() as port:
+        yield port
 
 
 @pytest.fixture
