@@ -25,6 +25,7 @@ from core.models import Bid, BiddingSession, BidLogOffset, Ranking
 
 # How many differences a check names; it counts them all.
 MAX_SHOWN = 10
+_NO_BOARD = "Redis does not hold this session: there is no board until a request loads it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,17 @@ class AuditedBid:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One proof: how many things were looked at, which differ, which losses are known."""
+    """One proof: how many things were looked at, which differ, which losses are known.
+
+    `obstacle`: why it could not be made at all; None when it was.
+    """
 
     name: str
     looked_at: int
     differences: int
     shown: Sequence[str]
     known: Sequence[str]
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,11 @@ class Evidence:
     board: Sequence[Standing]
     ranks: Sequence[int]
     sequence_in_redis: int | None
+
+    @property
+    def has_no_board(self) -> bool:
+        """Whether Redis has lost an open session, so that there is no board to check."""
+        return self.session.status != Status.ENDED.value and self.sequence_in_redis is None
 
 
 class Audit:
@@ -179,7 +189,8 @@ def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evid
     differences = list(found(evidence))
     shown = list(islice(differences, MAX_SHOWN))
     known = [str(loss) for loss in evidence.losses] if found is _sequences else []
-    return Check(name, len(evidence.bids), len(differences), shown, known)
+    obstacle = _NO_BOARD if found is _board and evidence.has_no_board else None
+    return Check(name, len(evidence.bids), len(differences), shown, known, obstacle)
 
 
 def _scores(evidence: Evidence) -> Iterator[str]:
@@ -219,8 +230,8 @@ def _entries(evidence: Evidence) -> Iterator[str]:
 
 
 def _board(evidence: Evidence) -> Iterator[str]:
-    if evidence.session.status != Status.ENDED.value and evidence.sequence_in_redis is None:
-        return  # Redis has lost the session: the next request loads it
+    if evidence.has_no_board:
+        return
     latest = {bid.user_id: bid for bid in evidence.bids}
     ranked = sorted(latest.values(), key=lambda bid: (-bid.score, bid.sequence))
     # A bid that only the log has lost stands on the board until Redis is loaded anew.

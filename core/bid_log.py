@@ -195,7 +195,8 @@ class BidLog:
         claimed = []
         waiting = zip(session_ids, replies[::2], replies[1::2], strict=True)
         for session_id, length, (status, trusted_until) in waiting:
-            if not length or int(trusted_until or 0) > now_us:
+            # A mark further ahead than any is set was made before the clock was set back.
+            if not length or now_us < int(trusted_until or 0) <= now_us + DRAIN_TRUST_US:
                 continue
             claimed.append(session_id)
             if status is not None:

@@ -65,6 +65,7 @@ class Settings:
     port: int
     web_processes: int
     web_threads: int
+    max_queue_wait_ms: int
     cors_origins: tuple[str, ...]
     trusted_proxies: int
     hsts_seconds: int
@@ -229,6 +230,7 @@ def read_settings(read: SettingsReader) -> Settings:
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 32, low=1, high=256),
+        max_queue_wait_ms=read.integer("MAX_QUEUE_WAIT_MS", 1000, low=0, high=600_000),
         cors_origins=_cors_origins(read),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
         hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),

@@ -64,12 +64,11 @@ class SessionLoader:
         a gap and not given to other bids. Raises as `load` does.
         """
         self._require_open(session_id)
-        params = keys.session_params(session_id)
-        with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hget(params, "sequence")
-            pipeline.delete(params)
-            sequence, _ = pipeline.execute()
-        if sequence is not None:
+        reply = scripts.unload_session(
+            self._redis, [keys.session_params(session_id), keys.bid_log(session_id)]
+        )
+        if reply[0] == Outcome.UNLOADED:
+            sequence = reply[1]
             self._bid_log.persist_through(session_id, int(sequence), seconds=_DRAIN_SECONDS)
         self.load(session_id)
 

@@ -37,6 +37,7 @@ class Outcome(StrEnum):
     LOADING = "loading"
     LOADED = "loaded"
     OVERTAKEN = "overtaken"
+    UNLOADED = "unloaded"
     STATUS_SET = "status_set"
     GATE_SHUT = "gate_shut"
     NOT_DUE = "not_due"
@@ -74,6 +75,7 @@ read_board = Script("read_board")
 read_standing = Script("read_standing")
 load_standing_bids = Script("load_standing_bids")
 load_session = Script("load_session")
+unload_session = Script("unload_session")
 set_status = Script("set_status")
 shut_gate = Script("shut_gate")
 expire_bids = Script("expire_bids")

@@ -37,6 +37,13 @@ _UNAVAILABLE = Problem(
     "The service cannot take this at the moment and did not confirm it. "
     "Send it again in a few seconds: repeating a bid is safe.",
 )
+# Answered in front of everything else, by web/early_refusal.py.
+OVERLOADED = Problem(
+    503,
+    "overloaded",
+    "There are more requests than can be served in time. This one was not looked at: "
+    "a bid in it was not accepted. Send it again in a few seconds.",
+)
 INTERNAL_ERROR = Problem(
     500, "internal_error", "Something went wrong here. Report the request_id if it happens again."
 )
@@ -120,7 +127,7 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
         reason = str(error) if isinstance(error, errors.REDIS_OUTAGES) else None
         log.error("outage", kind=type(error).__name__, reason=reason)
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
-    answer = _problem_answer(problem, detail or "", request_id, extra)
+    answer = problem_answer(problem, request_id, detail=detail, **extra)
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
     return answer
@@ -136,7 +143,7 @@ def _answer_http(error: HTTPException) -> Response:
     problem = HTTP_PROBLEMS.get(error.code) or Problem(
         error.code, "bad_request", error.description or "The request was refused."
     )
-    answer = _problem_answer(problem, problem.detail or "", g.get("request_id", ""), {})
+    answer = problem_answer(problem, g.get("request_id", ""))
     answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
     return _respond(answer)
 
@@ -146,15 +153,16 @@ def _respond(answer: Answer) -> Response:
     return Response(answer.body, status=answer.status, headers=answer.headers)
 
 
-def _problem_answer(
-    problem: Problem, detail: str, request_id: str, extra: dict[str, Any]
+def problem_answer(
+    problem: Problem, request_id: str, *, detail: str | None = None, **extra: Any
 ) -> Answer:
+    """A problem's answer, in the one shape that all have."""
     text = encode(
         {
             "type": PROBLEM_TYPE_PREFIX + problem.code,
             "title": HTTPStatus(problem.status).phrase,
             "status": problem.status,
-            "detail": detail,
+            "detail": detail or problem.detail,
             "code": problem.code,
             "request_id": request_id,
             **extra,

@@ -11,7 +11,7 @@ except ConfigError as error:
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
-worker_class = "gthread"
+worker_class = "web.bounded_worker.BoundedWorker"
 threads = _settings.web_threads
 # Flash traffic comes in bursts over kept connections.
 backlog = 2048

@@ -14,7 +14,7 @@ from marshmallow.fields import Field
 
 from core import errors
 from web import body, schemas
-from web.errors import HTTP_PROBLEMS, PROBLEMS, Problem, problem_of
+from web.errors import HTTP_PROBLEMS, OVERLOADED, PROBLEMS, Problem, problem_of
 from web.fields import CENT, Price, Text
 from web.limiting import Limit, TooManyRequests
 from web.operation import Operation
@@ -25,7 +25,12 @@ _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TOKEN_PROBLEMS = tuple(
     problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")
 )
-_CODES_WITH_RETRY_AFTER = {"rate_limited", "results_pending", "temporarily_unavailable"}
+_CODES_WITH_RETRY_AFTER = {
+    "rate_limited",
+    "results_pending",
+    "temporarily_unavailable",
+    "overloaded",
+}
 _DESCRIPTION = """\
 K identical items, a timed session, everybody bids, the K best scores win:
 
@@ -138,7 +143,7 @@ def _problem(codes: list[str]) -> dict[str, Any]:
 def _problems(declaration: Operation) -> list[Problem]:
     """Everything that may stand in the way of an operation."""
     problems = [problem_of(kind) for kind in declaration.refuses]
-    problems.append(problem_of(errors.TemporarilyUnavailable))
+    problems += [problem_of(errors.TemporarilyUnavailable), OVERLOADED]
     if declaration.counts_as is not Limit.NONE:
         problems.append(problem_of(TooManyRequests))
     if declaration.auth is not Auth.PUBLIC:

@@ -73,7 +73,8 @@ end
 
 local rate, burst = tonumber(ARGV[6]), tonumber(ARGV[7])
 local tokens = burst
-if old[7] then
+-- A bucket last used in the future is full: the clock was set back, nobody knows how far.
+if old[7] and tonumber(old[8]) <= now then
   tokens = math.min(burst, tonumber(old[7]) + (now - tonumber(old[8])) * rate / 1000000)
 end
 if rate > 0 then
@@ -110,11 +111,13 @@ if not session[10] or price > tonumber(session[10]) then
   changes[#changes + 1] = 'highest_bid'
   changes[#changes + 1] = bid.price
 end
-local drain_due = 0
-if now >= tonumber(session[11] or 0) then
+-- A mark further ahead than any is set was made before the clock was set back.
+local drain_due, trust = 0, tonumber(ARGV[8])
+local trusted_until = tonumber(session[11] or 0)
+if now >= trusted_until or trusted_until > now + trust then
   drain_due = 1
   changes[#changes + 1] = 'drain_trusted_until'
-  changes[#changes + 1] = string.format('%.0f', now + tonumber(ARGV[8]))
+  changes[#changes + 1] = string.format('%.0f', now + trust)
 end
 redis.call('HSET', params, unpack(changes))
 

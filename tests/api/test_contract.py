@@ -53,7 +53,7 @@ PAGE = "page? page_size?"
 # API.md says that rankings are paged "likewise"; these fields say which page it is.
 PAGE_FIELDS = "page page_size total_pages"
 
-ANY = {"503 temporarily_unavailable"}
+ANY = {"503 temporarily_unavailable", "503 overloaded"}
 WITH_BODY = {
     "400 malformed_json",
     "413 body_too_large",

@@ -2,24 +2,18 @@
 
 import http.client
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from core.bootstrap import Services
-from core.config import PROJECT_ROOT
 from tests.api.conftest import Log
+from tests.api.serving import serving
 
-START_SECONDS = 30
 TOO_LARGE = 10 * 1024 * 1024
 JSON_TYPE = {"Content-Type": "application/json"}
 Connection = http.client.HTTPConnection
@@ -27,48 +21,10 @@ Body = bytes | Iterator[bytes] | None
 MakeBody = Callable[[int], Body]
 
 
-@contextmanager
-def gunicorn(**settings: str) -> Iterator[int]:
-    """The port of a gunicorn with the project's own configuration."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [
-                *(sys.executable, "-m", "gunicorn"),
-                *("--config", "web/gunicorn_conf.py", "web:create_app()"),
-            ],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_for(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def port(services: Services) -> Iterator[int]:
-    with gunicorn() as port:
+    with serving() as port:
         yield port
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < give_up_at:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("gunicorn did not start")
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from contextlib import closing
 import pytest
 
 from core.bootstrap import Services
-from tests.api.test_gunicorn import JSON_TYPE, Connection, ask, gunicorn
+from tests.api.serving import serving
+from tests.api.test_gunicorn import JSON_TYPE, Connection, ask
 
 Ports = dict[int, int]
 Statuses = Callable[..., list[int]]
@@ -18,8 +19,8 @@ def ports(services: Services) -> Iterator[Ports]:
     """Servers behind no proxy, and behind two."""
     limits = {"LOGINS_PER_MINUTE": "2", "TRIES_PER_MINUTE": "0"}
     with (
-        gunicorn(**limits) as alone,
-        gunicorn(**limits, TRUSTED_PROXIES="2") as behind_two,
+        serving(**limits) as alone,
+        serving(**limits, TRUSTED_PROXIES="2") as behind_two,
     ):
         yield {0: alone, 2: behind_two}
 

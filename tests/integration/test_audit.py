@@ -54,6 +54,7 @@ def test_a_session_that_redis_lost_passes_before_and_after_it_is_loaded(shop: Sh
         ("UPDATE bids SET score = score * (1 + 2.3e-16) WHERE sequence = 2", "scores"),
         ("UPDATE bids SET weight = 5 WHERE sequence = 2", "scores"),
         ("UPDATE bids SET response_time = 0 WHERE sequence = 2", "scores"),
+        ("UPDATE bids SET price = price + 0.01 WHERE sequence = 2", "scores"),
         ("DELETE FROM bids WHERE sequence = 2", "sequences"),
         ("UPDATE bid_log_offsets SET persisted_sequence = 9", "offset"),
     ],
@@ -62,6 +63,18 @@ def test_tampering_with_postgresql_is_found(shop: Shop, tampering: str, found: s
     session = half_drained(shop)
     execute(shop, tampering)
     assert found in wrong(shop, session)
+
+
+def test_a_sequence_that_is_in_the_rows_and_in_the_log_is_found(shop: Shop) -> None:
+    """The key of `bids` lets no sequence in twice, but it knows nothing of the log."""
+    session = half_drained(shop)
+    columns = "session_id, user_id, price, score, response_time, weight, accepted_at"
+    execute(
+        shop,
+        f"INSERT INTO bids (sequence, {columns}) SELECT 4, {columns} FROM bids WHERE sequence = 2",  # noqa: S608 - our own text
+    )
+    checks = {check.name: check for check in shop.services.audit.verify(session.session_id)}
+    assert "sequence 4 was given twice" in checks["sequences"].shown
 
 
 @pytest.mark.parametrize(
@@ -103,6 +116,18 @@ def test_a_malformed_entry_is_found(shop: Shop) -> None:
     session = half_drained(shop)
     shop.services.redis.xadd(keys.bid_log(session.session_id), {"price": "1"}, id="5-0")
     assert "log entries" in wrong(shop, session)
+
+
+def test_the_command_does_not_call_proven_what_it_cannot_check(app: Flask, shop: Shop) -> None:
+    session = half_drained(shop)
+    shop.drain(session)
+    shop.services.redis.flushdb()
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["verify", str(session.session_id)])
+    lines = {line.split()[1]: line for line in result.output.splitlines() if line[0] in "✓✗?"}
+    assert lines["ranks"].startswith("? ranks        not checked: Redis does not hold")
+    assert all(line.startswith("✓") for name, line in lines.items() if name != "ranks")
+    assert result.exit_code == 1
 
 
 @pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])

@@ -365,6 +365,13 @@ def test_a_log_whose_drain_did_not_come_is_swept_once(shop: Shop, lost: str) -> 
     assert bid_log(shop).claim_backlogged() == []
 
 
+def test_a_mark_from_before_the_clock_was_set_back_keeps_no_log_from_the_sweep(shop: Shop) -> None:
+    session = session_with_bids(shop, 1)
+    set_mark(shop, session, seconds_from_now=3600)
+    assert bid_log(shop).claim_backlogged() == [session.session_id]
+    assert bid_log(shop).claim_backlogged() == []
+
+
 def test_a_swept_log_is_trusted_to_be_drained_for_five_seconds(shop: Shop) -> None:
     session = session_with_bids(shop, 1)
     set_mark(shop, session, seconds_from_now=-1)

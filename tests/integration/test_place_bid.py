@@ -403,6 +403,16 @@ def test_a_drain_that_does_not_come_is_scheduled_again(shop: Shop) -> None:
     assert shop.drains_scheduled == [session.session_id] * 2
 
 
+def test_a_mark_from_before_the_clock_was_set_back_is_not_trusted(shop: Shop) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "120")
+    an_hour_us = 3_600_000_000
+    set_param(shop, session, "drain_trusted_until", now_us(shop) + an_hour_us)
+    shop.bid(shop.bidder(), session, "120")
+    shop.bid(shop.bidder(), session, "120")
+    assert shop.drains_scheduled == [session.session_id] * 2
+
+
 def test_a_scheduled_drain_is_trusted_for_five_seconds(shop: Shop) -> None:
     session = shop.session()
     placed = shop.bid(shop.bidder(), session, "120")
@@ -478,6 +488,18 @@ def test_a_bucket_never_holds_more_than_the_burst(shop: Shop) -> None:
     bid(bidder, session, "122")
     with pytest.raises(errors.RateLimited):
         bid(bidder, session, "123")
+
+
+def test_a_clock_that_is_set_back_refuses_nobody_what_time_has_refilled(shop: Shop) -> None:
+    """Nobody knows for how long a bucket has filled that was last used in the future."""
+    bid, session, bidder = limited(shop, rate=0.001, burst=2), shop.session(), shop.bidder()
+    bid(bidder, session, "120")
+    wait(shop, bidder, session, seconds=-3600)
+    bid(bidder, session, "121")
+    bid(bidder, session, "122")
+    with pytest.raises(errors.RateLimited) as refused:
+        bid(bidder, session, "123")
+    assert refused.value.retry_after_seconds <= 1000
 
 
 def test_a_rate_of_zero_switches_the_limit_off(shop: Shop) -> None:

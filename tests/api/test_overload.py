@@ -1,0 +1,199 @@
+"""More requests than a web process can serve: refused at once, and what is served is right."""
+
+import asyncio
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from core.bootstrap import Services
+from tests.api.conftest import CheckedClient
+from tests.api.serving import serving
+from tests.factories import Shop
+from web import tokens
+from web.bounded_worker import REST_SECONDS
+
+THREADS = 2
+MAX_WAIT_MS = 400
+CLIENTS = 150
+CROWD_SECONDS = 1.5
+# A fraction of what so many clients wait for one thread on the fastest machine.
+CROWD_MAX_WAIT_MS = 20
+
+Connection = http.client.HTTPConnection
+
+
+def ask(
+    port: int, method: str, path: str, token: str = "", body: Any = None
+) -> tuple[int, Any, float]:
+    """Status, document and seconds of an answer, over a connection of its own."""
+    with closing(Connection("127.0.0.1", port, timeout=30)) as connection:
+        return ask_over(connection, method, path, token, body)
+
+
+def ask_over(
+    connection: Connection, method: str, path: str, token: str = "", body: Any = None
+) -> tuple[int, Any, float]:
+    started = time.monotonic()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    document = json.loads(answer.read())
+    return answer.status, document, time.monotonic() - started
+
+
+def token_of(client: CheckedClient) -> str:
+    return str(client.environ_base["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
+
+
+@pytest.fixture(scope="module")
+def busy_port(services: Services) -> Iterator[int]:
+    with serving(WEB_THREADS=str(THREADS), MAX_QUEUE_WAIT_MS=str(MAX_WAIT_MS)) as port:
+        yield port
+
+
+def test_bids_are_refused_at_once_while_all_threads_are_stuck(
+    busy_port: int, shop: Shop, admin: CheckedClient, member: CheckedClient
+) -> None:
+    bid = {"session_id": str(shop.session().session_id), "price": 150}
+    token = token_of(member)
+    with (
+        closing(Connection("127.0.0.1", busy_port, timeout=30)) as kept,
+        ThreadPoolExecutor(THREADS + 1) as pool,
+        shop.services.engine.connect() as lock,
+    ):
+        assert ask_over(kept, "POST", "/api/bid", token, bid)[0] == 200
+        lock.execute(text("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"))
+        path = "/api/sessions"
+        stuck = [pool.submit(ask, busy_port, "GET", path) for _ in range(THREADS)]
+        time.sleep(0.2)
+        waiting = pool.submit(ask, busy_port, "GET", path)
+        time.sleep(MAX_WAIT_MS * 0.75 / 1000)
+
+        own_socket = kept.sock
+        status, problem, seconds = ask_over(kept, "POST", "/api/bid", token, {**bid, "price": 160})
+        assert (status, problem["code"]) == (503, "overloaded")
+        assert seconds < MAX_WAIT_MS / 1000
+        assert ask(busy_port, "GET", "/health")[0] == 200
+        assert ask(busy_port, "GET", "/api/admin/products", token_of(admin))[0] == 200
+        # What had come in before was told, too, when it had waited too long.
+        assert waiting.result()[:1] == (503,)
+
+        lock.rollback()
+        assert [future.result()[0] for future in stuck] == [200] * THREADS
+        assert ask_over(kept, "POST", "/api/bid", token, {**bid, "price": 170})[0] == 200
+        assert kept.sock is own_socket, "a refusal costs no connection"
+
+
+def test_silent_connections_hold_no_thread(
+    busy_port: int, shop: Shop, member: CheckedClient
+) -> None:
+    silent = [Connection("127.0.0.1", busy_port) for _ in range(THREADS * 5)]
+    try:
+        for connection in silent:
+            connection.connect()
+        bid = {"session_id": str(shop.session().session_id), "price": 150}
+        status, _, seconds = ask(busy_port, "POST", "/api/bid", token_of(member), bid)
+        assert status == 200
+        assert seconds < 4, "gunicorn by itself lets a thread wait five seconds for each"
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+@dataclass
+class Crowd:
+    """What the members of a crowd were answered. Waits are in seconds."""
+
+    sequences: list[int]
+    accepted_waits: list[float]
+    refusals: list[dict[str, Any]]
+    others: list[tuple[int, bytes]]
+
+
+async def crowd_bids(port: int, session_id: str, tokens_: list[str]) -> Crowd:
+    """Each member bids again as soon as answered, a cent more each time; after a refusal
+    sooner than told.
+    """
+    crowd = Crowd([], [], [], [])
+    stop_at = time.monotonic() + CROWD_SECONDS
+    await asyncio.gather(*(_bid_on(port, session_id, token, crowd, stop_at) for token in tokens_))
+    return crowd
+
+
+async def _bid_on(port: int, session_id: str, token: str, crowd: Crowd, stop_at: float) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    price = 15_000
+    while time.monotonic() < stop_at:
+        price += 1
+        body = f'{{"session_id": "{session_id}", "price": {price / 100}}}'
+        started = time.monotonic()
+        writer.write(
+            f"POST /api/bid HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        answer = await reader.readexactly(length)
+        _note(crowd, head, answer, time.monotonic() - started)
+        if b" 503 " in head:
+            await asyncio.sleep(REST_SECONDS)
+    writer.close()
+
+
+def _note(crowd: Crowd, head: bytes, answer: bytes, seconds: float) -> None:
+    status = int(head.split()[1])
+    if status == 200:
+        crowd.sequences.append(json.loads(answer)["sequence"])
+        crowd.accepted_waits.append(seconds)
+    elif status == 503 and b"\r\nRetry-After: " in head:
+        crowd.refusals.append(json.loads(answer))
+    else:
+        crowd.others.append((status, answer))
+
+
+def flood(shop: Shop, members: list[str], *, max_wait_ms: int) -> Crowd:
+    """Let a crowd bid at one thread; every acknowledged bid must be persisted exactly once."""
+    session = shop.session()
+    settings = {"WEB_THREADS": "1", "BID_RATE_PER_SECOND": "0"}
+    with serving(**settings, MAX_QUEUE_WAIT_MS=str(max_wait_ms)) as port:
+        crowd = asyncio.run(crowd_bids(port, str(session.session_id), members))
+    shop.drain(session)
+    rows = shop.rows("SELECT sequence FROM bids WHERE session_id = :id", id=session.session_id)
+    persisted = [sequence for (sequence,) in rows]
+    assert sorted(crowd.sequences) == sorted(persisted), "acknowledged and persisted, once each"
+    assert crowd.others == []
+    return crowd
+
+
+def print_waits(name: str, crowd: Crowd) -> None:
+    waits = sorted(crowd.accepted_waits)
+    p95 = waits[int(len(waits) * 0.95)] * 1000
+    print(  # noqa: T201
+        f"{name}: {len(waits)} accepted, median {median(waits) * 1000:.0f} ms, "
+        f"p95 {p95:.0f} ms; {len(crowd.refusals)} refused"
+    )
+
+
+def test_a_crowd_is_refused_in_part_and_the_rest_is_served_in_time(app: Flask, shop: Shop) -> None:
+    with app.app_context():
+        accounts = list(shop.services.accounts.seed(CLIENTS))
+        members = [tokens.issue(account)["token"] for account in accounts]
+    crowd = flood(shop, members, max_wait_ms=CROWD_MAX_WAIT_MS)
+    assert crowd.sequences
+    assert {refusal["code"] for refusal in crowd.refusals} == {"overloaded"}
+    without_bound = flood(shop, members, max_wait_ms=0)
+    print_waits("bounded", crowd)
+    print_waits("without", without_bound)
+    # The control: without the bound nobody is refused, and everybody waits for everybody.
+    assert without_bound.refusals == []
+    assert median(crowd.accepted_waits) < median(without_bound.accepted_waits)

@@ -1,0 +1,70 @@
+"""What a refusal reads from the first bytes of a request."""
+
+import json
+
+import pytest
+
+from web.early_refusal import answer, is_spared, whole_length
+
+BID = b"POST /api/bid HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Request-ID: abc-1\r\n\r\n{}"
+
+
+def test_a_request_that_is_wholly_there_has_a_length() -> None:
+    assert whole_length(BID) == len(BID)
+    assert whole_length(BID + b"GET / HTTP/1.1\r\n\r\n") == len(BID)
+    get = b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert whole_length(get) == len(get)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"POST /api/bid HTTP/1.1\r\nHost: x\r\n",
+        BID[:-1],
+        BID.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        BID.replace(b"Host: x", b"Connection: close"),
+        BID.replace(b"Host: x", b"Content-Length: 2"),
+        BID.replace(b"Content-Length: 2", b"Content-Length : 2"),
+        BID.replace(b"Content-Length: 2", b"Content-Length: +2"),
+        BID.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+        BID.replace(b"POST", b"HEAD"),
+        BID.replace(b"\r\n", b"\n"),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+)
+def test_where_the_end_is_not_certain_there_is_none(start: bytes) -> None:
+    assert whole_length(start) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "spared"),
+    [
+        (b"GET /health HTTP/1.1", True),
+        (b"GET /metrics HTTP/1.1", True),
+        (b"PUT /api/admin/sessions/x/close HTTP/1.1", True),
+        (b"POST /api/bid HTTP/1.1", False),
+        (b"GET /api/leaderboard/health HTTP/1.1", False),
+        (b"", False),
+    ],
+)
+def test_who_looks_after_the_service_is_spared(start: bytes, spared: bool) -> None:
+    assert is_spared(start) is spared
+
+
+def test_the_answer_is_a_problem_with_the_request_id_that_was_given() -> None:
+    head, _, body = answer(BID, keeps_connection=True).partition(b"\r\n\r\n")
+    headers = dict(line.split(": ") for line in head.decode().splitlines()[1:])
+    problem = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert (problem["status"], problem["code"]) == (503, "overloaded")
+    assert "not accepted" in problem["detail"]
+    assert problem["request_id"] == headers["X-Request-ID"] == "abc-1"
+    assert headers["Content-Length"] == str(len(body))
+    assert headers["Connection"] == "keep-alive"
+    assert int(headers["Retry-After"]) >= 1
+
+
+def test_each_answer_has_an_id_of_its_own_where_none_was_given() -> None:
+    answers = {answer(b"", keeps_connection=False) for _ in range(10)}
+    assert len({json.loads(text.partition(b"\r\n\r\n")[2])["request_id"] for text in answers}) == 10

@@ -1,0 +1,194 @@
+"""Gunicorn's threaded worker with a bound on how long a request waits for a thread.
+
+Gunicorn lets requests wait without bound: under more load than a process can serve, each
+answer would come later than the one before, until clients give up on answers that are
+still being worked for. Here the age of the request that has waited longest says how full
+the process is. Once it has waited half of the bound, what comes in is refused at once;
+what has waited all of the bound is refused too. So whatever is served was taken up in
+time, and a refusal costs the main loop a few microseconds.
+
+`/health`, `/metrics` and the admin's calls have two threads of their own for that case.
+"""
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+import structlog
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from core.config import load_settings
+from web import early_refusal
+
+log = structlog.get_logger(__name__)
+
+SPARED_THREADS = 2
+_PEEKED_BYTES = 65_536
+_LOG_INTERVAL_SECONDS = 5.0
+# A refused connection is not listened to for so long. It was told to wait longer; a client
+# that asks again at once would have the main loop take the time of the threads that serve.
+REST_SECONDS = 0.5
+
+
+class Line:
+    """Requests that wait for a thread of one pool, the oldest first."""
+
+    def __init__(self, pool: ThreadPoolExecutor, max_wait_seconds: float) -> None:
+        self._pool = pool
+        self._max_wait_seconds = max_wait_seconds
+        self._waiting: deque[tuple[float, Future[Any]]] = deque()
+
+    def submit(self, handle: Callable[[TConn], Any], conn: TConn) -> "Future[Any]":
+        """Have a thread handle the connection's next request."""
+        future = self._pool.submit(handle, conn)
+        self._waiting.append((time.monotonic(), future))
+        return future
+
+    def is_slow(self) -> bool:
+        """Whether what comes in now would wait too long."""
+        return self._oldest_wait_seconds() > self._max_wait_seconds / 2
+
+    def give_up_late(self) -> None:
+        """Cancel what has waited too long. What a thread has taken up goes on."""
+        while self._oldest_wait_seconds() > self._max_wait_seconds:
+            self._waiting.popleft()[1].cancel()
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._oldest_wait_seconds() == 0
+
+    def _oldest_wait_seconds(self) -> float:
+        waiting = self._waiting
+        while waiting and (waiting[0][1].running() or waiting[0][1].done()):
+            waiting.popleft()
+        return time.monotonic() - waiting[0][0] if waiting else 0.0
+
+
+class BoundedWorker(ThreadWorker):  # type: ignore[misc]
+    """A threaded worker that refuses early what it would serve too late."""
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        max_wait_ms = load_settings().max_queue_wait_ms
+        self._max_wait_seconds = max_wait_ms / 1000 if max_wait_ms else float("inf")
+        spared_pool = ThreadPoolExecutor(SPARED_THREADS, "spared")
+        self._line = Line(self.tpool, self._max_wait_seconds)
+        self._spared = Line(spared_pool, self._max_wait_seconds)
+        self._resting: deque[tuple[float, TConn]] = deque()
+        self._refused = 0
+        self._said_at = 0.0
+        try:
+            super().run()
+        finally:
+            spared_pool.shutdown(wait=False)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Have a request served, or refuse it. A connection that is silent waits for no thread."""
+        if not (conn.initialized or conn.data_ready):
+            self._await_data(conn)
+        elif self._line.is_slow():
+            self._turn_away(conn)
+        else:
+            self._submit(self._line, conn, if_late=self._turn_away)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Handle what happens, and refuse what has waited too long."""
+        if self._resting:
+            timeout = min(timeout, REST_SECONDS / 2)
+        if not (self._line.is_empty() and self._spared.is_empty()):
+            timeout = min(timeout, self._max_wait_seconds / 2)
+        super().wait_for_and_dispatch_events(timeout)
+        self._line.give_up_late()
+        self._spared.give_up_late()
+        self._wake_rested()
+
+    def _submit(self, line: Line, conn: TConn, *, if_late: Callable[[TConn], None]) -> None:
+        def finish(future: "Future[Any]") -> None:
+            if future.cancelled():
+                self.method_queue.defer(if_late, conn)
+            else:
+                self.method_queue.defer(self.finish_request, conn, future)
+
+        line.submit(self.handle, conn).add_done_callback(finish)
+
+    def _await_data(self, conn: TConn) -> None:
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def _turn_away(self, conn: TConn) -> None:
+        """Refuse a request, unless it is one of those that are spared."""
+        if early_refusal.is_spared(_peek(conn)) and not self._spared.is_slow():
+            self._submit(self._spared, conn, if_late=self._refuse)
+        else:
+            self._refuse(conn)
+
+    def _refuse(self, conn: TConn) -> None:
+        self._note_refusal()
+        start = _peek(conn)
+        length = None if _has_read_ahead(conn) else early_refusal.whole_length(start)
+        keeps = length is not None and self._has_room_to_keep()
+        try:
+            conn.sock.recv(length if keeps else _PEEKED_BYTES)
+            conn.sock.send(early_refusal.answer(start, keeps_connection=keeps))
+        except OSError:
+            keeps = False
+        if keeps:
+            self._resting.append((time.monotonic() + REST_SECONDS, conn))
+        else:
+            self._close(conn)
+
+    def _has_room_to_keep(self) -> bool:
+        kept = len(self.keepalived_conns) + len(self._resting)
+        return bool(self.alive and kept < self.max_keepalived)
+
+    def _wake_rested(self) -> None:
+        """Listen again to connections that were refused a while ago; close them when stopping."""
+        now = time.monotonic()
+        while self._resting and (self._resting[0][0] <= now or not self.alive):
+            _, conn = self._resting.popleft()
+            if self.alive:
+                self._keep(conn)
+            else:
+                self._close(conn)
+
+    def _keep(self, conn: TConn) -> None:
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
+
+    def _close(self, conn: TConn) -> None:
+        """Without waiting for the peer, as the main loop must: a body that is still on its
+        way may cost the peer the answer.
+        """
+        self.nr_conns -= 1
+        with suppress(OSError):
+            conn.sock.shutdown(socket.SHUT_WR)
+        conn.close()
+
+    def _note_refusal(self) -> None:
+        self._refused += 1
+        now = time.monotonic()
+        if now - self._said_at > _LOG_INTERVAL_SECONDS:
+            log.warning("requests_refused_early", requests=self._refused)
+            self._refused, self._said_at = 0, now
+
+
+def _peek(conn: TConn) -> bytes:
+    """What has arrived of the next request, left where it is; nothing when it cannot be told."""
+    with suppress(OSError):
+        conn.sock.setblocking(False)
+        start: bytes = conn.sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)
+        return start
+    return b""
+
+
+def _has_read_ahead(conn: TConn) -> bool:
+    """Whether bytes of the next request have left the socket already."""
+    return conn.parser is not None and bool(conn.parser.unreader.buf.getvalue())
