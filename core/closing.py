@@ -128,6 +128,7 @@ class Closing:
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
         self._expire_all(session_id)
+        self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
         with self._database.begin() as db:
             published = db.scalars(
                 update(BiddingSession)

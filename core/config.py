@@ -78,6 +78,7 @@ class Settings:
     bid_rate_per_second: float
     bid_rate_burst: int
 
+    backlog_max_bids: int
     drain_batch_size: int
     drain_gather_ms: int
     ended_session_keys_ttl_seconds: int
@@ -233,6 +234,7 @@ def read_settings(read: SettingsReader) -> Settings:
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
+        backlog_max_bids=read.integer("BACKLOG_MAX_BIDS", 2_000_000, low=1, high=1_000_000_000),
         drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
         drain_gather_ms=read.integer("DRAIN_GATHER_MS", 250, low=0, high=5000),
         ended_session_keys_ttl_seconds=read.integer(

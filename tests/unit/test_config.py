@@ -39,6 +39,7 @@ DEFAULTS = {
     "first_account_is_admin": True,
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,
+    "backlog_max_bids": 2_000_000,
     "drain_batch_size": 5000,
     "drain_gather_ms": 250,
     "ended_session_keys_ttl_seconds": 3600,
