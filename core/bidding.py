@@ -14,8 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from redis import Redis
+from redis import exceptions as redis_errors
 
 from core import clock, errors, keys, scoring, scripts
+from core.backlog import BacklogGuard
 from core.bid_log import DRAIN_TRUST_US
 from core.combiner import CallCombiner
 from core.loading import SessionLoader
@@ -70,12 +72,13 @@ class PlacedBid:
 class Bidding:
     """Takes bids. `schedule_drain` is called when a drain of the session must be enqueued."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a bid stands on
         self,
         redis: Redis,
         loader: SessionLoader,
         weights: Weights,
         revocations: Revocations,
+        backlog: BacklogGuard,
         *,
         bids_per_second: float,
         burst: int,
@@ -84,6 +87,7 @@ class Bidding:
         self._loader = loader
         self._weights = weights
         self._revocations = revocations
+        self._backlog = backlog
         self._limits = (bids_per_second, burst, DRAIN_TRUST_US)
 
     def place(
@@ -97,8 +101,10 @@ class Bidding:
         """Place or replace the bidder's bid. Safe to repeat.
 
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
-        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled; a refused bid changes nothing.
+        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled, BacklogFull, BidNotTaken;
+        a refused bid changes nothing. Raises OutcomeUnknown when it may have been placed or not.
         """
+        self._backlog.require_room()
         weight: float | str = ""
         for _ in range(_MAX_CALLS):
             reply = self._call(bidder, session_id, price, weight)
@@ -120,25 +126,36 @@ class Bidding:
     def _call(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
     ) -> list[Any]:
-        return scripts.place_bid(
-            self._calls,
-            [
-                keys.session_params(session_id),
-                keys.ranking(session_id),
-                keys.standing_bid(session_id, bidder.user_id),
-                keys.bid_log(session_id),
-                keys.REVOKED_TOKENS,
-                keys.user_weight(bidder.user_id),
-            ],
-            [
-                str(bidder.user_id),
-                bidder.username,
-                str(price),
-                bidder.token_id,
-                weight,
-                *self._limits,
-            ],
-        )
+        try:
+            return scripts.place_bid(
+                self._calls,
+                [
+                    keys.session_params(session_id),
+                    keys.ranking(session_id),
+                    keys.standing_bid(session_id, bidder.user_id),
+                    keys.bid_log(session_id),
+                    keys.REVOKED_TOKENS,
+                    keys.user_weight(bidder.user_id),
+                ],
+                [
+                    str(bidder.user_id),
+                    bidder.username,
+                    str(price),
+                    bidder.token_id,
+                    weight,
+                    *self._limits,
+                ],
+            )
+        except redis_errors.RedisError as outage:
+            raise _fate_of_bid(outage) from outage
+
+
+def _fate_of_bid(outage: redis_errors.RedisError) -> errors.Refusal:
+    """What Redis's error means for the bid that was in hand."""
+    was_sent = not isinstance(outage, (errors.NothingSent, redis_errors.BusyLoadingError))
+    if was_sent and isinstance(outage, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+        return errors.OutcomeUnknown()
+    return errors.BidNotTaken()
 
 
 def _placed(session_id: UUID, reply: list[Any]) -> PlacedBid:

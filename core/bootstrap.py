@@ -1,16 +1,20 @@
 """Wires the services of one process together. The only place that knows them all."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from argon2 import PasswordHasher
-from redis import Redis
+from redis import ConnectionPool, Redis
+from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
+from core import errors
 from core.accounts import Accounts
 from core.admin_actions import AdminActions
 from core.audit import Audit
+from core.backlog import BacklogGuard
 from core.bid_log import BidLog
 from core.bidding import Bidding
 from core.board import Board
@@ -56,6 +60,7 @@ class Services:
     history: History
     results: Results
     bid_log: BidLog
+    backlog: BacklogGuard
     loader: SessionLoader
     closing: Closing
     telling: Telling
@@ -73,7 +78,7 @@ def create_redis(settings: Settings) -> Redis:
 
     Retrying is safe for every script: placing the standing price again is a replay.
     """
-    return Redis(
+    pool = _Pool(
         host=settings.redis_host,
         port=settings.redis_port,
         db=settings.redis_db,
@@ -85,6 +90,18 @@ def create_redis(settings: Settings) -> Redis:
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
+    return Redis.from_pool(pool)
+
+
+class _Pool(ConnectionPool):
+    """Tells a server that cannot be reached from one that took a command and was lost."""
+
+    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a connection that is up. Raises NothingSent."""
+        try:
+            return super().get_connection(*args, **kwargs)
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError) as error:
+            raise errors.NothingSent(str(error)) from error
 
 
 def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = None) -> Services:
@@ -97,6 +114,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     sessions = Sessions(database, redis, loader)
     weights = Weights(database, redis)
     revocations = Revocations(database, redis)
+    backlog = BacklogGuard(redis, max_bids=settings.backlog_max_bids)
     mailer = Mailer(database, settings.mail)
     webhooks = Webhooks(database, settings.webhook)
     return Services(
@@ -120,6 +138,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             loader,
             weights,
             revocations,
+            backlog,
             bids_per_second=settings.bid_rate_per_second,
             burst=settings.bid_rate_burst,
         ),
@@ -127,6 +146,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         history=History(database, bid_log),
         results=Results(database, sessions),
         bid_log=bid_log,
+        backlog=backlog,
         loader=loader,
         closing=Closing(
             database,

@@ -131,6 +131,7 @@ class Closing:
         params = keys.session_params(session_id)
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
+        self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
         with self._database.begin() as db:
             published = db.scalars(
                 update(BiddingSession)

@@ -97,6 +97,7 @@ class Settings:
 
     limits: LimitSettings
 
+    backlog_max_bids: int
     drain_batch_size: int
     drain_gather_ms: int
     ended_session_keys_ttl_seconds: int
@@ -259,6 +260,7 @@ def read_settings(read: SettingsReader) -> Settings:
         limits=_limits(
             read, broker_url, _redis_url(redis_host, redis_port, redis_db, redis_password)
         ),
+        backlog_max_bids=read.integer("BACKLOG_MAX_BIDS", 2_000_000, low=1, high=1_000_000_000),
         drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
         drain_gather_ms=read.integer("DRAIN_GATHER_MS", 250, low=0, high=5000),
         ended_session_keys_ttl_seconds=read.integer(

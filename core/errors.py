@@ -27,6 +27,10 @@ REDIS_OUTAGES: tuple[type[Exception], ...] = (redis.exceptions.RedisError,)
 OUTAGES = DATABASE_OUTAGES + REDIS_OUTAGES
 
 
+class NothingSent(redis.exceptions.ConnectionError):
+    """Redis cannot be reached: it was sent nothing, so it has done nothing."""
+
+
 class Refusal(Exception):
     """A request that the rules refuse. `detail` is shown to the caller."""
 
@@ -160,6 +164,40 @@ class TokenInvalid(Refusal):
 
 class AdminRequired(Refusal):
     detail = "Only an admin may do this."
+
+
+class OutcomeUnknown(Refusal):
+    """The reply to a bid was lost: Redis may have placed it or not."""
+
+    detail = (
+        "It is not known whether this bid was accepted. Send the same bid again: it counts "
+        "once, and the answer tells."
+    )
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return 2
+
+
+class BidNotTaken(Refusal):
+    """Redis could not be reached, or cannot write: out of memory, read-only, loading."""
+
+    detail = "Bids cannot be taken at the moment. This one was not accepted; send it again soon."
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return 2
+
+
+class BacklogFull(Refusal):
+    detail = (
+        "More bids wait to be stored than there is room for, so none is taken for the moment. "
+        "This one was not accepted; send it again soon."
+    )
+
+    @property
+    def retry_after_seconds(self) -> int:
+        return 5
 
 
 class TemporarilyUnavailable(Refusal):

@@ -7,16 +7,23 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.backlog import BacklogGuard
+
 OK = "ok"
 UNREACHABLE = "unreachable"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Each server is "ok" or "unreachable"; never an address or a reason."""
+    """Each server is "ok" or "unreachable"; never an address or a reason.
+
+    `persist_backlog` is a core.backlog.Level, or "unknown" without Redis.
+    """
 
     database: str
     redis: str
+    persist_backlog: str
 
     @property
     def status(self) -> str:
@@ -29,9 +36,13 @@ class Health:
         return self.database == OK and self.redis == OK
 
 
-def check(engine: Engine, redis: Redis) -> Health:
+def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:
     """Ask both servers."""
-    return Health(database=_check_database(engine), redis=_check_redis(redis))
+    return Health(
+        database=_check_database(engine),
+        redis=_check_redis(redis),
+        persist_backlog=_check_backlog(backlog),
+    )
 
 
 def _check_database(engine: Engine) -> str:
@@ -49,3 +60,10 @@ def _check_redis(redis: Redis) -> str:
     except RedisError:
         return UNREACHABLE
     return OK
+
+
+def _check_backlog(backlog: BacklogGuard) -> str:
+    try:
+        return backlog.measure().level
+    except RedisError:
+        return UNKNOWN

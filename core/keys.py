@@ -12,6 +12,8 @@ USER_WEIGHT_PREFIX = "user:weight:"
 # REVOCATIONS_LOADED says that the set is complete; without it PostgreSQL is asked.
 REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"
+# Set: ids of the sessions whose bid log may have entries.
+LOADED_SESSIONS = "sessions:loaded"
 
 
 def session_params(session_id: UUID | str) -> str:
@@ -47,6 +49,11 @@ def session_load(session_id: UUID | str) -> str:
 def close_claim(session_id: UUID | str) -> str:
     """String, short-lived: a close of this session was enqueued just now."""
     return f"session:closing:{{{session_id}}}"
+
+
+def weighing_claim(session_id: UUID | str) -> str:
+    """String, short-lived: a lost recomputation of this session's weights was enqueued again."""
+    return f"session:weighing:{{{session_id}}}"
 
 
 def user_weight(user_id: UUID | str) -> str:

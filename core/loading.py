@@ -154,6 +154,8 @@ class SessionLoader:
         highest_bid = db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session.id))
         if highest_bid is not None:
             fields["highest_bid"] = str(highest_bid)
+        # Before it takes bids, so that none of its backlog is ever left out of the count.
+        self._redis.sadd(keys.LOADED_SESSIONS, str(session.id))
         reply = scripts.load_session(
             self._redis,
             [

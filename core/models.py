@@ -109,6 +109,8 @@ class BiddingSession(Base):
     highest_bid: Mapped[Decimal | None] = mapped_column(Money)
     # When Redis was told that the results stand; a close killed before that is repeated.
     published_at: Mapped[datetime | None] = mapped_column(Moment)
+    # When its bidders' weights stood in PostgreSQL and in the cache.
+    weighed_at: Mapped[datetime | None] = mapped_column(Moment)
 
     product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
 
@@ -127,6 +129,7 @@ class BiddingSession(Base):
         ),
         CheckConstraint("(status = 'ended') = (closed_at IS NOT NULL)", name="ended_is_closed"),
         Index("ix_sessions_to_close", "end_time", postgresql_where=text("published_at IS NULL")),
+        Index("ix_sessions_to_weigh", "published_at", postgresql_where=text("weighed_at IS NULL")),
         Index("ix_sessions_start_time", "start_time"),
     )
 

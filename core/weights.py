@@ -4,21 +4,23 @@ The formula and its source are in core/weighting.py; a test holds the two togeth
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from redis import Redis
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.orm import Session
 
 from core import errors, keys, weighting
 from core.database import Database
-from core.models import User
+from core.models import BiddingSession, User
 
 # Any constant will do: two recomputations at once would lock the same members' rows
 # in different orders.
 _RECOMPUTATION_LOCK = 4_275_003
 _CACHE_CHUNK = 5000
+# How long the job that the close enqueues is trusted to come, and each one after it.
+_TRUSTED = timedelta(seconds=60)
 
 _RECOMPUTE = """
     WITH counted AS (
@@ -66,7 +68,32 @@ class Weights:
 
     def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:
         """Recompute the weights of an ended session's bidders; returns how many."""
-        return self._recompute(now, session_id)
+        members = self._recompute(now, session_id)
+        # Last: a process that dies before leaves the session due.
+        with self._database.begin() as db:
+            db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session_id)
+                .values(weighed_at=func.now())
+            )
+        return members
+
+    def claim_due(self) -> list[UUID]:
+        """Ended sessions whose recomputation was lost, or was killed before it was done.
+
+        The caller is trusted to enqueue it: they are not named again for a while.
+        """
+        with self._database.begin() as db:
+            session_ids = db.scalars(
+                select(BiddingSession.id).where(
+                    BiddingSession.weighed_at.is_(None),
+                    BiddingSession.published_at < func.now() - _TRUSTED,
+                )
+            ).all()
+        return [session_id for session_id in session_ids if self._claim(session_id)]
+
+    def _claim(self, session_id: UUID) -> bool:
+        return bool(self._redis.set(keys.weighing_claim(session_id), 1, nx=True, ex=_TRUSTED))
 
     def recompute_everybody(self, now: datetime) -> int:
         """Recompute the weights of all members who ever took part; returns how many."""

@@ -22,6 +22,8 @@ from dev.embedded.server import has_ended, wait_until
 # A Celery worker first finishes the task it has in hand.
 GRACE_SECONDS = 30.0
 POLL_SECONDS = 0.05
+# What ends sooner cannot work as it is configured, and starting it again would not help.
+REVIVED_AFTER_SECONDS = 10.0
 NAME_WIDTH = len("release")
 
 
@@ -54,7 +56,8 @@ class Child:
     def __init__(
         self, name: str, command: str, environ: Mapping[str, str], terminal: Terminal
     ) -> None:
-        self.name = name
+        self.name, self.command = name, command
+        self._started_at = time.monotonic()
         self.popen = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             cwd=PROJECT_ROOT,
@@ -76,6 +79,10 @@ class Child:
 
     def has_ended(self) -> bool:
         return self.popen.poll() is not None
+
+    def has_worked(self) -> bool:
+        """Whether it ran for so long that another start may be all it needs."""
+        return time.monotonic() - self._started_at > REVIVED_AFTER_SECONDS
 
     def ask_to_stop(self) -> None:
         self.popen.terminate()
@@ -104,14 +111,24 @@ class Processes:
             json.dumps([_identity(child.popen.pid) for child in self._children])
         )
 
-    def wait(self, *, unless: Callable[[], bool]) -> tuple[str, int] | None:
-        """Name and exit code of the first command that ends; None once `unless` is true."""
+    def wait(self, *, unless: Callable[[], bool], revives: bool = False) -> tuple[str, int] | None:
+        """Name and exit code of the first command that ends; None once `unless` is true.
+
+        With `revives`, a command that has worked for a while is started again instead.
+        """
         while not unless():
-            for child in self._children:
-                if child.has_ended():
+            for child in [child for child in self._children if child.has_ended()]:
+                if not (revives and child.has_worked()):
                     return child.name, child.popen.returncode
+                self._revive(child)
             time.sleep(POLL_SECONDS)
         return None
+
+    def _revive(self, child: Child) -> None:
+        code = child.bury()
+        self._children.remove(child)
+        self._terminal.say(child.name, f"It ended with code {code} and is started again.")
+        self.start(child.name, child.command)
 
     def stop(self, *, hurry: Callable[[], bool]) -> None:
         for child in self._children:

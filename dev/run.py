@@ -151,13 +151,13 @@ def _release(processes: Processes, command: str, signals: StopSignals) -> int:
 def _serve(
     processes: Processes, commands: Mapping[str, str], settings: Settings, signals: StopSignals
 ) -> int:
-    """Run all processes until one of them ends or a stop is asked for."""
+    """Run all processes until a stop is asked for, or one ends that has hardly begun."""
     if signals.stop_asked():
         return 0
     for name, command in commands.items():
         processes.start(name, command)
     Thread(target=_welcome, args=(settings, signals), daemon=True).start()
-    ended = processes.wait(unless=signals.stop_asked)
+    ended = processes.wait(unless=signals.stop_asked, revives=True)
     return 0 if ended is None else _failed(*ended)
 
 

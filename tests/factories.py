@@ -103,6 +103,7 @@ class Shop:
             "hash": redis.hgetall,
             "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
             "stream": redis.xrange,
+            "set": redis.smembers,
         }
         return {key: readers[redis.type(key)](key) for key in sorted(redis.keys())}
 

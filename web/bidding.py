@@ -35,6 +35,8 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
         errors.SessionEnded,
         errors.PriceBelowUpset,
         errors.RateLimited,
+        errors.OutcomeUnknown,
+        errors.BacklogFull,
     ),
 )
 def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:

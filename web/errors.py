@@ -81,6 +81,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.RateLimited: Problem(429, "rate_limited"),
     limiting.TooManyRequests: Problem(429, "rate_limited"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
+    errors.BidNotTaken: Problem(503, "temporarily_unavailable"),
+    errors.OutcomeUnknown: Problem(503, "outcome_unknown"),
+    errors.BacklogFull: Problem(503, "backlog_full"),
     **dict.fromkeys(errors.OUTAGES, _UNAVAILABLE),
 }
 
@@ -123,10 +126,10 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
     elif problem is INTERNAL_ERROR:
         log.error("unhandled_error", path=path, request_id=request_id, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        # Redis says plainly what ails it; a database error may carry SQL and its values.
-        reason = str(error) if isinstance(error, errors.REDIS_OUTAGES) else None
-        log.error("outage", kind=type(error).__name__, reason=reason)
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
+    for outage in (error, error.__cause__):
+        if isinstance(outage, errors.OUTAGES):
+            _report_outage(outage)
     answer = problem_answer(problem, request_id, detail=detail, **extra)
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
@@ -151,6 +154,12 @@ def _answer_http(error: HTTPException) -> Response:
 def _respond(answer: Answer) -> Response:
     body.discard(request)
     return Response(answer.body, status=answer.status, headers=answer.headers)
+
+
+def _report_outage(outage: Exception) -> None:
+    # Redis says plainly what ails it; a database error may carry SQL and its values.
+    reason = str(outage) if isinstance(outage, errors.REDIS_OUTAGES) else None
+    log.error("outage", kind=type(outage).__name__, reason=reason)
 
 
 def problem_answer(

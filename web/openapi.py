@@ -30,6 +30,8 @@ _CODES_WITH_RETRY_AFTER = {
     "results_pending",
     "temporarily_unavailable",
     "overloaded",
+    "outcome_unknown",
+    "backlog_full",
 }
 _DESCRIPTION = """\
 K identical items, a timed session, everybody bids, the K best scores win:

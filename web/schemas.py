@@ -341,6 +341,9 @@ class Health(Schema):
     status = fields.String(required=True, validate=validate.OneOf(["healthy", "degraded"]))
     database = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
     redis = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
+    persist_backlog = fields.String(
+        required=True, validate=validate.OneOf(["ok", "half_full", "full", "unknown"])
+    )
 
 
 class Problem(Schema):

@@ -28,5 +28,5 @@ def show_readiness() -> tuple[Health, int]:
 
 
 def _checked() -> tuple[Health, int]:
-    found = health.check(services().engine, services().redis)
+    found = health.check(services().engine, services().redis, services().backlog)
     return found, 200 if found.is_healthy else 503

@@ -115,6 +115,14 @@ def recompute_weights(session_id: str) -> None:
     log.info("weights_recomputed", session_id=session_id, members=members)
 
 
+@app.task
+def sweep_weights() -> None:
+    """Recompute what was lost on its way: the sweep behind recompute_weights."""
+    for session_id in services().weights.claim_due():
+        log.info("weights_swept", session_id=str(session_id))
+        recompute_weights.delay(str(session_id))
+
+
 @app.task(**RETRY_OUTAGES)
 def recompute_all_weights() -> None:
     """Recompute everybody's weight: they fade with time, and a lost job is made good."""

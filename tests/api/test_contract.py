@@ -46,7 +46,7 @@ WEBHOOK_DELIVERY = (
     " delivered_at"
 )
 ADMIN_ACTION = "action_id created_at actor actor_id action details outcome"
-HEALTH = "status database redis"
+HEALTH = "status database redis persist_backlog"
 PROBLEM = "type title status detail code request_id errors? upset_price?"
 
 PAGE = "page? page_size?"
@@ -148,7 +148,7 @@ CONTRACT = {
         BID,
         body="session_id price",
         codes=f"{NO_SESSION} 409 session_not_started 409 session_inactive 409 session_ended"
-        " 422 price_below_upset 429 rate_limited",
+        " 422 price_below_upset 429 rate_limited 503 outcome_unknown 503 backlog_full",
     ),
     "GET /api/leaderboard/{session_id}": Route(
         "public", 200, BOARD, query=PAGE, codes=NO_SESSION, is_unlimited=True

@@ -139,10 +139,10 @@ def change(shop: Shop, session: SessionView, state: str) -> None:
 
 def test_a_bidder_who_is_too_fast_is_answered_alike(member: CheckedClient, shop: Shop) -> None:
     session = shop.session()
-    member.post(BID_PATH, json={"session_id": str(session.session_id), "price": 101})
-    # So deep in debt that a slow machine earns no bid between the two requests.
-    [standing] = shop.services.redis.keys(keys.standing_bid_prefix(session.session_id) + "*")
-    shop.services.redis.hset(standing, "tokens", "-8.5")
+    member.post(BID_PATH, json={"session_id": str(session.session_id), "price": 140})
+    # As after many bids, and for longer than a slow machine takes for the next two.
+    bucket = keys.standing_bid(session.session_id, member.account.user_id)
+    shop.services.redis.hset(bucket, "tokens", -8)
     lane, flask = both_ways(member, data=bid_of(session.session_id, 150))
     assert (lane.status_code, lane.headers["Retry-After"]) == (429, "1")
     assert_same(lane, flask)

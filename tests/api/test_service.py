@@ -46,7 +46,12 @@ def app_without(services: Services, port: int, *servers: str) -> Flask:
 def test_service_is_healthy_when_both_servers_answer(anyone: CheckedClient, path: str) -> None:
     answer = anyone.get(path)
     assert answer.status_code == 200
-    assert answer.json == {"status": "healthy", "database": "ok", "redis": "ok"}
+    assert answer.json == {
+        "status": "healthy",
+        "database": "ok",
+        "redis": "ok",
+        "persist_backlog": "ok",
+    }
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
@@ -55,7 +60,8 @@ def test_service_is_degraded_when_a_server_is_away(
     services: Services, closed_port: int, connect: Connect, path: str, servers: list[str]
 ) -> None:
     answer = connect(app_without(services, closed_port, *servers)).get(path)
-    expected = {"status": "degraded", "database": "ok", "redis": "ok"}
+    backlog = "unknown" if "redis" in servers else "ok"
+    expected = {"status": "degraded", "database": "ok", "redis": "ok", "persist_backlog": backlog}
     assert answer.status_code == 503
     assert answer.json == expected | dict.fromkeys(servers, "unreachable")
 

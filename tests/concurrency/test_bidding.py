@@ -101,6 +101,7 @@ def bidding(shop: Shop, rate: float) -> Bidding:
         like._loader,
         like._weights,
         like._revocations,
+        like._backlog,
         bids_per_second=rate,
         burst=BURST,
     )

@@ -101,6 +101,7 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "tick_sessions",
         "sweep_bid_logs",
         "sweep_announcements",
+        "sweep_weights",
         "send_webhooks",
         "send_emails",
         "recompute_all_weights",

@@ -59,6 +59,7 @@ def limited(shop: Shop, rate: float, burst: int) -> Callable[..., PlacedBid]:
         like._loader,
         like._weights,
         like._revocations,
+        like._backlog,
         bids_per_second=rate,
         burst=burst,
     )

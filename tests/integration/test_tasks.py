@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from redis import Redis
+from sqlalchemy import text
 
 from core import clock, errors, keys
 from core.config import Settings
@@ -114,6 +115,18 @@ def test_a_sweep_enqueues_a_lost_telling_until_it_is_done(shop: Shop, broker: Re
     broker.flushdb()
     tasks.sweep_announcements()
     assert queued(broker, queues.DEFAULT) == []
+
+
+def test_a_sweep_enqueues_a_lost_recomputation_of_weights(shop: Shop, broker: Redis) -> None:
+    session = session_with_bids(shop)
+    shop.close(session)
+    with shop.services.engine.begin() as connection:
+        connection.execute(text("UPDATE sessions SET published_at = now() - interval '1 hour'"))
+    for _ in range(2):
+        tasks.sweep_weights()
+    assert queued(broker, queues.DEFAULT) == [
+        ("worker.tasks.recompute_weights", [str(session.session_id)])
+    ]
 
 
 def test_a_telling_that_takes_too_long_is_continued_by_another_job(

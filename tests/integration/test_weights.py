@@ -146,3 +146,55 @@ def test_loading_a_weight_never_overwrites_a_newer_one(shop: Shop) -> None:
     shop.services.redis.set(keys.user_weight(bidder.user_id), "3.5")
     assert shop.services.weights.load(bidder.user_id) == 1.0
     assert cached(shop, bidder.user_id) == 3.5
+
+
+# --- A recomputation that is lost -----------------------------------------------------
+
+
+class Killed(Exception):
+    """Stands for the death of the process."""
+
+
+def close_a_while_ago(shop: Shop) -> tuple[SessionView, UUID]:
+    """A session that was closed two minutes ago, and its one bidder."""
+    session, bidder = shop.session(), shop.bidder()
+    shop.bid(bidder, session, "150")
+    shop.close(session)
+    move = "UPDATE sessions SET published_at = published_at - interval '2 minutes'"
+    with shop.services.engine.begin() as connection:
+        connection.execute(text(move))
+    return session, bidder.user_id
+
+
+def now_of(shop: Shop) -> datetime:
+    return clock.now(shop.services.redis)
+
+
+def test_a_recomputation_killed_before_the_cache_is_due_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, user_id = close_a_while_ago(shop)
+    weights = shop.services.weights
+
+    def die(_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "_refresh_cache", die)
+        with pytest.raises(Killed):
+            weights.recompute_bidders_of(session.session_id, now_of(shop))
+    assert cached(shop, user_id) < stored_weights(shop)[user_id], "the cache is old"
+
+    assert weights.claim_due() == [session.session_id]
+    assert weights.claim_due() == [], "the caller is trusted for a minute"
+    weights.recompute_bidders_of(session.session_id, now_of(shop))
+    assert cached(shop, user_id) == stored_weights(shop)[user_id]
+    shop.services.redis.delete(keys.weighing_claim(session.session_id))
+    assert weights.claim_due() == []
+
+
+def test_the_job_that_the_close_enqueued_is_trusted_for_a_minute(shop: Shop) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "150")
+    shop.close(session)
+    assert shop.services.weights.claim_due() == []

@@ -616,6 +616,7 @@ def _with_small_batches(services: Services, limits: Limits) -> Services:
         SessionLoader(services.database, services.redis, bid_log),
         services.weights,
         services.revocations,
+        services.backlog,
         bids_per_second=limits.rate,
         burst=limits.size,
     )

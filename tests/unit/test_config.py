@@ -52,6 +52,7 @@ DEFAULTS = {
         stranger_logins_per_hour=100,
         member_reads_per_minute=1200,
     ),
+    "backlog_max_bids": 2_000_000,
     "drain_batch_size": 5000,
     "drain_gather_ms": 250,
     "ended_session_keys_ttl_seconds": 3600,

@@ -1,0 +1,111 @@
+"""Bounds the bids that wait in Redis to be persisted, before they take all its memory.
+
+While PostgreSQL is away the bid logs grow. Were Redis left to run full, it would refuse
+every write: loads, logouts, the broker's jobs. So bids are refused first, at a bound that
+leaves Redis room, and taken again as soon as the drain has made some. Each process looks
+for itself, once a second and only while bids come in: one that relied on a worker's word
+would rely on PostgreSQL's, for the workers wait for it.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core import errors, keys
+
+log = structlog.get_logger(__name__)
+
+# What a bid takes at most, that of a member who is new to the session: 120 bytes in the
+# log, the rest in the standing bid and the ranking. docs/operations.md has the sum.
+BID_BYTES = 700
+# Above this share of Redis's maxmemory no bid is taken.
+MEMORY_SHARE = 0.9
+LOOK_INTERVAL_SECONDS = 1.0
+
+
+class Level(StrEnum):
+    """How full the backlog is."""
+
+    OK = "ok"
+    HALF_FULL = "half_full"
+    FULL = "full"
+
+
+# What is logged, and how loudly, when a level is reached.
+EVENTS = {
+    Level.OK: (logging.INFO, "persist_backlog_ok"),
+    Level.HALF_FULL: (logging.WARNING, "persist_backlog_half_full"),
+    Level.FULL: (logging.ERROR, "persist_backlog_full"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Bids that wait to be persisted, of all sessions, and how many may."""
+
+    bids: int
+    max_bids: int
+
+    @property
+    def level(self) -> Level:
+        """How full it is."""
+        if self.bids >= self.max_bids:
+            return Level.FULL
+        return Level.HALF_FULL if self.bids * 2 >= self.max_bids else Level.OK
+
+
+class BacklogGuard:
+    """Refuses bids while the backlog is full."""
+
+    def __init__(self, redis: Redis, *, max_bids: int) -> None:
+        self._redis = redis
+        self._max_bids = max_bids
+        self._level = Level.OK
+        self._look_at = 0.0
+        self._looking = Lock()
+
+    def require_room(self) -> None:
+        """Raise BacklogFull when no bid may be taken; what is known may be a second old."""
+        if time.monotonic() >= self._look_at and self._looking.acquire(blocking=False):
+            try:
+                self._look_at = time.monotonic() + LOOK_INTERVAL_SECONDS
+                self._note(self.measure())
+            except RedisError as outage:
+                raise errors.BidNotTaken from outage
+            finally:
+                self._looking.release()
+        if self._level is Level.FULL:
+            raise errors.BacklogFull
+
+    def measure(self) -> Backlog:
+        """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.info("memory")
+            pipeline.smembers(keys.LOADED_SESSIONS)
+            memory, session_ids = pipeline.execute()
+        bids = self._count(session_ids)
+        if not memory["maxmemory"]:
+            return Backlog(bids, self._max_bids)
+        free_bytes = memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]
+        room = bids + int(free_bytes // BID_BYTES)
+        return Backlog(bids, max(0, min(self._max_bids, room)))
+
+    def _count(self, session_ids: set[str]) -> int:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for session_id in session_ids:
+                pipeline.xlen(keys.bid_log(session_id))
+            lengths: list[Any] = pipeline.execute()
+        return sum(lengths)
+
+    def _note(self, found: Backlog) -> None:
+        if found.level is not self._level:
+            loudness, event = EVENTS[found.level]
+            log.log(loudness, event, bids=found.bids, max_bids=found.max_bids)
+        self._level = found.level
