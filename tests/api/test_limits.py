@@ -1,8 +1,10 @@
 """Limits on registering, logging in and reading: what they stop, and whom they do not."""
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -228,6 +230,25 @@ def test_reads_are_open_when_the_counters_are_away(limited: Limited, closed_port
     answers = [client.get("/api/sessions") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert "RateLimit" not in answers[0].headers
+
+
+def connections(server: socket.socket) -> int:
+    """How many have come to a server that never looked at one."""
+    server.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
+
+
+def test_counters_that_hang_are_not_asked_by_every_request(limited: Limited) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        client = limited(storage_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        statuses = [log_in(client, f"nobody{n}", "wrong").status_code for n in range(10)]
+        assert statuses == [401] * 10
+        assert 1 <= connections(silent) < 10
 
 
 def test_counters_are_shared_by_all_processes(limited: Limited) -> None:
