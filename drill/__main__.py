@@ -1,60 +1,95 @@
-"""`make drill`: every fault on a fresh stack, and a table of what it came to."""
+"""`make drill`: every fault on the real processes, and a table of what it came to."""
 
 import argparse
 import secrets
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from types import FrameType
 
 from drill import table
+from drill.campaign import outcomes
 from drill.faults import BY_NAME, FAULTS, Fault
-from drill.rounds import Outcome, play
+from drill.judge import HOLDS, NOT_PLAYED, Outcome
+from drill.progress import Progress
 
 DEFAULT_BIDS = 1000
+INTERRUPTED = 130
+
+Played = dict[Fault, list[Outcome]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when every round held; with --control, when every round failed."""
+    """0 when every round held; with --control, when every round did harm."""
     options = _parser().parse_args(arguments)
     if options.list:
         print("\n".join(table.listed(FAULTS)))
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
-    chosen = [BY_NAME[name] for name in options.fault] if options.fault else list(FAULTS)
-    if options.control:
-        chosen = [fault for fault in chosen if fault.control]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     print(f"Seed {options.seed}. Ctrl-C stops.", flush=True)
-    played: list[tuple[Fault, list[Outcome]]] = []
+    played: Played = {}
+    is_stopped = _play(options, played)
+    print("\n" + "\n".join(table.table(played.items())))
+    if is_stopped:
+        sys.stderr.write("drill: stopped before its end.\n")
+        return INTERRUPTED
+    bad = list(bad_rounds(played, as_control=options.control))
+    print("\n".join(bad))
+    return int(bool(bad))
+
+
+def _play(options: argparse.Namespace, played: Played) -> bool:
+    """Fill in what each fault came to; True when somebody stopped it."""
+    chosen = [BY_NAME[name] for name in options.fault] if options.fault else list(FAULTS)
     try:
-        for fault in chosen:
-            rounds = range(options.rounds)
-            played.append((fault, [_round(fault, number, options) for number in rounds]))
+        with Progress() as progress:
+            for fault in chosen:
+                played[fault] = []
+                _play_fault(fault, options, progress, played[fault])
     except KeyboardInterrupt:
-        sys.stderr.write("\ndrill: stopped.\n")
-        return 130
-    print("\n" + "\n".join(table.table(played)))
-    good = [o.verdict == "holds" for _, outcomes in played for o in outcomes]
-    return int(any(good) if options.control else not all(good))
+        return True
+    return False
 
 
-def _round(fault: Fault, number: int, options: argparse.Namespace) -> Outcome:
-    seed = options.seed + number
-    started = time.monotonic()
-    outcome = play(fault, seed, options.bids, fault.control if options.control else None)
-    print(
-        f"{fault.name:<22} round {number + 1}/{options.rounds} seed {seed}:"
-        f" {outcome.acknowledged} bids, {outcome.verdict},"
-        f" recovered in {outcome.recovery_seconds:.1f} s"
-        f" ({time.monotonic() - started:.0f} s)",
-        flush=True,
-    )
-    for sentence in outcome.trouble:
-        print(f"    - {sentence if options.verbose else sentence.splitlines()[0]}", flush=True)
-    return outcome
+def _play_fault(
+    fault: Fault, options: argparse.Namespace, progress: Progress, played: list[Outcome]
+) -> None:
+    seeds = range(options.seed, options.seed + options.rounds)
+    rounds = outcomes(fault, seeds, options.bids, progress, as_control=options.control)
+    with closing(rounds):
+        began_at = time.monotonic()
+        for seed, outcome in rounds:
+            played.append(outcome)
+            now = time.monotonic()
+            progress.say(
+                f"{fault.name:<22} round {len(played)}/{options.rounds} seed {seed}:"
+                f" {outcome.acknowledged} bids, {outcome.verdict},"
+                f" recovered in {outcome.recovery_seconds:.1f} s ({now - began_at:.0f} s)"
+            )
+            began_at = now
+            for sentence in outcome.trouble:
+                progress.say(f"    - {sentence if options.verbose else sentence.splitlines()[0]}")
+
+
+def bad_rounds(played: Played, *, as_control: bool) -> Iterator[str]:
+    """What must not be: harm; in a control round, none."""
+    for fault, rounds in played.items():
+        verdicts = [outcome.verdict for outcome in rounds]
+        bad = {HOLDS, NOT_PLAYED} if as_control else set(verdicts) - {HOLDS}
+        count = sum(verdict in bad for verdict in verdicts)
+        if count and as_control:
+            yield f"{fault.name}: the drill saw no harm in {count} rounds without the guard."
+        elif count:
+            yield f"{fault.name}: {count} of {len(verdicts)} rounds did not hold."
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Once: what is up now must be taken down in peace."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -69,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=secrets.randbelow(10**6), help="the same chance again"
     )
     parser.add_argument(
-        "--control", action="store_true", help="with each fault's guard off: all must fail"
+        "--control", action="store_true", help="with each fault's guard off: all must do harm"
     )
     parser.add_argument("--verbose", action="store_true", help="with the processes' logs")
     parser.add_argument("--list", action="store_true", help="the faults and their guards")
