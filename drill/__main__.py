@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from types import FrameType
 
 from drill import table
-from drill.campaign import outcomes
+from drill.campaign import Turn, outcomes
 from drill.faults import BY_NAME, FAULTS, Fault
 from drill.judge import HOLDS, NOT_PLAYED, Outcome
 from drill.progress import Progress
@@ -43,29 +44,34 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _play(options: argparse.Namespace, played: Played) -> bool:
     """Fill in what each fault came to; True when somebody stopped it."""
-    chosen = [BY_NAME[name] for name in options.fault] if options.fault else list(FAULTS)
     try:
         with Progress() as progress:
-            for fault in chosen:
-                played[fault] = []
-                _play_fault(fault, options, progress, played[fault])
+            for turns in _campaigns(options):
+                _play_turns(turns, options, progress, played)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _play_fault(
-    fault: Fault, options: argparse.Namespace, progress: Progress, played: list[Outcome]
-) -> None:
+def _campaigns(options: argparse.Namespace) -> list[list[Turn]]:
+    """The rounds to be played; those in one list may share a stack."""
+    chosen = [BY_NAME[name] for name in options.fault] if options.fault else FAULTS
     seeds = range(options.seed, options.seed + options.rounds)
-    rounds = outcomes(fault, seeds, options.bids, progress, as_control=options.control)
-    with closing(rounds):
-        began_at = time.monotonic()
-        for seed, outcome in rounds:
-            played.append(outcome)
+    by_fault = [[Turn(fault, seed, options.control) for seed in seeds] for fault in chosen]
+    return [list(chain.from_iterable(by_fault))] if options.shared_stack else by_fault
+
+
+def _play_turns(
+    turns: list[Turn], options: argparse.Namespace, progress: Progress, played: Played
+) -> None:
+    began_at = time.monotonic()
+    with closing(outcomes(turns, options.bids, progress)) as rounds:
+        for turn, outcome in rounds:
             now = time.monotonic()
+            played.setdefault(turn.fault, []).append(outcome)
+            number = f"{len(played[turn.fault])}/{options.rounds}"
             progress.say(
-                f"{fault.name:<22} round {len(played)}/{options.rounds} seed {seed}:"
+                f"{turn.fault.name:<21} round {number} seed {turn.seed}:"
                 f" {outcome.acknowledged} bids, {outcome.verdict},"
                 f" recovered in {outcome.recovery_seconds:.1f} s ({now - began_at:.0f} s)"
             )
@@ -105,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--control", action="store_true", help="with each fault's guard off: all must do harm"
+    )
+    parser.add_argument(
+        "--shared-stack", action="store_true", help="all faults on one stack, while they hold"
     )
     parser.add_argument("--verbose", action="store_true", help="with the processes' logs")
     parser.add_argument("--list", action="store_true", help="the faults and their guards")

@@ -8,7 +8,6 @@ from typing import Self, TextIO
 # Back to the line's begin, and delete to its end.
 _REWRITE = "\r\x1b[K"
 _WIDTH = 100
-_REWRITE_SECONDS = 0.2
 
 
 class Progress:
@@ -18,7 +17,7 @@ class Progress:
         self._stream = stream
         self._is_terminal = stream.isatty()
         self._title = ""
-        self._began_at = self._written_at = time.monotonic()
+        self._began_at = time.monotonic()
 
     def begin(self, title: str) -> None:
         """A new round."""
@@ -26,11 +25,10 @@ class Progress:
         self._began_at = time.monotonic()
 
     def phase(self, words: str) -> None:
-        """What happens now; call it as often as you like."""
-        now = time.monotonic()
-        if self._is_terminal and now - self._written_at > _REWRITE_SECONDS:
-            self._written_at = now
-            line = f"{self._title}: {words} ({now - self._began_at:.0f} s)"
+        """What happens now; call it as often as it may have changed."""
+        if self._is_terminal:
+            seconds = time.monotonic() - self._began_at
+            line = f"{self._title}: {words} ({seconds:.0f} s)"
             self._stream.write(f"{_REWRITE}{line[:_WIDTH]}")
             self._stream.flush()
 

@@ -19,7 +19,7 @@ RECOVERY_PATIENCE_SECONDS = 40.0
 # Bids go on during every fault but those of Redis and of all web processes at once.
 LONGEST_PAUSE_SECONDS = 3.0
 # A session that ends by itself lasts as long as slow machines need for its bids.
-SLOWEST_BIDS_PER_SECOND = 150.0
+SLOWEST_BIDS_PER_SECOND = 100.0
 SHORTEST_SESSION_SECONDS = 5.0
 POLL_SECONDS = 0.05
 # What a stack that is not well does to the drill itself.

@@ -12,6 +12,8 @@ import redis
 from sqlalchemy import text
 
 from dev.bench.stack import Servers, seed_members, servers
+from dev.embedded.server import wait_until
+from dev.errors import DevError
 from dev.stack import Stack
 from drill.guards import Control
 from loadtest import members
@@ -19,6 +21,7 @@ from loadtest.api import Api
 from loadtest.members import MemberToken
 
 MEMBERS = 240
+HEALTHY_TIMEOUT_SECONDS = 60.0
 CONTROLS_PATH = Path(__file__).parent / "controls"
 
 
@@ -90,6 +93,8 @@ def _change_servers(running: Servers, control: Control) -> None:
 
 def _populated(running: Servers, stack: Stack) -> Site:
     host = f"http://127.0.0.1:{stack.port}"
+    if not wait_until(Api(host).is_healthy, HEALTHY_TIMEOUT_SECONDS):
+        raise DevError(f"The web does not get healthy.\n{stack.said()}")
     # The first account becomes the admin.
     admin = Api(host, members.admin_token(host, name="drill", password="drill-password"))  # noqa: S106 - gone in a minute
     tokens = members.read_tokens(seed_members(running, MEMBERS), MEMBERS)

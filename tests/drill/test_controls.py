@@ -4,7 +4,7 @@ import io
 from contextlib import closing
 
 from drill import guards
-from drill.campaign import outcomes
+from drill.campaign import Turn, outcomes
 from drill.faults import BY_NAME, FAULTS
 from drill.guards import Control
 from drill.progress import Progress
@@ -14,7 +14,8 @@ BIDS = 300
 
 def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
     fault = BY_NAME["worker-before-commit"]
-    with closing(outcomes(fault, [1], BIDS, Progress(io.StringIO()), as_control=True)) as rounds:
+    turn = Turn(fault, seed=1, is_control=True)
+    with closing(outcomes([turn], BIDS, Progress(io.StringIO()))) as rounds:
         _, outcome = next(rounds)
     assert (outcome.verdict, outcome.lost > 0) == ("LOST", True), outcome
 
@@ -22,3 +23,10 @@ def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
 def test_every_control_belongs_to_a_fault() -> None:
     controls = {value for value in vars(guards).values() if isinstance(value, Control)}
     assert {fault.control for fault in FAULTS} == controls
+
+
+def test_only_rounds_that_need_the_same_stack_share_one() -> None:
+    killed, ahead = BY_NAME["web-killed"], BY_NAME["clock-ahead"]
+    assert Turn(BY_NAME["bad-entry"], 1).needs == Turn(killed, 2).needs
+    assert Turn(ahead, 1).needs != Turn(killed, 1).needs
+    assert Turn(killed, 1, is_control=True).needs != Turn(killed, 1).needs

@@ -3,8 +3,6 @@
 import io
 from pathlib import Path
 
-import pytest
-
 from drill.bidders import Crowd
 from drill.progress import Progress
 
@@ -22,8 +20,7 @@ def test_elsewhere_than_on_a_terminal_only_results_are_written() -> None:
     assert stream.getvalue() == "redis-killed holds\n"
 
 
-def test_on_a_terminal_one_line_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drill.progress._REWRITE_SECONDS", -1.0)
+def test_on_a_terminal_one_line_is_rewritten() -> None:
     stream = Terminal()
     with Progress(stream) as progress:
         progress.begin("redis-killed")
