@@ -1,60 +1,101 @@
-"""`make drill`: every fault on a fresh stack, and a table of what it came to."""
+"""`make drill`: every fault on the real processes, and a table of what it came to."""
 
 import argparse
 import secrets
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
 from types import FrameType
 
 from drill import table
+from drill.campaign import Turn, outcomes
 from drill.faults import BY_NAME, FAULTS, Fault
-from drill.rounds import Outcome, play
+from drill.judge import HOLDS, NOT_PLAYED, Outcome
+from drill.progress import Progress
 
 DEFAULT_BIDS = 1000
+INTERRUPTED = 130
+
+Played = dict[Fault, list[Outcome]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when every round held; with --control, when every round failed."""
+    """0 when every round held; with --control, when every round did harm."""
     options = _parser().parse_args(arguments)
     if options.list:
         print("\n".join(table.listed(FAULTS)))
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
-    chosen = [BY_NAME[name] for name in options.fault] if options.fault else list(FAULTS)
-    if options.control:
-        chosen = [fault for fault in chosen if fault.control]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     print(f"Seed {options.seed}. Ctrl-C stops.", flush=True)
-    played: list[tuple[Fault, list[Outcome]]] = []
+    played: Played = {}
+    is_stopped = _play(options, played)
+    print("\n" + "\n".join(table.table(played.items())))
+    if is_stopped:
+        sys.stderr.write("drill: stopped before its end.\n")
+        return INTERRUPTED
+    bad = list(bad_rounds(played, as_control=options.control))
+    print("\n".join(bad))
+    return int(bool(bad))
+
+
+def _play(options: argparse.Namespace, played: Played) -> bool:
+    """Fill in what each fault came to; True when somebody stopped it."""
     try:
-        for fault in chosen:
-            rounds = range(options.rounds)
-            played.append((fault, [_round(fault, number, options) for number in rounds]))
+        with Progress() as progress:
+            for turns in _campaigns(options):
+                _play_turns(turns, options, progress, played)
     except KeyboardInterrupt:
-        sys.stderr.write("\ndrill: stopped.\n")
-        return 130
-    print("\n" + "\n".join(table.table(played)))
-    good = [o.verdict == "holds" for _, outcomes in played for o in outcomes]
-    return int(any(good) if options.control else not all(good))
+        return True
+    return False
 
 
-def _round(fault: Fault, number: int, options: argparse.Namespace) -> Outcome:
-    seed = options.seed + number
-    started = time.monotonic()
-    outcome = play(fault, seed, options.bids, fault.control if options.control else None)
-    print(
-        f"{fault.name:<22} round {number + 1}/{options.rounds} seed {seed}:"
-        f" {outcome.acknowledged} bids, {outcome.verdict},"
-        f" recovered in {outcome.recovery_seconds:.1f} s"
-        f" ({time.monotonic() - started:.0f} s)",
-        flush=True,
-    )
-    for sentence in outcome.trouble:
-        print(f"    - {sentence if options.verbose else sentence.splitlines()[0]}", flush=True)
-    return outcome
+def _campaigns(options: argparse.Namespace) -> list[list[Turn]]:
+    """The rounds to be played; those in one list may share a stack."""
+    chosen = [BY_NAME[name] for name in options.fault] if options.fault else FAULTS
+    seeds = range(options.seed, options.seed + options.rounds)
+    by_fault = [[Turn(fault, seed, options.control) for seed in seeds] for fault in chosen]
+    return [list(chain.from_iterable(by_fault))] if options.shared_stack else by_fault
+
+
+def _play_turns(
+    turns: list[Turn], options: argparse.Namespace, progress: Progress, played: Played
+) -> None:
+    began_at = time.monotonic()
+    with closing(outcomes(turns, options.bids, progress)) as rounds:
+        for turn, outcome in rounds:
+            now = time.monotonic()
+            played.setdefault(turn.fault, []).append(outcome)
+            number = f"{len(played[turn.fault])}/{options.rounds}"
+            progress.say(
+                f"{turn.fault.name:<21} round {number} seed {turn.seed}:"
+                f" {outcome.acknowledged} bids, {outcome.verdict},"
+                f" recovered in {outcome.recovery_seconds:.1f} s ({now - began_at:.0f} s)"
+            )
+            began_at = now
+            for sentence in outcome.trouble:
+                progress.say(f"    - {sentence if options.verbose else sentence.splitlines()[0]}")
+
+
+def bad_rounds(played: Played, *, as_control: bool) -> Iterator[str]:
+    """What must not be: harm; in a control round, none."""
+    for fault, rounds in played.items():
+        verdicts = [outcome.verdict for outcome in rounds]
+        bad = {HOLDS, NOT_PLAYED} if as_control else set(verdicts) - {HOLDS}
+        count = sum(verdict in bad for verdict in verdicts)
+        if count and as_control:
+            yield f"{fault.name}: the drill saw no harm in {count} rounds without the guard."
+        elif count:
+            yield f"{fault.name}: {count} of {len(verdicts)} rounds did not hold."
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Once: what is up now must be taken down in peace."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -69,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=secrets.randbelow(10**6), help="the same chance again"
     )
     parser.add_argument(
-        "--control", action="store_true", help="with each fault's guard off: all must fail"
+        "--control", action="store_true", help="with each fault's guard off: all must do harm"
+    )
+    parser.add_argument(
+        "--shared-stack", action="store_true", help="all faults on one stack, while they hold"
     )
     parser.add_argument("--verbose", action="store_true", help="with the processes' logs")
     parser.add_argument("--list", action="store_true", help="the faults and their guards")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Event, Lock, Thread
@@ -33,11 +34,19 @@ class Crowd:
         self._folder, self._seed = folder, seed
         self._stop, self._lock = Event(), Lock()
         self.counts: Counter[str] = Counter()
+        # When each bid was accepted, in seconds of `time.monotonic()`, in that order.
+        self._accepted_at: list[float] = []
 
     @property
     def acknowledged(self) -> int:
         """Bids answered as newly accepted so far."""
         return self.counts[ledger.ACCEPTED]
+
+    def longest_pause(self, began_at: float, ended_at: float) -> float:
+        """The most seconds between these moments in which no bid was accepted."""
+        within = [at for at in list(self._accepted_at) if began_at < at < ended_at]
+        moments = [began_at, *within, ended_at]
+        return max(after - before for before, after in pairwise(moments))
 
     @contextmanager
     def bidding(self) -> Iterator["Crowd"]:
@@ -67,6 +76,8 @@ class Crowd:
                 book.attempt(attempt)
                 self.counts[attempt.kind] += 1
                 self.counts[f"status {attempt.status}"] += 1
+                if attempt.kind == ledger.ACCEPTED:
+                    self._accepted_at.append(time.monotonic())
             time.sleep(PAUSE_SECONDS if attempt.is_answered_yes else BACKOFF_SECONDS)
         connection.close()
 

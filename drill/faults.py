@@ -3,21 +3,25 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from drill import on_broker, on_postgres, on_processes, on_redis
+from drill import guards, on_broker, on_postgres, on_processes, on_redis
+from drill.guards import Control
 from drill.scene import Scene
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fault:
-    """One kind of fault. `control` names the guard that a control round takes away."""
+    """One kind of fault. `control` is the guard that a control round takes away."""
 
     name: str
     words: str
     strike: Callable[[Scene], None]
-    control: str | None = None
+    control: Control
     # Redis itself is unusable, or there is no web: no bid can be taken meanwhile.
     stops_bids: bool = False
+    # It strikes when all bids are in.
     at_the_close: bool = False
+    # The session ends by its clock, not because somebody closes it.
+    ends_by_itself: bool = False
     # What Redis alone held is gone: it must be reported, bid by bid.
     loses_unpersisted: bool = False
     recovers_within_seconds: float = 30.0
@@ -32,89 +36,156 @@ FAULTS = (
         "worker-before-insert",
         "worker killed -9 while its insert waits",
         on_processes.kill_worker_before_insert,
-        "trim-before-commit",
+        guards.TRIM_BEFORE_COMMIT,
     ),
     Fault(
         "worker-before-commit",
         "worker killed -9 between insert and commit",
         on_processes.kill_worker_before_commit,
-        "trim-before-commit",
+        guards.TRIM_BEFORE_COMMIT,
     ),
     Fault(
         "worker-before-trim",
         "worker killed -9 between commit and trim",
         on_processes.kill_worker_before_trim,
-        "no-offset-check",
+        guards.NO_OFFSET_CHECK,
     ),
     Fault(
         "closer-in-close",
         "closer killed -9 in the middle of the close",
         on_processes.kill_closer,
-        "no-results-sweep",
+        guards.NO_RESULTS_SWEEP,
         at_the_close=True,
     ),
     Fault(
         "helper-in-weights",
         "the process that recomputes weights killed -9",
         on_processes.kill_helper,
-        "weights-acked-early",
+        guards.WEIGHTS_ACKED_EARLY,
         at_the_close=True,
     ),
-    Fault("beat-killed", "beat killed -9, started again", on_processes.kill_beat),
-    Fault("two-beats", "two beats at once", on_processes.two_beats),
-    Fault("web-killed", "web processes killed -9 during bids", on_processes.kill_web),
+    Fault(
+        "beat-killed",
+        "beat killed -9, away when the session's time is over",
+        on_processes.kill_beat,
+        guards.NO_CATCH_UP,
+        ends_by_itself=True,
+    ),
+    Fault(
+        "two-beats",
+        "two beats at once when the session's time is over",
+        on_processes.two_beats,
+        guards.CLOSE_UNCHECKED,
+        ends_by_itself=True,
+    ),
+    Fault(
+        "web-killed",
+        "web processes killed -9 during bids",
+        on_processes.kill_web,
+        guards.LOG_IN_MEMORY,
+    ),
     Fault(
         "postgres-stopped",
         "PostgreSQL stopped at once for 10 s",
         on_postgres.stop,
+        guards.BIDS_ASK_POSTGRES,
         recovers_within_seconds=10.0,
     ),
-    Fault("postgres-cut", "PostgreSQL's connections cut", on_postgres.cut),
-    Fault("tables-locked", "a lock on all tables for 10 s", on_postgres.lock_tables),
+    Fault(
+        "postgres-cut",
+        "PostgreSQL's connections cut",
+        on_postgres.cut,
+        guards.TRIM_BEFORE_COMMIT,
+        recovers_within_seconds=10.0,
+    ),
+    Fault(
+        "tables-locked",
+        "a lock on all tables for 10 s",
+        on_postgres.lock_tables,
+        guards.BIDS_ASK_POSTGRES,
+        recovers_within_seconds=10.0,
+    ),
     Fault(
         "disk-full",
         "no space left for PostgreSQL, until somebody makes some",
         on_postgres.fill_disk,
+        guards.TRIM_BEFORE_COMMIT,
         disk_mib=on_postgres.DISK_MIB,
     ),
     Fault(
         "redis-killed",
         "Redis killed -9 and restarted from its file",
         on_redis.kill,
-        "no-appendonly",
+        guards.NO_APPENDONLY,
         stops_bids=True,
     ),
     Fault(
         "redis-flushed",
         "FLUSHALL in mid-session",
         on_redis.flush,
+        guards.NO_LOSS_REPORT,
         stops_bids=True,
         loses_unpersisted=True,
     ),
-    Fault("redis-full", "Redis out of memory for 3 s", on_redis.fill, stops_bids=True),
-    Fault("redis-read-only", "Redis read-only for 3 s", on_redis.make_read_only, stops_bids=True),
-    Fault("bad-entry", "malformed entries in the bid log", on_redis.spoil_log, "bad-entry-raises"),
-    Fault("queues-deleted", "the broker's queues deleted", on_broker.delete_queues),
-    Fault("tasks-twice", "every task delivered twice, and late", on_broker.deliver_twice),
+    Fault(
+        "redis-full",
+        "Redis out of memory for 3 s",
+        on_redis.fill,
+        guards.EVICTING,
+        stops_bids=True,
+    ),
+    Fault(
+        "redis-read-only",
+        "Redis read-only for 3 s",
+        on_redis.make_read_only,
+        guards.YES_ON_ERROR,
+        stops_bids=True,
+    ),
+    Fault(
+        "bad-entry",
+        "malformed entries in the bid log",
+        on_redis.spoil_log,
+        guards.BAD_ENTRY_RAISES,
+    ),
+    Fault(
+        "queues-deleted",
+        "the broker's queues deleted while a drain waits in one",
+        on_broker.delete_queues,
+        guards.SINGLE_DRAIN,
+    ),
+    Fault(
+        "tasks-twice",
+        "every task delivered twice, and late",
+        on_broker.deliver_twice,
+        guards.NO_LOCK,
+    ),
     Fault(
         "all-at-once",
         "six drains and six closes of one session at once",
         on_broker.all_at_once,
-        "no-lock",
+        guards.NO_LOCK,
         at_the_close=True,
     ),
     Fault(
         "clock-ahead",
         "the web host's clock an hour ahead",
         on_processes.bid_by_a_wrong_clock,
+        guards.WEB_CLOCK,
         changes={"web": on_processes.shifted_clock("+1h")},
     ),
     Fault(
         "clock-behind",
         "the web host's clock an hour behind",
         on_processes.bid_by_a_wrong_clock,
+        guards.WEB_CLOCK,
         changes={"web": on_processes.shifted_clock("-1h")},
     ),
-    Fault("sigterm", "SIGTERM to everything in the peak", on_processes.stop_all, stops_bids=True),
+    Fault(
+        "sigterm",
+        "SIGTERM to everything in the peak",
+        on_processes.stop_all,
+        guards.LOG_IN_MEMORY,
+        stops_bids=True,
+    ),
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}

@@ -7,14 +7,14 @@ from contextlib import suppress
 import psycopg2
 
 from dev.embedded.server import has_ended
-from drill.holds import table_locked
-from drill.scene import Scene
+from drill.holds import await_statement, offset_held, table_locked
+from drill.scene import CONNECTION_NAME, Scene
 
 OUTAGE_SECONDS = 10.0
 TABLES = ("bids", "bid_log_offsets", "sessions", "rankings", "users")
 DISK_MIB = 320
 BLOCK_BYTES = 64 * 1024
-DISK_FULL_SECONDS = 6.0
+DISK_FULL_SECONDS = 5.0
 
 
 def stop(stage: Scene) -> None:
@@ -29,13 +29,22 @@ def stop(stage: Scene) -> None:
 
 
 def cut(stage: Scene) -> None:
-    for _ in range(5):
-        with stage.postgres() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
-        stage.rest(0.2, 0.8)
+    """Once between a drain's insert and its commit, and four times by chance."""
+    with offset_held(stage):
+        await_statement(stage, "UPDATE bid_log_offsets%")
+        _cut_all(stage)
+    for _ in range(4):
+        stage.rest(0.1, 0.6)
+        _cut_all(stage)
+
+
+def _cut_all(stage: Scene) -> None:
+    with stage.postgres() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name <> %s AND backend_type = 'client backend'",
+            [CONNECTION_NAME],
+        )
 
 
 def lock_tables(stage: Scene) -> None:
@@ -45,6 +54,9 @@ def lock_tables(stage: Scene) -> None:
 
 def fill_disk(stage: Scene) -> None:
     """PostgreSQL's folder lies on a small file system here; a file takes all that is free."""
+    with stage.postgres() as cursor:
+        # Earlier rounds' log makes room for this one's.
+        cursor.execute("CHECKPOINT")
     folder = stage.servers.postgres.folder
     ballast = folder / "ballast"
     with suppress(OSError), ballast.open("wb") as file:

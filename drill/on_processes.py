@@ -15,6 +15,8 @@ _LIBRARIES = "lib/*/faketime/libfaketimeMT.so.1"
 LONGEST_HOLD_MS = 4000
 HOUR_SECONDS = 3600
 SLACK_SECONDS = 60
+# Longer than any tick takes.
+BEAT_AWAY_SECONDS = 1.5
 
 
 def kill_worker_before_insert(stage: Scene) -> None:
@@ -63,7 +65,7 @@ def kill_closer(stage: Scene) -> None:
     )
     mode = "ACCESS EXCLUSIVE" if table == "bid_log_offsets" else "SHARE"
     with table_locked(stage, table, mode=mode):
-        _close(stage)
+        stage.close()
         await_statement(stage, statement)
         stage.stack["closer"].kill()
     stage.rest(0.0, 1.0)
@@ -72,44 +74,55 @@ def kill_closer(stage: Scene) -> None:
 
 def kill_helper(stage: Scene) -> None:
     """The pool's processes; what they had in hand goes back to its queue."""
+    before = _weights(stage)
     with table_locked(stage, "users"):
-        _close(stage)
+        stage.close()
         await_statement(stage, "%UPDATE users u%")
         for child in stage.stack["helper"].children():
             child.kill()
-    stage.wait(lambda: _weights_are_new(stage), "the bidders' new weights")
+    stage.wait(lambda: _are_new(_weights(stage), before), "the bidders' new weights")
 
 
-def _weights_are_new(stage: Scene) -> bool:
+def _weights(stage: Scene) -> dict[str, tuple[float, bool]]:
+    """Every member's weight, and whether this session's results name them."""
     with stage.postgres() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM rankings r JOIN users u ON u.id = r.user_id WHERE u.weight = 1"
+            "SELECT u.id::text, u.weight, r.user_id IS NOT NULL FROM users u"
+            "  LEFT JOIN rankings r ON r.user_id = u.id AND r.session_id = %s",
+            [stage.session_id],
         )
-        return bool(cursor.fetchone()[0] == 0)
+        return {user_id: (weight, is_bidder) for user_id, weight, is_bidder in cursor}
 
 
-def _close(stage: Scene) -> None:
-    stage.api.call("PUT", f"/api/admin/sessions/{stage.session_id}/close")
+def _are_new(weights: dict[str, tuple[float, bool]], before: dict[str, tuple[float, bool]]) -> bool:
+    """Whether each bidder's weight has changed: one more session joined changes it."""
+    bidders = [user_id for user_id, (_, is_bidder) in weights.items() if is_bidder]
+    changed = (weights[user_id][0] != before[user_id][0] for user_id in bidders)
+    return bool(bidders) and all(changed)
 
 
 def kill_beat(stage: Scene) -> None:
+    """Nobody ticks when the session's time is over."""
     stage.stack["beat"].kill()
-    stage.rest(2.0, 4.0)
+    stage.await_end()
+    stage.rest(BEAT_AWAY_SECONDS, 2 * BEAT_AWAY_SECONDS)
     stage.stack.start()
 
 
 def two_beats(stage: Scene) -> None:
     with stage.stack.second("beat"):
-        stage.rest(4.0, 6.0)
+        stage.await_end()
+        stage.rest(BEAT_AWAY_SECONDS, 2 * BEAT_AWAY_SECONDS)
 
 
 def kill_web(stage: Scene) -> None:
+    web = stage.stack["web"]
+    processes = len(web.children())
     for _ in range(3):
-        child = stage.random.choice(stage.stack["web"].children())
         with suppress(psutil.NoSuchProcess):
-            child.kill()
-        stage.rest(0.5, 1.0)
-        stage.wait(lambda: len(stage.stack["web"].children()) > 1, "a new web process")
+            stage.random.choice(web.children()).kill()
+        stage.rest(0.3, 0.8)
+        stage.wait(lambda: len(web.children()) >= processes, "a new web process")
 
 
 def stop_all(stage: Scene) -> None:

@@ -63,5 +63,9 @@ def spoil_log(stage: Scene) -> None:
 
 def _set_aside(stage: Scene) -> int:
     with stage.postgres() as cursor:
-        cursor.execute("SELECT count(*) FROM session_events WHERE kind = 'bid_log_entry_set_aside'")
+        cursor.execute(
+            "SELECT count(*) FROM session_events"
+            " WHERE kind = 'bid_log_entry_set_aside' AND session_id = %s",
+            [stage.session_id],
+        )
         return int(cursor.fetchone()[0])

@@ -1,194 +1,123 @@
-"""One round: a fresh stack, bids, the fault, recovery, the close, the verdict."""
+"""One round: bids, the fault at a moment of chance, recovery, the close, the verdict."""
 
 import time
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg2
 import redis
 
 from dev.errors import DevError
 from drill.faults import Fault
-from drill.scene import Scene, scene
-from loadtest import books, ledger, settings
+from drill.judge import Outcome, judge
+from drill.progress import Progress
+from drill.scene import Scene, open_scene
+from drill.site import Site
 from loadtest.api import Unreachable
 from loadtest.errors import LoadTestError
-from loadtest.verify import Case, Finding, Verdict, missing, verify
 
-RESULTS_PATIENCE_SECONDS = 60.0
-BIDDING_PATIENCE_SECONDS = 90.0
+BIDDING_PATIENCE_SECONDS = 45.0
 RECOVERY_PATIENCE_SECONDS = 40.0
+# Bids go on during every fault but those of Redis and of all web processes at once.
+LONGEST_PAUSE_SECONDS = 3.0
+# A session that ends by itself lasts as long as slow machines need for its bids.
+SLOWEST_BIDS_PER_SECOND = 100.0
+SHORTEST_SESSION_SECONDS = 5.0
 POLL_SECONDS = 0.05
 # What a stack that is not well does to the drill itself.
 FAILURES = (DevError, LoadTestError, Unreachable, OSError, psycopg2.Error, redis.RedisError)
-# What cannot hold when bids are gone by nature of the fault and reported one by one.
-LOSS_RULES = frozenset(
-    {
-        "every answered bid is in bids, as it was answered",
-        "sequences run from 1 without a gap, and all are persisted",
-        "every answered rank was the rank of that moment",
-    }
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one round came to. `trouble` says in sentences what should not have been."""
-
-    acknowledged: int = 0
-    lost: int = 0
-    # Lost by nature of the fault, and reported as lost by the system itself.
-    reported: int = 0
-    duplicated: int = 0
-    refused: int = 0
-    recovery_seconds: float = 0.0
-    trouble: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        if self.lost:
-            return "LOST"
-        if self.duplicated:
-            return "DUPLICATED"
-        return "FAILED" if self.trouble else "holds"
-
-
-def play(fault: Fault, seed: int, bids: int, control: str | None = None) -> Outcome:
-    """Play one round of a fault."""
+def play(fault: Fault, site: Site, seed: int, bids: int, progress: Progress) -> Outcome:
+    """Play one round. What fails from here on, the fault has done."""
+    lasts = max(SHORTEST_SESSION_SECONDS, bids / SLOWEST_BIDS_PER_SECOND)
+    stage = open_scene(site, seed, lasts if fault.ends_by_itself else None)
+    played = _Round(fault, stage, bids, progress)
     try:
-        with scene(seed, control, fault.changes, fault.disk_mib) as stage:
-            return _play(fault, stage, bids)
+        played.bid_and_strike()
+        progress.phase("waits for the results")
+        return judge(fault, stage, played.outcome())
     except FAILURES as error:
-        return Outcome(trouble=(str(error),))
+        played.trouble.append(str(error))
+        return played.outcome()
 
 
-def _play(fault: Fault, stage: Scene, bids: int) -> Outcome:
-    trouble: list[str] = []
-    recovery = 0.0
-    with stage.crowd.bidding() as crowd:
-        stage.wait(lambda: crowd.acknowledged > bids * stage.random.uniform(0.1, 0.5), "first bids")
-        if not fault.at_the_close:
-            recovery = _strike(fault, stage, trouble)
-        give_up_at = time.monotonic() + BIDDING_PATIENCE_SECONDS
-        while crowd.acknowledged < bids and time.monotonic() < give_up_at:
-            time.sleep(POLL_SECONDS)
-        if crowd.acknowledged < bids:
-            trouble.append(f"Only {crowd.acknowledged} bids were accepted.")
-    if fault.at_the_close:
-        recovery = _strike(fault, stage, trouble)
-    else:
-        stage.api.call("PUT", f"/api/admin/sessions/{stage.session_id}/close")
-    return _judge(fault, stage, trouble, recovery)
+class _Round:
+    """A round on its way."""
 
+    def __init__(self, fault: Fault, stage: Scene, bids: int, progress: Progress) -> None:
+        self._fault, self._stage, self._bids, self._progress = fault, stage, bids, progress
+        self.trouble: list[str] = []
+        self._pause_seconds = self._recovery_seconds = 0.0
 
-def _strike(fault: Fault, stage: Scene, trouble: list[str]) -> float:
-    """Let the fault happen; the seconds from its end until all is as if it had not been."""
-    before = stage.crowd.acknowledged
-    fault.strike(stage)
-    if not (fault.stops_bids or fault.at_the_close) and stage.crowd.acknowledged == before:
-        trouble.append("No bid was accepted during the fault.")
-    ended = time.monotonic()
-    if fault.at_the_close:
-        stage.api.wait_for_results(stage.session_id, RESULTS_PATIENCE_SECONDS)
-        return time.monotonic() - ended
-    given_out, accepted = stage.sequence(), stage.crowd.acknowledged
-    while stage.persisted() < given_out or stage.crowd.acknowledged == accepted:
-        if time.monotonic() - ended > RECOVERY_PATIENCE_SECONDS:
-            trouble.append(
-                f"Not recovered after {RECOVERY_PATIENCE_SECONDS:.0f} s.\n{stage.stack.said()}"
-            )
-            break
-        # The drill is the supervisor, too: Celery may end when its broker dies.
-        stage.stack.revive()
-        time.sleep(POLL_SECONDS)
-    seconds = time.monotonic() - ended
-    if seconds > fault.recovers_within_seconds:
-        trouble.append(f"Recovery took {seconds:.1f} s.")
-    return seconds
-
-
-def _judge(fault: Fault, stage: Scene, trouble: list[str], recovery: float) -> Outcome:
-    folder: Path = stage.servers.folder
-    recorded = ledger.read(ledger.find(folder), stage.session_id)
-    counts = stage.crowd.counts
-    outcome = Outcome(
-        acknowledged=stage.crowd.acknowledged,
-        refused=counts["status 503"],
-        recovery_seconds=recovery,
-        trouble=tuple(trouble),
-    )
-    try:
-        results = stage.api.wait_for_results(stage.session_id, RESULTS_PATIENCE_SECONDS)
-    except LoadTestError as error:
-        return replace(outcome, trouble=(*trouble, str(error)))
-    servers = settings.servers(stage.servers.environ)
-    case = Case(
-        recorded, books.read(servers, stage.session_id), results, servers.ended_keys_ttl_seconds
-    )
-    verdict = _without_spoilt(verify(stage.session_id, case), stage.spoilt)
-    lost = _lost(case)
-    reported = _reported(stage, lost) if fault.loses_unpersisted else set()
-    is_explained = fault.loses_unpersisted and lost == reported
-    expected = LOSS_RULES if is_explained else frozenset()
-    return replace(
-        outcome,
-        lost=len(lost - reported),
-        reported=len(reported),
-        duplicated=_duplicated(case),
-        trouble=(*trouble, *_differences(verdict, expected)),
-    )
-
-
-def _lost(case: Case) -> set[int]:
-    """Sequences that a member was promised and that are not that member's in `bids`."""
-    kept = {(bid.sequence, bid.user_id) for bid in case.books.bids}
-    answered = {(a.sequence, a.user_id) for a in case.ledger.attempts if a.is_answered_yes}
-    return {sequence for sequence, _ in answered - kept if sequence is not None}
-
-
-def _reported(stage: Scene, lost: set[int]) -> set[int]:
-    """Those of the lost sequences that the system itself says are, or may be, lost."""
-    with stage.postgres() as cursor:
-        cursor.execute(
-            "SELECT (details->>'first_missing')::bigint, (details->>'last_missing')::bigint"
-            "  FROM session_events WHERE kind = 'bid_log_gap' AND session_id = %(session)s"
-            " UNION ALL "
-            "SELECT (details->>'persisted_sequence')::bigint + 1,"
-            "       (details->>'next_sequence')::bigint - 1"
-            "  FROM session_events WHERE kind = 'redis_lost' AND session_id = %(session)s",
-            {"session": stage.session_id},
+    def outcome(self) -> Outcome:
+        """As far as the round has come, without the ledger's verdict."""
+        crowd = self._stage.crowd
+        return Outcome(
+            acknowledged=crowd.acknowledged,
+            refused=crowd.counts["status 503"],
+            pause_seconds=self._pause_seconds,
+            recovery_seconds=self._recovery_seconds,
+            trouble=tuple(self.trouble),
         )
-        ranges = cursor.fetchall()
-    return {bid for bid in lost if any(first <= bid <= last for first, last in ranges)}
 
+    def bid_and_strike(self) -> None:
+        fault, stage = self._fault, self._stage
+        with stage.crowd.bidding():
+            self._await_bids(int(self._bids * stage.random.uniform(0.1, 0.5)))
+            if not fault.at_the_close:
+                self._strike()
+            self._await_bids(self._bids)
+        if fault.at_the_close:
+            self._strike()
+        elif not fault.ends_by_itself:
+            stage.close()
+        if fault.at_the_close or fault.ends_by_itself:
+            self._await_results()
 
-def _duplicated(case: Case) -> int:
-    """Rows beyond one for each bid: the same member at the same moment."""
-    moments = {(bid.user_id, bid.accepted_at) for bid in case.books.bids}
-    return len(case.books.bids) - len(moments)
+    def _await_bids(self, count: int) -> None:
+        crowd, progress = self._stage.crowd, self._progress
+        give_up_at = min(time.monotonic() + BIDDING_PATIENCE_SECONDS, self._stage.ends_at)
+        while crowd.acknowledged < count and time.monotonic() < give_up_at:
+            progress.phase(f"{crowd.acknowledged} of {self._bids} bids")
+            time.sleep(POLL_SECONDS)
+        if crowd.acknowledged < count:
+            raise DevError(f"Only {crowd.acknowledged} of {count} bids were accepted.")
 
+    def _strike(self) -> None:
+        """Let the fault happen, and wait until all is as if it had not been."""
+        fault, stage = self._fault, self._stage
+        self._progress.phase(fault.words)
+        began_at = time.monotonic()
+        fault.strike(stage)
+        ended_at = time.monotonic()
+        if not fault.at_the_close:
+            self._measure_pause(began_at, min(ended_at, stage.ends_at))
+        if not (fault.at_the_close or fault.ends_by_itself):
+            self._recover(ended_at)
 
-def _without_spoilt(verdict: Verdict, spoilt: set[int]) -> Verdict:
-    """The verdict with the places the fault itself spoilt taken for granted."""
-    expected = {
-        missing(first, last)
-        for first in spoilt
-        for last in spoilt
-        if first <= last and spoilt.issuperset(range(first, last + 1))
-    }
-    findings = []
-    for finding in verdict.findings:
-        left = [text for text in finding.differences if text not in expected]
-        gone = len(finding.differences) - len(left)
-        findings.append(Finding(finding.rule, finding.count - gone, left))
-    return replace(verdict, findings=findings)
+    def _measure_pause(self, began_at: float, ended_at: float) -> None:
+        self._pause_seconds = self._stage.crowd.longest_pause(began_at, ended_at)
+        if not self._fault.stops_bids and self._pause_seconds > LONGEST_PAUSE_SECONDS:
+            self.trouble.append(f"No bid was accepted for {self._pause_seconds:.1f} s.")
 
+    def _recover(self, began_at: float) -> None:
+        """Until bids are accepted and all that was given out by now is in PostgreSQL."""
+        stage = self._stage
+        given_out, accepted = stage.sequence(), stage.crowd.acknowledged
+        self._progress.phase("recovers")
+        while stage.persisted() < given_out or stage.crowd.acknowledged == accepted:
+            if time.monotonic() - began_at > RECOVERY_PATIENCE_SECONDS:
+                raise DevError(f"It did not recover.\n{stage.stack.said()}")
+            stage.stack.revive()
+            time.sleep(POLL_SECONDS)
+        self._recovered(began_at)
 
-def _differences(verdict: Verdict, expected: AbstractSet[str]) -> list[str]:
-    return [
-        f"{finding.rule}: {finding.differences[0] if finding.differences else ''}"
-        f" ({finding.count} in all)"
-        for finding in verdict.findings
-        if finding.count and finding.rule not in expected
-    ]
+    def _await_results(self) -> None:
+        self._progress.phase("waits for the results")
+        began_at = time.monotonic()
+        self._stage.await_results()
+        self._recovered(began_at)
+
+    def _recovered(self, began_at: float) -> None:
+        self._recovery_seconds = time.monotonic() - began_at
+        if self._recovery_seconds > self._fault.recovers_within_seconds:
+            self.trouble.append(f"Recovery took {self._recovery_seconds:.1f} s.")

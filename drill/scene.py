@@ -1,46 +1,46 @@
-"""One round's stage: fresh servers, the Procfile's processes, members and an open session."""
+"""One round's stage: a session on the site, and members about to bid in it."""
 
-import os
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import psycopg2
 import redis
-from sqlalchemy import text
 
-from dev.bench.stack import Servers, seed_members, servers
+from dev.bench.stack import Servers
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 from dev.stack import Stack
 from drill.bidders import Crowd
-from loadtest import members
-from loadtest.api import Api
+from drill.site import Site
+from loadtest.api import Api, Unreachable
+from loadtest.errors import LoadTestError
 
 INVENTORY = 20
-MEMBERS = 240
+LONG_MINUTES = 60.0
 WAIT_SECONDS = 30.0
-CONTROLS_PATH = Path(__file__).parent / "controls"
+RESULTS_PATIENCE_SECONDS = 45.0
+SUPERVISION_SECONDS = 1.0
 BROKER_DB = 1
+# How the drill's own connections to PostgreSQL are told from the product's.
+CONNECTION_NAME = "drill"
 
 
 @dataclass(slots=True)
 class Scene:
-    """What a fault can lay hands on."""
+    """What a fault can lay hands on. `ends_at` is in seconds of `time.monotonic()`."""
 
     servers: Servers
     stack: Stack
     api: Api
     crowd: Crowd
     random: Random
+    ends_at: float
     # Sequences that the fault itself took out of the log: no member was promised them.
-    spoilt: set[int]
+    spoilt: set[int] = field(default_factory=set)
 
     @property
     def session_id(self) -> str:
@@ -60,6 +60,7 @@ class Scene:
             port=settings.postgres_port,
             user=settings.postgres_user,
             dbname=settings.postgres_db,
+            application_name=CONNECTION_NAME,
         )
         with closing(connection):
             connection.autocommit = True
@@ -80,6 +81,28 @@ class Scene:
             )
             return int(cursor.fetchone()[0])
 
+    def close(self) -> None:
+        """What an admin does who ends the session now."""
+        self.api.call("PUT", f"/api/admin/sessions/{self.session_id}/close")
+
+    def await_results(self) -> dict[str, Any]:
+        """The final results. Raises DevError when they do not come.
+
+        The drill is the supervisor, too: Celery may end when its broker dies.
+        """
+        give_up_at = time.monotonic() + RESULTS_PATIENCE_SECONDS
+        while time.monotonic() < give_up_at:
+            self.stack.revive()
+            with suppress(LoadTestError, Unreachable):
+                return self.api.wait_for_results(self.session_id, SUPERVISION_SECONDS)
+        raise DevError(
+            f"The results did not come in {RESULTS_PATIENCE_SECONDS:.0f} s.\n{self.stack.said()}"
+        )
+
+    def await_end(self) -> None:
+        """Until the session's time is over."""
+        time.sleep(max(0.0, self.ends_at - time.monotonic()))
+
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Until the condition is true. Raises DevError when it does not come."""
         if not wait_until(lambda: bool(condition()), WAIT_SECONDS):
@@ -90,74 +113,11 @@ class Scene:
         time.sleep(self.random.uniform(low_seconds, high_seconds))
 
 
-@contextmanager
-def scene(
-    seed: int,
-    control: str | None,
-    changes: Mapping[str, Mapping[str, str]],
-    disk_mib: int | None,
-) -> Iterator[Scene]:
-    """All up, the session open, nobody bidding yet. Nothing of it is left behind.
-
-    `changes` are settings by the process that shall have them. With `disk_mib`
-    PostgreSQL's folder is a file system of that size, which takes root to mount.
-    """
-    with tempfile.TemporaryDirectory(prefix="flashbid-drill-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with _disk(folder / "postgres", disk_mib), servers(folder) as running:
-            stack = Stack(folder, {**running.environ, **_control(control)})
-            for process, settings in (changes or {}).items():
-                stack[process].environ = {**stack[process].environ, **settings}
-            try:
-                stack.start()
-                _take_guard_away(running, control)
-                yield _open(running, stack, folder, seed)
-            finally:
-                stack.kill()
-
-
-@contextmanager
-def _disk(folder: Path, size_mib: int | None) -> Iterator[None]:
-    if size_mib is None:
-        yield
-        return
-    folder.mkdir(mode=0o700)
-    options = f"size={size_mib}m,mode=700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "flashbid-drill", folder], check=True)  # noqa: S607
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)  # noqa: S607
-
-
-def _take_guard_away(running: Servers, control: str | None) -> None:
-    """Guards that are a server's, not the product's."""
-    if control == "no-appendonly":
-        redis.Redis(running.settings.redis_host, running.settings.redis_port).config_set(
-            "appendonly", "no"
-        )
-    if control == "no-lock":
-        with running.services.engine.begin() as connection:
-            connection.execute(text("ALTER TABLE bids DROP CONSTRAINT pk_bids CASCADE"))
-
-
-def _control(control: str | None) -> dict[str, str]:
-    """The settings that take a guard away in the child processes, and nowhere else."""
-    if control is None:
-        return {}
-    path = os.pathsep.join(filter(None, [str(CONTROLS_PATH), os.environ.get("PYTHONPATH")]))
-    return {"PYTHONPATH": path, "DRILL_CONTROL": control}
-
-
-def _open(running: Servers, stack: Stack, folder: Path, seed: int) -> Scene:
-    host = f"http://127.0.0.1:{stack.port}"
-    # The first account becomes the admin.
-    admin = Api(host, members.admin_token(host, name="drill", password="drill-password"))  # noqa: S106 - gone in a minute
-    tokens = members.read_tokens(seed_members(running, MEMBERS), MEMBERS)
-    session = admin.call(
-        "POST",
-        "/api/admin/sessions/combined",
-        {"name": "Drill", "upset_price": 100, "inventory": INVENTORY, "duration_minutes": 60},
-    )
-    crowd = Crowd(stack.port, session["session_id"], tokens, folder, seed)
-    return Scene(running, stack, admin, crowd, Random(seed), set())
+def open_scene(site: Site, seed: int, lasts_seconds: float | None) -> Scene:
+    """Open a session; without `lasts_seconds` it ends when somebody closes it."""
+    minutes = LONG_MINUTES if lasts_seconds is None else lasts_seconds / 60
+    terms = {"upset_price": 100, "inventory": INVENTORY, "duration_minutes": minutes}
+    session = site.api.call("POST", "/api/admin/sessions/combined", {"name": "Drill", **terms})
+    ends_at = time.monotonic() + minutes * 60
+    crowd = Crowd(site.stack.port, session["session_id"], site.members, site.servers.folder, seed)
+    return Scene(site.servers, site.stack, site.api, crowd, Random(seed), ends_at)

@@ -1,12 +1,32 @@
 """Drills must be able to fail: with its guard off a fault loses bids, and is seen to."""
 
-from drill.faults import BY_NAME
-from drill.rounds import play
+import io
+from contextlib import closing
+
+from drill import guards
+from drill.campaign import Turn, outcomes
+from drill.faults import BY_NAME, FAULTS
+from drill.guards import Control
+from drill.progress import Progress
 
 BIDS = 300
 
 
 def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
     fault = BY_NAME["worker-before-commit"]
-    outcome = play(fault, seed=1, bids=BIDS, control=fault.control)
+    turn = Turn(fault, seed=1, is_control=True)
+    with closing(outcomes([turn], BIDS, Progress(io.StringIO()))) as rounds:
+        _, outcome = next(rounds)
     assert (outcome.verdict, outcome.lost > 0) == ("LOST", True), outcome
+
+
+def test_every_control_belongs_to_a_fault() -> None:
+    controls = {value for value in vars(guards).values() if isinstance(value, Control)}
+    assert {fault.control for fault in FAULTS} == controls
+
+
+def test_only_rounds_that_need_the_same_stack_share_one() -> None:
+    killed, ahead = BY_NAME["web-killed"], BY_NAME["clock-ahead"]
+    assert Turn(BY_NAME["bad-entry"], 1).needs == Turn(killed, 2).needs
+    assert Turn(ahead, 1).needs != Turn(killed, 1).needs
+    assert Turn(killed, 1, is_control=True).needs != Turn(killed, 1).needs

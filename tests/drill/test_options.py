@@ -2,17 +2,17 @@
 
 import pytest
 
-from drill.__main__ import main
+from drill.__main__ import bad_rounds, main
 from drill.faults import FAULTS
-from drill.rounds import Outcome
+from drill.judge import Outcome
 from drill.table import table
 
 
 def test_every_fault_is_listed_with_its_control(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert [line.split()[:2] for line in lines] == [
-        [fault.name, fault.control or "none"] for fault in FAULTS
+    assert [line.split()[:2] for line in lines[::2]] == [
+        [fault.name, fault.control.name] for fault in FAULTS
     ]
 
 
@@ -29,7 +29,9 @@ def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None
         (Outcome(acknowledged=1000), "holds"),
         (Outcome(lost=1, duplicated=1), "LOST"),
         (Outcome(duplicated=1), "DUPLICATED"),
-        (Outcome(trouble=("2 winners for 1 item",)), "FAILED"),
+        (Outcome(oversold=1, trouble=("2 winners for 1 item",)), "OVERSOLD"),
+        (Outcome(trouble=("No bid was accepted for 4.0 s.",)), "FAILED"),
+        (Outcome(trouble=("mount is not installed",), was_played=False), "NOT PLAYED"),
     ],
 )
 def test_verdict(outcome: Outcome, verdict: str) -> None:
@@ -38,11 +40,28 @@ def test_verdict(outcome: Outcome, verdict: str) -> None:
 
 def test_the_table_adds_rounds_up_and_shows_the_slowest_recovery() -> None:
     rounds = [
-        Outcome(acknowledged=1000, refused=3, recovery_seconds=0.5),
-        Outcome(acknowledged=1200, lost=2, reported=7, recovery_seconds=4.25),
+        Outcome(acknowledged=1000, refused=3, recovery_seconds=0.5, pause_seconds=1.0),
+        Outcome(acknowledged=1200, lost=2, reported=7, oversold=1, recovery_seconds=4.25),
     ]
     line = list(table([(FAULTS[0], rounds)]))[1]
     assert line.split() == [
-        *(FAULTS[0].name, "2", "2200", "2", "7", "0", "3"),
-        *("4.2", "LOST", "holds"),
+        *(FAULTS[0].name, "2", "2200", "2", "7", "0", "1", "3"),
+        *("1.0", "4.2", "LOST", "holds"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "as_control", "is_bad"),
+    [
+        (Outcome(), False, False),
+        (Outcome(lost=1), False, True),
+        (Outcome(was_played=False), False, True),
+        (Outcome(), True, True),
+        (Outcome(lost=1), True, False),
+        (Outcome(was_played=False), True, True),
+    ],
+)
+def test_a_control_round_must_do_harm_and_any_other_must_not(
+    verdict: Outcome, as_control: bool, is_bad: bool
+) -> None:
+    assert bool(list(bad_rounds({FAULTS[0]: [verdict]}, as_control=as_control))) is is_bad
