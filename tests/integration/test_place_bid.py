@@ -434,7 +434,7 @@ def test_a_member_may_place_a_burst_and_no_more(shop: Shop) -> None:
         bid(bidder, session, price)
     with pytest.raises(errors.RateLimited):
         bid(bidder, session, "150")
-    assert bid(shop.bidder(), session, "150").rank == 1
+    assert bid(shop.bidder(), session, "150").sequence == 4
 
 
 def test_the_limit_holds_for_each_session_of_its_own(shop: Shop) -> None:
