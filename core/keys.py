@@ -13,6 +13,10 @@ REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"
 
 
+# String, short-lived: written to see whether writing is possible.
+WRITE_PROBE = "probe:write"
+
+
 def session_params(session_id: UUID | str) -> str:
     """Hash: terms, status, window, sequence, highest bid."""
     return f"session:params:{{{session_id}}}"

@@ -1,13 +1,28 @@
 """Builds the Flask application."""
 
+from time import perf_counter
+
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.logs import configure_logs
-from web import admin, auth, bidding, commands, docs, notifications, page, service, state, tokens
-from web.answers import COMMON_HEADERS, request_id_of
+from web import (
+    admin,
+    auth,
+    bidding,
+    commands,
+    docs,
+    metrics,
+    notifications,
+    page,
+    service,
+    state,
+    tokens,
+)
+from web.access import AccessLog
+from web.answers import COMMON_HEADERS, name_request
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.express import ExpressLane
@@ -30,22 +45,26 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.url_map.strict_slashes = False
     state.init_app(app, services or bootstrap(settings))
 
+    access_log = AccessLog(settings.access_log)
     app.before_request(_name_request)
+    # The last one that is registered is the first to see the response.
+    app.after_request(access_log.note)
     app.after_request(_finish_response)
     tokens.init_app(app, settings)
-    areas = (auth, admin, bidding, notifications, service, docs, page, handing_in)
+    areas = (auth, admin, bidding, notifications, service, metrics, docs, page, handing_in)
     for area in areas:
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
     commands.register(app)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=_EXPOSED_HEADERS)
-    app.wsgi_app = ExpressLane(app, cors=bool(settings.cors_origins))  # type: ignore[method-assign]
+    app.wsgi_app = ExpressLane(app, access_log, cors=bool(settings.cors_origins))  # type: ignore[method-assign]
     return app
 
 
 def _name_request() -> None:
-    g.request_id = request_id_of(request.environ)
+    g.started_at = perf_counter()
+    g.request_id = name_request(request.environ)
 
 
 def _finish_response(response: Response) -> Response:

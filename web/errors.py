@@ -111,7 +111,7 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
     elif isinstance(error, ValidationError):
         extra = {"errors": error.normalized_messages()}  # type: ignore[no-untyped-call]
     elif problem is INTERNAL_ERROR:
-        log.error("unhandled_error", path=path, request_id=request_id, exc_info=error)
+        log.error("unhandled_error", path=path, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         # Redis says plainly what ails it; a database error may carry SQL and its values.
         reason = str(error) if isinstance(error, errors.REDIS_OUTAGES) else None
@@ -139,6 +139,7 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _respond(answer: Answer) -> Response:
+    g.outcome = answer.outcome
     body.discard(request)
     return Response(answer.body, status=answer.status, headers=answer.headers)
 
@@ -160,4 +161,4 @@ def _problem_answer(
     headers = {"Content-Type": "application/problem+json"}
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Answer(text, problem.status, headers)
+    return Answer(text, problem.status, problem.code, headers)

@@ -326,6 +326,12 @@ class Health(Schema):
     redis = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
 
 
+class Readiness(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ready", "not_ready"]))
+    redis = fields.String(required=True, validate=validate.OneOf(["ok", "refusing", "unreachable"]))
+    backlog = fields.String(required=True, validate=validate.OneOf(["ok", "near_bound"]))
+
+
 class Problem(Schema):
     """An error, as RFC 9457 has it."""
 

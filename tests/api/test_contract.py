@@ -46,6 +46,7 @@ WEBHOOK_DELIVERY = (
     " delivered_at"
 )
 HEALTH = "status database redis"
+READINESS = "status redis backlog"
 PROBLEM = "type title status detail code request_id errors? upset_price?"
 
 PAGE = "page? page_size?"
@@ -170,8 +171,10 @@ CONTRACT = {
     ),
     "POST /api/notifications/read": Route("member", 204),
     "GET /health": Route("public", 200, HEALTH),
-    "GET /ready": Route("public", 200, HEALTH),
+    "GET /ready": Route("public", 200, READINESS),
 }
+# Answered in the text format of Prometheus (tests/api/test_metrics.py).
+TEXTS = {"GET /metrics"}
 # A health check answers the same whether the servers are there or not.
 HEALTH_CHECKS = ("GET /health", "GET /ready")
 # Codes of answers at addresses where there is no operation to hang them on.
@@ -193,7 +196,7 @@ def test_document_is_valid_openapi_3_1(document: Document) -> None:
 
 
 def test_document_has_the_contracts_routes_and_no_others(document: Document) -> None:
-    assert set(document.operations()) == set(CONTRACT)
+    assert set(document.operations()) == set(CONTRACT) | TEXTS
 
 
 @pytest.mark.parametrize("key", CONTRACT)
