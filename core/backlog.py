@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 # What a bid takes at most, that of a member who is new to the session: 120 bytes in the
 # log, the rest in the standing bid and the ranking. docs/operations.md has the sum.
 BID_BYTES = 700
+# From this share of the bound on, a balancer should send bids elsewhere.
+NEAR_BOUND_SHARE = 0.9
 # Above this share of Redis's maxmemory no bid is taken.
 MEMORY_SHARE = 0.9
 LOOK_INTERVAL_SECONDS = 1.0
@@ -59,6 +61,11 @@ class Backlog:
         if self.bids >= self.max_bids:
             return Level.FULL
         return Level.HALF_FULL if self.bids * 2 >= self.max_bids else Level.OK
+
+    @property
+    def is_near_bound(self) -> bool:
+        """Whether bids will be refused soon, or are."""
+        return self.bids >= NEAR_BOUND_SHARE * self.max_bids
 
 
 class BacklogGuard:

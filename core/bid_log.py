@@ -22,7 +22,7 @@ from redis import Redis
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys
+from core import clock, errors, keys, metrics
 from core.database import Database
 from core.events import Event, record
 from core.lifecycle import Status
@@ -144,6 +144,7 @@ class BidLog:
 
     def run_once(self, session_id: UUID) -> Batch | None:
         """Persist one batch; None when another drain of the session is at work."""
+        started_at = time.monotonic()
         with self._database.begin() as db:
             offset = db.scalar(
                 select(BidLogOffset.persisted_sequence)
@@ -154,6 +155,10 @@ class BidLog:
                 return None
             batch = self._persist_next(db, session_id, offset)
         self._trim(session_id, batch.persisted_sequence)
+        if batch.rows:
+            metrics.DRAIN_SECONDS.observe(time.monotonic() - started_at)
+            metrics.DRAIN_ROWS.observe(batch.rows)
+            metrics.BIDS_PERSISTED.inc(batch.rows)
         return batch
 
     def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:

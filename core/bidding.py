@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import ceil
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 from redis import Redis
 from redis import exceptions as redis_errors
 
-from core import clock, errors, keys, scoring, scripts
+from core import clock, errors, keys, metrics, scoring, scripts
 from core.backlog import BacklogGuard
 from core.bid_log import DRAIN_TRUST_US
 from core.combiner import CallCombiner
@@ -62,11 +63,20 @@ class PlacedBid:
     replayed: bool
 
     @property
+    def outcome(self) -> str:
+        """What the script said of it, as text: hashing a member of an enum is slow."""
+        return "replayed" if self.replayed else "accepted"
+
+    @property
     def message(self) -> str:
         """The answer in a sentence, for people."""
         standing = "still stands" if self.replayed else "is accepted"
         outlook = "would win" if self.is_winning else "would not win"
         return f"Your bid of {self.price} {standing}: rank {self.rank}, which {outlook} now."
+
+
+_NO_SESSION = UUID(int=0)
+_NOBODY = Bidder(UUID(int=0), username="", token_id="")
 
 
 class Bidding:
@@ -107,7 +117,9 @@ class Bidding:
         self._backlog.require_room()
         weight: float | str = ""
         for _ in range(_MAX_CALLS):
+            called_at = perf_counter()
             reply = self._call(bidder, session_id, price, weight)
+            metrics.SCRIPT_CALLS.add(reply[0], perf_counter() - called_at)
             match reply[0]:
                 case Outcome.ACCEPTED | Outcome.REPLAYED:
                     if reply[10]:
@@ -122,6 +134,10 @@ class Bidding:
                 case _:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
+
+    def probe(self) -> None:
+        """Have the script look at a bid in a session that cannot be. Raises what Redis raises."""
+        self._call(_NOBODY, _NO_SESSION, Decimal(1), "")
 
     def _call(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
@@ -184,5 +200,6 @@ def _refusal(reply: list[Any]) -> errors.Refusal:
         case [Outcome.PRICE_BELOW_UPSET, upset_price]:
             return errors.PriceBelowUpset(Decimal(upset_price))
         case [Outcome.RATE_LIMITED, seconds]:
+            metrics.RATE_LIMIT_HITS.labels("bids").inc()
             return errors.RateLimited(ceil(float(seconds)))
     raise AssertionError(f"place_bid.lua answered {reply[0]!r}, which nothing here expects")

@@ -15,7 +15,7 @@ from redis import Redis
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, scripts
+from core import clock, errors, keys, metrics, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -133,13 +133,17 @@ class Closing:
             self._redis.hset(params, "final", 1)
         self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
         with self._database.begin() as db:
-            published = db.scalars(
+            published = db.execute(
                 update(BiddingSession)
                 .where(BiddingSession.id == session_id, BiddingSession.published_at.is_(None))
                 .values(published_at=func.now())
-                .returning(BiddingSession.id)
-            ).all()
-        return bool(published)
+                .returning(BiddingSession.published_at, BiddingSession.end_time)
+            ).one_or_none()
+        if published is None:
+            return False
+        lag_seconds = (published.published_at - published.end_time).total_seconds()
+        metrics.CLOSE_LAG_SECONDS.observe(max(0.0, lag_seconds))
+        return True
 
     @contextmanager
     def _expiring_meanwhile(self, session_id: UUID) -> Iterator[None]:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TypeVar
@@ -49,7 +50,19 @@ _LIMITS_SCHEMES = (
     "redis+sentinel://",
 )
 
+METRICS_TOKEN_MIN_BYTES = 16
+
 T = TypeVar("T")
+
+
+class AccessLog(StrEnum):
+    """Which answers get a line in the log."""
+
+    # Every one.
+    ALL = "all"
+    # Bids and board pages only when they fail here or are slow: docs/operations.md.
+    LEAN = "lean"
+    OFF = "off"
 
 
 class ConfigError(Exception):
@@ -71,6 +84,9 @@ class Settings:
     hsts_seconds: int
     live_socket: str
     live_max_watchers: int
+    access_log: AccessLog
+    metrics_folder: str
+    metrics_token: str
 
     postgres_user: str
     postgres_password: str
@@ -236,6 +252,9 @@ def read_settings(read: SettingsReader) -> Settings:
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
         hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
         live_socket=read.text("LIVE_SOCKET", _default_live_socket(port)),
+        access_log=_access_log(read),
+        metrics_folder=read.text("METRICS_FOLDER", f"{gettempdir()}/flashbid-metrics-{port}"),
+        metrics_token=_metrics_token(read),
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
         postgres_password=read.secret("POSTGRES_PASSWORD", ""),
@@ -354,6 +373,20 @@ def _jwt_algorithm(read: SettingsReader) -> str:
     if algorithm not in JWT_ALGORITHMS:
         raise ConfigError(f"ALGORITHM must be one of {', '.join(JWT_ALGORITHMS)}.")
     return algorithm
+
+
+def _access_log(read: SettingsReader) -> AccessLog:
+    try:
+        return AccessLog(read.text("ACCESS_LOG", AccessLog.LEAN.value))
+    except ValueError:
+        raise ConfigError(f"ACCESS_LOG must be one of {', '.join(AccessLog)}.") from None
+
+
+def _metrics_token(read: SettingsReader) -> str:
+    token = read.secret("METRICS_TOKEN", "")
+    if token and len(token.encode()) < METRICS_TOKEN_MIN_BYTES:
+        raise ConfigError(f"METRICS_TOKEN must have at least {METRICS_TOKEN_MIN_BYTES} bytes.")
+    return token
 
 
 def _mail(read: SettingsReader, debug: bool) -> MailSettings | None:

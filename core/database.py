@@ -24,6 +24,8 @@ def create_database_engine(settings: Settings) -> Engine:
         max_overflow=settings.postgres_pool_size,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
+        # Errors are logged, and values may be e-mail addresses or hashes of passwords.
+        hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
     )
 

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import metrics
 from core.models import SessionEvent
 
 log = structlog.get_logger(__name__)
@@ -27,6 +28,11 @@ class Event(StrEnum):
     # persisted_sequence, next_sequence: accepted bids between the two are lost;
     # last_persisted_bid_at: since when, at the earliest.
     REDIS_LOST = "redis_lost"
+
+
+# From the first event on Prometheus must see them rise, so each begins at 0.
+for _kind in Event:
+    metrics.SESSION_EVENTS.labels(_kind.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Loss:
 def record(db: Session, session_id: UUID, kind: Event, **details: Any) -> None:
     """Say loudly, and keep, what should not have happened."""
     log.error(kind.value, session_id=str(session_id), **details)
+    metrics.SESSION_EVENTS.labels(kind.value).inc()
     db.add(SessionEvent(session_id=session_id, kind=kind.value, details=details))
 
 

@@ -1,17 +1,22 @@
-"""Whether the two servers behind everything answer."""
+"""Whether the servers behind everything answer, and whether this process should be sent bids."""
 
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core import keys
 from core.backlog import BacklogGuard
+from core.bidding import Bidding
 
 OK = "ok"
 UNREACHABLE = "unreachable"
 UNKNOWN = "unknown"
+REFUSING = "refusing"
+NEAR_BOUND = "near_bound"
+_PROBE_TTL_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,40 @@ class Health:
     def is_healthy(self) -> bool:
         """Whether both servers answer."""
         return self.database == OK and self.redis == OK
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether bids are taken: Redis writes and runs the script, and has room for them.
+
+    PostgreSQL is not asked. While it is away bids wait in Redis, until that is near its bound.
+    """
+
+    redis: str
+    backlog: str
+
+    @property
+    def status(self) -> str:
+        """Say "ready" when a balancer should send bids here."""
+        return "ready" if self.is_ready else "not_ready"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a bid would be taken."""
+        return self.redis == OK and self.backlog == OK
+
+
+def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Readiness:
+    """Write to Redis, call the script, look at the room that is left."""
+    try:
+        redis.set(keys.WRITE_PROBE, 1, px=_PROBE_TTL_MS)
+        bidding.probe()
+        is_near_bound = backlog.measure().is_near_bound
+    except ResponseError:
+        return Readiness(redis=REFUSING, backlog=OK)
+    except RedisError:
+        return Readiness(redis=UNREACHABLE, backlog=OK)
+    return Readiness(redis=OK, backlog=NEAR_BOUND if is_near_bound else OK)
 
 
 def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:

@@ -16,6 +16,10 @@ REVOCATIONS_LOADED = "loaded"
 LOADED_SESSIONS = "sessions:loaded"
 
 
+# String, short-lived: written to see whether writing is possible.
+WRITE_PROBE = "probe:write"
+
+
 def session_params(session_id: UUID | str) -> str:
     """Hash: terms, status, window, sequence, highest bid."""
     return f"session:params:{{{session_id}}}"

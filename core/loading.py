@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, losses, scripts
+from core import clock, errors, keys, losses, metrics, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -166,6 +166,7 @@ class SessionLoader:
             [token, sequence, *chain.from_iterable(fields.items())],
         )
         log.info("session_loaded", session_id=str(session.id), sequence=sequence)
+        metrics.SESSION_LOADS.inc()
         return bool(reply[0] == Outcome.LOADED)
 
 

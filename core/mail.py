@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
+from core import metrics
 from core.channel_settings import MailSettings, Tls
 from core.database import Database
 from core.mail_message import BadAddress, compose
@@ -68,6 +69,7 @@ class Mailer:
                 return self._outbox.deliver(partial(_send, server), seconds=seconds)
             except ChannelDown as down:
                 log.warning("mail_server_unreachable", reason=str(down))
+                metrics.NOTIFICATIONS.labels("email", "unreachable").inc()
                 return Delivered(attempts=0, unfinished=False)
 
     def backlog(self) -> Backlog:

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
+from core import metrics
 from core.database import Database
 from core.models import EmailDelivery, WebhookDelivery
 
@@ -84,6 +85,9 @@ class Outbox(Generic[D]):
         self._table: type[D] = table
         self._retry_delays = retry_delays
         self._turn_lock = turn_lock
+        self._channel = table.__tablename__.removesuffix("_deliveries")
+        for outcome in ("delivered", "failed", "given_up"):
+            metrics.NOTIFICATIONS.labels(self._channel, outcome)
 
     def deliver(self, send: Callable[[Session, D], None], *, seconds: float) -> Delivered:
         """Attempt everything that is due, for so many seconds at most.
@@ -155,6 +159,7 @@ class Outbox(Generic[D]):
                 delivery.delivered_at = func.clock_timestamp()
                 delivery.next_attempt_at = None
                 delivery.last_error = None
+                metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
 
     def _claim(self, db: Session, delivery_id: UUID) -> D | None:
         """The delivery, for this transaction alone; None when it is settled or another's."""
@@ -174,6 +179,7 @@ class Outbox(Generic[D]):
             reason=failure.reason,
             given_up=given_up,
         )
+        metrics.NOTIFICATIONS.labels(self._channel, "given_up" if given_up else "failed").inc()
         delivery.next_attempt_at = (
             None if given_up else func.clock_timestamp() + self._retry_delays[delivery.attempts]
         )

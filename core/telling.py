@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from core import metrics
 from core.database import Database
 from core.models import Announcement, WebhookDelivery
 from core.results import count_bidders
@@ -90,6 +91,7 @@ class Telling:
         members = 0
         while (told := self._tell_next(session_id)) is not None:
             members += told
+            metrics.NOTIFICATIONS.labels("in_app", "delivered").inc(told)
             if time.monotonic() > deadline:
                 return Told(members, unfinished=True)
         return Told(members, unfinished=False)

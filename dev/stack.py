@@ -90,6 +90,7 @@ class Stack:
             "PORT": str(self.port),
             "PATH": f"{programs}{os.pathsep}{settings.get('PATH', os.defpath)}",
             "LIVE_SOCKET": str(self.live_socket),
+            "METRICS_FOLDER": str(folder / "metrics"),
             "BEAT_SCHEDULE_FILE": str(folder / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }

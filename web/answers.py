@@ -7,6 +7,7 @@ from random import getrandbits
 from typing import Any
 
 from core.config import Settings
+from core.logs import request_id
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -26,6 +27,8 @@ class Answer:
 
     body: bytes
     status: int = 200
+    # What became of the request in one word: the error's code, or what a bid became.
+    outcome: str = "ok"
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
 
 
@@ -42,9 +45,13 @@ def encode(document: Any) -> bytes:
     return _encode(document).encode()
 
 
-def request_id_of(environ: dict[str, Any]) -> str:
-    """The request's id: the caller's own when it is harmless."""
+def name_request(environ: dict[str, Any]) -> str:
+    """The request's id: the caller's own when it is harmless.
+
+    All log lines of this thread carry it, and all jobs that it enqueues, until its next request.
+    """
     given = environ.get("HTTP_X_REQUEST_ID")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return str(given)
-    return f"{getrandbits(64):016x}"
+    is_harmless = given is not None and _REQUEST_ID.fullmatch(given)
+    name = str(given) if is_harmless else f"{getrandbits(64):016x}"
+    request_id.set(name)
+    return name

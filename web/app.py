@@ -1,6 +1,7 @@
 """Builds the Flask application."""
 
 from collections.abc import Callable
+from time import perf_counter
 
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,13 +18,15 @@ from web import (
     docs,
     limiting,
     member_commands,
+    metrics,
     notifications,
     page,
     service,
     state,
     tokens,
 )
-from web.answers import common_headers, request_id_of
+from web.access import AccessLog
+from web.answers import common_headers, name_request
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
 from web.express import ExpressLane
@@ -44,11 +47,14 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.url_map.strict_slashes = False
     state.init_app(app, services or bootstrap(settings))
 
+    access_log = AccessLog(settings.access_log)
     app.before_request(_name_request)
+    # The last one that is registered is the first to see the response.
+    app.after_request(access_log.note)
     app.after_request(_finisher(settings))
     tokens.init_app(app, settings)
     limiting.init_app(app, settings.limits)
-    areas = (auth, admin, bidding, notifications, service, docs, page, handing_in)
+    areas = (auth, admin, bidding, notifications, service, metrics, docs, page, handing_in)
     for area in areas:
         app.register_blueprint(area.blueprint)
     register_error_handlers(app)
@@ -59,12 +65,13 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         hops = settings.trusted_proxies
         # Behind the express lane: no bid asks for an address.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
-    app.wsgi_app = ExpressLane(app)  # type: ignore[method-assign]
+    app.wsgi_app = ExpressLane(app, access_log)  # type: ignore[method-assign]
     return app
 
 
 def _name_request() -> None:
-    g.request_id = request_id_of(request.environ)
+    g.started_at = perf_counter()
+    g.request_id = name_request(request.environ)
 
 
 def _finisher(settings: Settings) -> Callable[[Response], Response]:

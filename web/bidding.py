@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from flask import Blueprint
+from flask import Blueprint, g
 
 from core import errors
 from core.bidding import PlacedBid
@@ -41,9 +41,11 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
 )
 def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:
     """Place or replace the caller's bid. Safe to retry: the standing price is a replay."""
-    return services().bidding.place(
+    placed = services().bidding.place(
         current_bidder(), session_id, price, schedule_drain=enqueue.drain
     )
+    g.outcome = placed.outcome
+    return placed
 
 
 @blueprint.get("/leaderboard/<session_id>")

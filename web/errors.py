@@ -124,7 +124,7 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
     elif isinstance(error, ValidationError):
         extra = {"errors": error.normalized_messages()}  # type: ignore[no-untyped-call]
     elif problem is INTERNAL_ERROR:
-        log.error("unhandled_error", path=path, request_id=request_id, exc_info=error)
+        log.error("unhandled_error", path=path, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
     for outage in (error, error.__cause__):
@@ -152,6 +152,7 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _respond(answer: Answer) -> Response:
+    g.outcome = answer.outcome
     body.discard(request)
     return Response(answer.body, status=answer.status, headers=answer.headers)
 
@@ -180,4 +181,4 @@ def problem_answer(
     headers = {"Content-Type": "application/problem+json"}
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Answer(text, problem.status, headers)
+    return Answer(text, problem.status, problem.code, headers)

@@ -1,8 +1,11 @@
 """Gunicorn's settings, from the same environment as everything else."""
 
 import os
+from typing import Any
 
+from core import logs, metrics
 from core.config import ConfigError, load_settings
+from core.publishing import Publisher
 
 try:
     _settings = load_settings()
@@ -25,3 +28,25 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 # In memory where the system has that: a container's disk must not stall the heartbeat.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
+# Its own lines look like everybody's; the access log is ours (web/access.py).
+logconfig_dict = {
+    "root": {"level": "INFO", "handlers": ["lines"]},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+    "handlers": {"lines": {"()": logs.line_handler, "debug": _settings.debug}},
+    "formatters": {},
+}
+
+_publisher: Publisher | None = None
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
+    """Publish this worker's metrics from now on."""
+    global _publisher  # noqa: PLW0603 - one a process, and gunicorn keeps nothing for us
+    _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
+    _publisher.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
+    """Publish the last counts."""
+    if _publisher is not None:
+        _publisher.stop()

@@ -28,7 +28,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from core import errors
+from core import errors, metrics
 from core.limit_settings import LimitSettings
 
 log = structlog.get_logger(__name__)
@@ -213,6 +213,7 @@ def remember_login(name: str) -> None:
 
 def note_refusal(policy: str) -> None:
     """Where every request that a limit refuses is noted."""
+    metrics.RATE_LIMIT_HITS.labels(policy).inc()
     log.info("limit_reached", policy=policy, address=request.remote_addr)
 
 

@@ -119,6 +119,8 @@ def _success(declaration: Operation, status: int) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if declaration.answer is not None:
         response["content"] = {"application/json": {"schema": _schema_of(declaration.answer)}}
+    if declaration.media is not None:
+        response["content"] = {declaration.media.partition(";")[0]: {"schema": {"type": "string"}}}
     if declaration.counted:
         response["headers"] = {
             "X-Total-Count": {"schema": {"type": "integer"}, "description": "Of all pages."}
@@ -150,7 +152,7 @@ def _problems(declaration: Operation) -> list[Problem]:
         problems.append(problem_of(TooManyRequests))
     if declaration.auth is not Auth.PUBLIC:
         problems += (*_TOKEN_PROBLEMS, problem_of(errors.AccountDisabled))
-    if declaration.auth is Auth.ADMIN:
+    if declaration.auth in (Auth.ADMIN, Auth.SCRAPER):
         problems.append(problem_of(errors.AdminRequired))
     if declaration.body is not None:
         problems += [problem_of(kind) for kind in (body.MalformedJson, body.UnsupportedMediaType)]

@@ -38,6 +38,8 @@ class Operation:
     body: Schema | None = None
     query: Schema | None = None
     answer: Schema | None = None
+    # What the answer is when it is no JSON document; the view then gives its bytes.
+    media: str | None = None
     status: int = 200
     # The answer is a list with its whole length in X-Total-Count; views give both.
     counted: bool = False
@@ -109,7 +111,9 @@ def _respond(declaration: Operation, result: Any) -> Response:
         result, total = result
     if declaration.also:
         result, status = result
-    if declaration.answer is None:
+    if declaration.media is not None:
+        response = Response(result, status=status, content_type=declaration.media)
+    elif declaration.answer is None:
         response = Response(status=status)
     else:
         # A view may answer bytes that it keeps, dumped by the same schema.

@@ -346,6 +346,12 @@ class Health(Schema):
     )
 
 
+class Readiness(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ready", "not_ready"]))
+    redis = fields.String(required=True, validate=validate.OneOf(["ok", "refusing", "unreachable"]))
+    backlog = fields.String(required=True, validate=validate.OneOf(["ok", "near_bound"]))
+
+
 class Problem(Schema):
     """An error, as RFC 9457 has it."""
 

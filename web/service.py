@@ -3,7 +3,7 @@
 from flask import Blueprint
 
 from core import health
-from core.health import Health
+from core.health import Health, Readiness
 from web import schemas
 from web.limiting import Limit
 from web.operation import operation
@@ -17,16 +17,13 @@ blueprint = Blueprint("service", __name__)
 @operation(auth=Auth.PUBLIC, answer=schemas.Health(), also=(503,), limit=Limit.NONE)
 def show_health() -> tuple[Health, int]:
     """Whether PostgreSQL and Redis answer; 503 when one does not."""
-    return _checked()
+    found = health.check(services().engine, services().redis, services().backlog)
+    return found, 200 if found.is_healthy else 503
 
 
 @blueprint.get("/ready")
-@operation(auth=Auth.PUBLIC, answer=schemas.Health(), also=(503,), limit=Limit.NONE)
-def show_readiness() -> tuple[Health, int]:
-    """Whether a balancer should send requests here; 503 when not."""
-    return _checked()
-
-
-def _checked() -> tuple[Health, int]:
-    found = health.check(services().engine, services().redis, services().backlog)
-    return found, 200 if found.is_healthy else 503
+@operation(auth=Auth.PUBLIC, answer=schemas.Readiness(), also=(503,), limit=Limit.NONE)
+def show_readiness() -> tuple[Readiness, int]:
+    """Whether a balancer should send bids here; 503 when not. PostgreSQL may be away meanwhile."""
+    found = health.check_readiness(services().redis, services().bidding, services().backlog)
+    return found, 200 if found.is_ready else 503

@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from hmac import compare_digest
+from ipaddress import ip_address
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,6 +30,9 @@ _REMEMBERED_TOKENS = 50_000
 # How far the clocks of two web hosts may be apart. A token that "was not issued yet" was
 # issued by a host whose clock is ahead of this one's, for nobody else can sign one.
 _CLOCK_DIFFERENCE_SECONDS = 7200
+
+# Each is the mark of a proxy.
+_FORWARDING_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 Claims = dict[str, Any]
 
@@ -96,6 +101,8 @@ class Auth(StrEnum):
     # A member whose token's revocation the bid script itself looks up: one round trip.
     BIDDER = "bidder"
     ADMIN = "admin"
+    # Whoever collects metrics: METRICS_TOKEN, an admin, or without both this machine alone.
+    SCRAPER = "scraper"
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -127,14 +134,34 @@ def verifier_of(app: Flask) -> TokenVerifier:
 
 def authorize(auth: Auth) -> None:
     """Let the caller pass or raise what stands in the way."""
-    if auth is Auth.PUBLIC:
+    if auth is Auth.PUBLIC or (auth is Auth.SCRAPER and _may_scrape()):
         return
     claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
     g.claims = claims
     if auth is not Auth.BIDDER:
         services().revocations.require_good(claims["jti"], claims["sub"])
-    if auth is Auth.ADMIN:
+    if auth in (Auth.ADMIN, Auth.SCRAPER):
         services().accounts.get_admin(current_user_id())
+
+
+def _may_scrape() -> bool:
+    """Whether a caller may read the metrics without being an admin.
+
+    A request that a proxy forwards comes from elsewhere, whatever address it comes from.
+    """
+    token = services().settings.metrics_token
+    header = request.environ.get("HTTP_AUTHORIZATION", "")
+    if token:
+        return compare_digest(header.encode(), f"Bearer {token}".encode())
+    is_forwarded = any(name in request.environ for name in _FORWARDING_HEADERS)
+    return not header and not is_forwarded and _is_loopback(request.remote_addr or "")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def issue(account: Account) -> dict[str, Any]:

@@ -42,9 +42,8 @@ def app_without(services: Services, port: int, *servers: str) -> Flask:
     return create_app(away(services.settings, port, *servers))
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_service_is_healthy_when_both_servers_answer(anyone: CheckedClient, path: str) -> None:
-    answer = anyone.get(path)
+def test_service_is_healthy_when_both_servers_answer(anyone: CheckedClient) -> None:
+    answer = anyone.get("/health")
     assert answer.status_code == 200
     assert answer.json == {
         "status": "healthy",
@@ -54,12 +53,11 @@ def test_service_is_healthy_when_both_servers_answer(anyone: CheckedClient, path
     }
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready"])
 @pytest.mark.parametrize("servers", [["database"], ["redis"], ["database", "redis"]])
 def test_service_is_degraded_when_a_server_is_away(
-    services: Services, closed_port: int, connect: Connect, path: str, servers: list[str]
+    services: Services, closed_port: int, connect: Connect, servers: list[str]
 ) -> None:
-    answer = connect(app_without(services, closed_port, *servers)).get(path)
+    answer = connect(app_without(services, closed_port, *servers)).get("/health")
     backlog = "unknown" if "redis" in servers else "ok"
     expected = {"status": "degraded", "database": "ok", "redis": "ok", "persist_backlog": backlog}
     assert answer.status_code == 503

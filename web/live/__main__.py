@@ -7,9 +7,11 @@ import socket
 
 import structlog
 
+from core import metrics
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, load_settings
 from core.logs import configure_logs
+from core.publishing import Publisher
 from web.live.showing import Showing
 from web.live.taking_over import AlreadyRunning, Reception, listening
 
@@ -27,9 +29,12 @@ def main() -> None:
         raise SystemExit(f"Flashbid cannot start: {error}") from None
     configure_logs(debug=settings.debug)
     services, path = bootstrap(settings), settings.live_socket
+    publisher = Publisher(metrics.REGISTRY, settings.metrics_folder, "live")
     try:
         with listening(path) as listener:
+            publisher.start()
             asyncio.run(_serve(services, listener))
+            publisher.stop()
     except AlreadyRunning:
         raise SystemExit(f"A live process listens on {path} already.") from None
     except OSError as error:

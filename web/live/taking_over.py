@@ -12,6 +12,7 @@ from websockets.exceptions import WebSocketException
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
+from core import metrics
 from web.live import handshake
 from web.live.showing import Showing
 from web.live.watcher import House, Watcher
@@ -69,6 +70,7 @@ class Reception:
         self._house = House()
         self._watchers: set[Watcher] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        metrics.WATCHERS.set_function(lambda: len(self._watchers))
 
     async def run(self) -> None:
         """Take over whoever is handed in, for ever."""

@@ -1,0 +1,69 @@
+"""GET /metrics: what the processes of this host have counted, and how the servers do."""
+
+from collections.abc import Iterable
+from threading import Lock
+
+from flask import Blueprint, current_app
+from kombu.exceptions import OperationalError
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from core.gauges import StateGauges
+from core.publishing import PublishedMetrics
+from web.operation import operation
+from web.state import services
+from web.tokens import Auth
+from worker import queue_lengths
+
+blueprint = Blueprint("metrics", __name__)
+
+_REGISTRY_KEY = "flashbid_metrics"
+_building = Lock()
+
+
+class QueueGauges(Collector):
+    """What waits at the broker."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the broker."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """The queues' lengths; only that it is away when the broker does not answer."""
+        up = GaugeMetricFamily("flashbid_broker_up", "Whether the jobs' broker answers.")
+        jobs = GaugeMetricFamily("flashbid_queue_jobs", "Jobs that wait.", labels=["queue"])
+        try:
+            lengths = queue_lengths.read()
+        except OperationalError:
+            up.add_metric([], 0)
+            return [up]
+        up.add_metric([], 1)
+        for name, length in lengths.items():
+            jobs.add_metric([name], length)
+        return [up, jobs]
+
+
+@blueprint.get("/metrics")
+@operation(auth=Auth.SCRAPER, media=CONTENT_TYPE_LATEST)
+def show_metrics() -> bytes:
+    """Metrics in Prometheus's text format, for whoever has METRICS_TOKEN, and for admins."""
+    return generate_latest(_registry())
+
+
+def _registry() -> CollectorRegistry:
+    with _building:
+        found = current_app.extensions.get(_REGISTRY_KEY)
+        if found is None:
+            found = current_app.extensions[_REGISTRY_KEY] = _build()
+    assert isinstance(found, CollectorRegistry)  # noqa: S101 - nobody else uses this key
+    return found
+
+
+def _build() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(PublishedMetrics(services().settings.metrics_folder))
+    registry.register(StateGauges(services().database, services().redis))
+    registry.register(QueueGauges())
+    return registry
