@@ -167,10 +167,14 @@ def _procfile() -> dict[str, str]:
 
 
 def _child_environ(values: Mapping[str, str]) -> dict[str, str]:
-    """The programs of this virtual environment come first, and speak without delay."""
+    """The programs of this virtual environment come first, and speak without delay.
+
+    A setting that our environment leaves empty is off for them too, whatever `.env` says.
+    """
+    emptied = {name: "" for name, value in os.environ.items() if not value}
     programs = Path(sys.executable).parent
     path = os.pathsep.join([str(programs), values.get("PATH", os.defpath)])
-    return {**values, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**emptied, **values, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _failed(name: str, code: int) -> int:

@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtest flash`, `open` and `verify`."""
+"""The command line: `python -m loadtest flash`, `open`, `watch` and `verify`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest import books, flash, ledger, members, plan, settings
+from loadtest import books, crowd, flash, ledger, members, plan, settings
 from loadtest.api import Api, Unreachable
 from loadtest.errors import LoadTestError
 from loadtest.plan import plan_of
@@ -14,6 +14,7 @@ from loadtest.sale import open_sale
 from loadtest.verify import Case, verify
 
 MOST_PROCESSES = 64
+MOST_WATCHERS = 50_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         _command(commands, "flash", "the stack, a flash sale, the check, the report", _flash)
     )
     _add_open(_command(commands, "open", "bids on a schedule, into one session", _open))
+    _add_watch(_command(commands, "watch", "WebSockets on one session's board", _watch))
     _add_verify(_command(commands, "verify", "hold a ledger against the books", _verify))
     return parser
 
@@ -60,6 +62,7 @@ def _add_flash(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", help="a running stack; ours is started when it is not named")
     parser.add_argument("--tokens", type=Path, help="members; prepared when it is not named")
+    _add_watchers(parser, default=0)
     _add_admin(parser)
     _add_processes(parser)
     plan.add_options(parser)
@@ -79,6 +82,29 @@ def _add_open(parser: argparse.ArgumentParser) -> None:
     )
     _add_admin(parser)
     plan.add_options(parser)
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", required=True, help="where the API is")
+    parser.add_argument("--session", required=True, help="the session to watch")
+    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="folder for it")
+    _add_watchers(parser, default=100)
+
+
+def _add_watchers(parser: argparse.ArgumentParser, *, default: int) -> None:
+    parser.add_argument(
+        "--watchers",
+        type=_watchers,
+        default=default,
+        metavar="N",
+        help="WebSockets that watch the board (%(default)s)",
+    )
+
+
+def _watchers(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= MOST_WATCHERS):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {MOST_WATCHERS}")
+    return int(text)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +159,11 @@ def _open(options: argparse.Namespace) -> int:
         print(f"Session {session_id}, ledger in {options.ledger}", flush=True)
     number, count = options.part
     run(options.host, wanted, session_id, everybody, options.ledger, Part(number - 1, count))
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    crowd.run(options.host, options.session, options.watchers, options.ledger)
     return 0
 
 

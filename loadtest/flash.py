@@ -28,6 +28,7 @@ from loadtest.verify import Case, Finding, Verdict, verify
 
 REPORTS_PATH = settings.DATA_PATH / "reports"
 RESULTS_PATIENCE_SECONDS = 120.0
+FAREWELL_SECONDS = 10.0
 TICK_SECONDS = 0.5
 LOCUSTFILE = Path(__file__).parent / "locustfile.py"
 SHOWN_WINNERS = 10
@@ -133,12 +134,13 @@ def _sell(ground: Ground, stop: StopAsked, facts: dict[str, str]) -> Run:
     _say(f"Session {sale.session_id}: {plan.inventory} items, {plan.duration:g} s. Ctrl-C ends it.")
     watcher = Watcher(api, sale.session_id)
     commands = _generators(ground, sale)
-    with watcher.watching():
+    with watcher.watching(), _crowd(ground, sale) as crowd:
         remark = _generate(commands, sale, Progress(sale, watcher, Tail(folder)), folder, stop)
         if sale.end > time.time():
             close_sale(api, sale.session_id)
         _say("Waiting for the results ...")
         results = api.wait_for_results(sale.session_id, RESULTS_PATIENCE_SECONDS)
+        remark = remark or _farewell(crowd)
     # A sale closed early has another end than the one announced.
     sale = join_sale(api, sale.session_id)
     recorded = _recorded(folder)
@@ -155,6 +157,34 @@ def _sell(ground: Ground, stop: StopAsked, facts: dict[str, str]) -> Run:
         command=f"python -m loadtest {shlex.join(sys.argv[1:])}",
         remark=remark,
     )
+
+
+@contextmanager
+def _crowd(ground: Ground, sale: Sale) -> Iterator[Child | None]:
+    """The process of the watchers, when some are asked for."""
+    count = ground.options.watchers
+    if not count:
+        yield None
+        return
+    command = ["-m", "loadtest", "watch", "--host", ground.api.host, "--session", sale.session_id]
+    command += ["--watchers", str(count), "--ledger", str(ground.folder)]
+    crowd = Child(command, ground.folder / "watchers.log")
+    try:
+        yield crowd
+    finally:
+        crowd.stop()
+
+
+def _farewell(crowd: Child | None) -> str:
+    """Let the watchers see the results; what is to be remarked about them."""
+    if crowd is None:
+        return ""
+    if not crowd.wait(FAREWELL_SECONDS):
+        return "Not every watcher saw the results."
+    if crowd.exit_code:
+        _say(f"The watchers failed:\n{crowd.last_words()}")
+        return f"The watchers failed; see {crowd.log}."
+    return ""
 
 
 def _generators(ground: Ground, sale: Sale) -> list[list[str]]:

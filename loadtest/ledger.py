@@ -5,6 +5,8 @@ Each line is an object whose `line` says what it is:
     run       the first line of each file: mode, session, plan
     attempt   one bid request and its answer, or what came instead of one
     sample    how many members or requests were under way at a moment
+    crowd     how many watch at a moment, and what became of watchers since the last one
+    seen      frames that came to watchers who had seen the same frame before
 
 Every line is flushed when it is written. A generator that is killed leaves at most one
 torn line, the last one; readers pass over it.
@@ -13,7 +15,7 @@ torn line, the last one; readers pass over it.
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +36,9 @@ NOT_SENT = "not_sent"
 UNANSWERED = frozenset({TIMEOUT, CONNECTION, ABANDONED})
 # Refusals that are part of every sale: whoever comes too early or too late.
 EXPECTED_REFUSALS = frozenset({"session_not_started", "session_ended"})
+# What is counted of watchers: frames seen, connections that ended before the sale did,
+# those made again, and upgrades that were refused.
+CROWD_COUNTS = ("frames", "lost", "reconnects", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,19 @@ class Attempt:
     def answered_at(self) -> float:
         """When the answer, or what came instead, was there."""
         return self.intended_at + self.latency_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Watchers who saw the board of the moment `after`, and next that of `shown`.
+
+    Moments are seconds since 1970 by the server's clock. `delays_ms` counts watchers by how
+    many milliseconds after `shown` the frame came to them.
+    """
+
+    after: float
+    shown: float
+    delays_ms: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +179,14 @@ class Ledger:
         """Keep how things stood at a moment."""
         self._write("sample", sample)
 
+    def crowd(self, **counts: float) -> None:
+        """Keep how the watchers stood at a moment."""
+        self._write("crowd", counts)
+
+    def seen(self, after: float, shown: float, delays_ms: Mapping[int, int]) -> None:
+        """Keep when watchers saw a frame."""
+        self._write("seen", {"after": after, "shown": shown, "delays_ms": delays_ms})
+
     def close(self) -> None:
         self._file.close()
 
@@ -201,6 +227,8 @@ class Recorded:
     runs: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     samples: list[dict[str, float]] = field(default_factory=list)
+    crowd: list[dict[str, float]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     torn_lines: int = 0
 
     @property
@@ -218,6 +246,11 @@ class Recorded:
                 self.attempts.append(Attempt(**line))
             case "sample":
                 self.samples.append(line)
+            case "crowd":
+                self.crowd.append(line)
+            case "seen":
+                delays_ms = {int(ms): count for ms, count in line.pop("delays_ms").items()}
+                self.seen.append(Seen(**line, delays_ms=delays_ms))
 
 
 def ledger_path(folder: Path, session_id: str) -> Path:

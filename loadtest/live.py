@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
+from loadtest import lags
 from loadtest.api import Api, Unreachable
 from loadtest.errors import LoadTestError
 from loadtest.figures import Latency
-from loadtest.ledger import ACCEPTED, Attempt, Tail
+from loadtest.ledger import ACCEPTED, Attempt, Seen, Tail
 from loadtest.report import Watched
 from loadtest.sale import Sale
 
@@ -70,6 +71,9 @@ class Progress:
         self._recent: list[Attempt] = []
         self._samples: dict[int, Counter[str]] = {}
         self._accepted = self._errors = 0
+        self._seen: list[Seen] = []
+        self._crowd: list[dict[str, float]] = []
+        self._lost = 0.0
         self._said_at = 0.0
 
     def show(self) -> None:
@@ -97,6 +101,11 @@ class Progress:
             sums = self._samples.setdefault(round(sample["at"]), Counter())
             sums.update(members=int(sample["members"]), in_flight=int(sample["in_flight"]))
 
+        self._crowd = [s for s in [*self._crowd, *fresh.crowd] if s["at"] >= since]
+        self._lost += sum(sample["lost"] for sample in fresh.crowd)
+        shown_since = since + self._sale.ahead
+        self._seen = [s for s in [*self._seen, *fresh.seen] if s.shown >= shown_since]
+
     def _line(self) -> str:
         latency = Latency.of(attempt.latency_ms for attempt in self._recent)
         rate = sum(attempt.kind == ACCEPTED for attempt in self._recent) / WINDOW_SECONDS
@@ -108,7 +117,19 @@ class Progress:
         return (
             f"  {_countdown(self._sale)}  {who}under way {now['in_flight']}"
             f"  {rate:.0f} bids/s  {times}  backlog {'?' if backlog is None else f'{backlog:.0f}'}"
-            f"  accepted {self._accepted}  errors {self._errors}"
+            f"  accepted {self._accepted}  errors {self._errors}{self._watchers()}"
+        )
+
+    def _watchers(self) -> str:
+        """How those who watch are served; nothing when nobody does."""
+        if not self._crowd:
+            return ""
+        lag = lags.total(self._seen, lags.moments(self._recent))
+        slow = f"{lag.p99:.0f} ms" if lag.count else "-"
+        frames = sum(sample["frames"] for sample in self._crowd) / WINDOW_SECONDS
+        return (
+            f"  watchers {self._crowd[-1]['watching']:.0f}  {frames:,.0f} frames/s"
+            f"  lag p99 {slow}  lost {self._lost:.0f}"
         )
 
 

@@ -9,8 +9,9 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-from loadtest import figures, plots
+from loadtest import figures, lags, plots
 from loadtest.figures import Latency, Second, Totals
+from loadtest.lags import Lag
 from loadtest.ledger import Recorded
 from loadtest.plan import Plan
 from loadtest.plots import Axis, Point, Series
@@ -68,6 +69,7 @@ def render(run: Run) -> str:
         _tiles(total, run),
         f'<p class="model"><b>{model}:</b> {meaning}</p>',
         *_plots(by_second, run),
+        *_crowd(run),
         _kinds(total),
         _winners(run.results),
         _facts("Knobs", run.plan.options()[::2], run.plan.options()[1::2]),
@@ -116,8 +118,67 @@ def _tiles(total: Totals, run: Run) -> str:
         ("busiest generator", f"{busiest:.0%} of a core"),
         ("winners", f"{run.results['total_winners']} of {run.results['total_bidders']}"),
     )
+    return _tile_row(tiles)
+
+
+def _tile_row(tiles: Iterable[tuple[str, str]]) -> str:
     cells = (f"<div><b>{escape(value)}</b><span>{name}</span></div>" for name, value in tiles)
     return f'<section class="tiles">{"".join(cells)}</section>'
+
+
+def _crowd(run: Run) -> list[str]:
+    """The watchers, when there were any."""
+    recorded, start = run.recorded, run.sale.start
+    if not recorded.crowd:
+        return []
+    found = lags.by_second(recorded.seen, lags.moments(recorded.attempts), start + run.sale.ahead)
+    lag = Lag.of(sum(found.values(), Counter()))
+    frames = _summed(recorded.crowd, "frames", start)
+    tiles = (
+        ("most watchers", f"{max(n for _, n in _summed(recorded.crowd, 'watching', start)):,.0f}"),
+        ("frame lag p50", _ms(lag.p50)),
+        ("frame lag p99", _ms(lag.p99)),
+        ("frame lag, slowest", _ms(lag.slowest)),
+        ("frames", f"{sum(n for _, n in frames):,.0f}"),
+        ("best second", f"{max(n for _, n in frames):,.0f} frames/s"),
+        *((name, f"{_all(recorded.crowd, name):,.0f}") for name in ("lost", "reconnects")),
+        ("refused", f"{_all(recorded.crowd, 'refused'):,.0f}"),
+    )
+    axis = _axis([], run)
+    return [
+        "<h2>Watchers</h2>",
+        _tile_row(tiles),
+        _plot("Frame lag: bid accepted to frame seen", _lag_plot(found, axis)),
+        _plot(
+            "Frames and watchers",
+            plots.line_plot(
+                [
+                    Series("frames a second", frames, 0),
+                    Series("watchers", _summed(recorded.crowd, "watching", start), 1),
+                ],
+                axis,
+                "",
+            ),
+        ),
+    ]
+
+
+def _lag_plot(found: Mapping[int, Counter[int]], axis: Axis) -> str:
+    by_second = {second: Lag.of(counted) for second, counted in found.items()}
+    chosen: tuple[tuple[str, Callable[[Lag], float]], ...] = (
+        ("p50", lambda lag: lag.p50),
+        ("p99", lambda lag: lag.p99),
+        ("slowest", lambda lag: lag.slowest),
+    )
+    series = [
+        Series(name, [(second, value(lag)) for second, lag in by_second.items()], colour)
+        for colour, (name, value) in enumerate(chosen)
+    ]
+    return plots.line_plot(series, axis, "ms")
+
+
+def _all(samples: Iterable[Mapping[str, float]], name: str) -> float:
+    return sum(sample[name] for sample in samples)
 
 
 def _plots(by_second: Sequence[Second], run: Run) -> list[str]:
@@ -140,7 +201,8 @@ def _axis(by_second: Sequence[Second], run: Run) -> Axis:
     duration = run.sale.end - run.sale.start
     ats = [second.at for second in by_second]
     ats += [floor(watched.at - run.sale.start) for watched in run.watched]
-    ats += [floor(sample["at"] - run.sale.start) for sample in run.recorded.samples]
+    samples = [*run.recorded.samples, *run.recorded.crowd]
+    ats += [floor(sample["at"] - run.sale.start) for sample in samples]
     return Axis(min([*ats, 0]), max([*(at + 1 for at in ats), duration]), (0.0, duration))
 
 

@@ -14,13 +14,16 @@ GATHERING_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One session. `start` and `end` are seconds since 1970 on this machine's clock."""
+    """One session. `start` and `end` are seconds since 1970 on this machine's clock, which
+    the server's is `ahead` of by so many seconds.
+    """
 
     session_id: str
     start: float
     end: float
     inventory: int
     terms: Terms
+    ahead: float = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -45,6 +48,7 @@ def join_sale(api: Api, session_id: str) -> Sale:
         end=_seconds(session["end_time"]) - ahead,
         inventory=session["inventory"],
         terms=Terms(**{name: session[name] for name in ("upset_price", "alpha", "beta", "gamma")}),
+        ahead=ahead,
     )
 
 

@@ -13,11 +13,11 @@ from dev.bench import environment, report
 from dev.bench.close_runs import CloseRuns
 from dev.bench.drain_runs import DrainRuns
 from dev.bench.generators import Generator, GeneratorBroken, Sockets, Wrk
-from dev.bench.http_runs import HttpRuns
 from dev.bench.measures import MEASURES, Figures, Result, result_of
 from dev.bench.options import Options, parse
 from dev.bench.script_runs import ScriptRuns
 from dev.bench.stack import Servers, http_stack, servers, temporary_folder
+from dev.bench.watch_runs import WatchRuns
 from dev.errors import DevError
 from dev.signals import STOP_SIGNALS
 
@@ -27,11 +27,12 @@ SERVES = {
     "latency": {"bid-p99"},
     "fsync": {"always-to-everysec"},
     "board": {"board-to-echo"},
+    "watchers": {"watchers-to-none", "frame-lag-p99", "watcher-memory"},
     "drain": {"drain-to-insert", "drain-to-bids"},
     "script": {"script-growth"},
     "close": {"close-to-sql"},
 }
-HTTP_RUNS = ("bids", "latency", "fsync", "board")
+HTTP_RUNS = ("bids", "latency", "fsync", "board", "watchers")
 
 
 def main() -> int:
@@ -87,7 +88,7 @@ def _measure_http(
         return
     _say("Starting the web servers and the worker")
     with http_stack(started) as stack:
-        http = HttpRuns(started, stack, _generator(options), figures, options)
+        http = WatchRuns(started, stack, _generator(options), figures, options)
         for name in wanted:
             _say(f"Measuring: {name}")
             run: Callable[[], None] = getattr(http, name)

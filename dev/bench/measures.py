@@ -100,6 +100,33 @@ MEASURES = (
         unit=" ms",
         is_judged=False,
     ),
+    Measure(
+        "watchers-to-none",
+        "accepted bids/s beside watchers ÷ without any",
+        "bids/s, watched",
+        "bids/s, unwatched",
+        0.85,
+        at_least=True,
+    ),
+    Measure(
+        "frame-lag-p99",
+        "p99 from a bid's acceptance to a watcher's frame, at saturation",
+        "frame lag p99 ms",
+        None,
+        500.0,
+        at_least=False,
+        unit=" ms",
+    ),
+    Measure(
+        "watcher-memory",
+        "memory of the live process for each watcher",
+        "KiB a watcher",
+        None,
+        64.0,
+        at_least=False,
+        unit=" KiB",
+        is_judged=False,
+    ),
 )
 NAMES = tuple(measure.name for measure in MEASURES)
 

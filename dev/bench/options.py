@@ -37,6 +37,8 @@ class Options:
     close_rounds: int = 3
     close_bids: int = 1_000_000
     close_bidders: int = 200_000
+    watchers: int = 2000
+    watch_seconds: float = 60.0
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -57,6 +59,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         close_rounds=min(rounds, options.close_rounds),
         close_bids=options.close_bids,
         close_bidders=options.close_bidders,
+        watchers=options.watchers,
+        watch_seconds=options.watch_seconds,
     )
 
 
@@ -70,6 +74,8 @@ _quick = Options(
     close_rounds=1,
     close_bids=100_000,
     close_bidders=20_000,
+    watchers=200,
+    watch_seconds=5.0,
 )
 
 

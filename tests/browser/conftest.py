@@ -61,15 +61,19 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, stack: Stack) -> Iterator[Callable[..., Visitor]]:  # noqa: F811
-    """Opens the page for a visitor with storage of their own."""
+    """Opens the page for a visitor with storage of their own, and checks it at the end."""
+    opened: list[Visitor] = []
     with ExitStack() as visitors:
 
         def open_page(client: Client | None = None, **options: Any) -> Visitor:
             context = browser.new_context(**options)
             visitors.callback(context.close)
-            return Visitor(context.new_page(), stack.port, client)
+            opened.append(Visitor(context.new_page(), stack.port, client))
+            return opened[-1]
 
         yield open_page
+        for visitor in opened:
+            visitor.check()
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from core.scoring import score
 from tests.browser.visitor import Visitor
@@ -41,3 +44,28 @@ def test_score_and_price_to_pass_agree_with_core(visit: Callable[..., Visitor]) 
         assert score(own, needed, seconds, weight) > target
         one_cent_less = (round(needed * 100) - 1) / 100
         assert needed == 100 or score(own, one_cent_less, seconds, weight) <= target
+
+
+STEP = """async ([own, entries]) => {
+  const { nextStep } = await import("/board/scoring.js");
+  const terms = { alpha: 1, beta: 0, gamma: 0, upset_price: 100, inventory: 100 };
+  const leaderboard = [...Array(entries).keys()].map((at) => ({ rank: at + 1, score: 1000 - at }));
+  return nextStep(terms, { leaderboard, total_count: 200, threshold_score: 901 }, own, 1, 1);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("own", "step"),
+    [
+        ({"rank": 1, "price": 1000}, None),
+        ({"rank": 2, "price": 999}, {"rank": 1, "price": 1000.01}),
+        ({"rank": 51, "price": 950}, {"rank": 50, "price": 951.01}),
+        ({"rank": 70, "price": 931}, {"rank": 50, "price": 951.01}),
+        ({"rank": 150, "price": 851}, {"rank": 100, "price": 901.01}),
+        (None, {"rank": 100, "price": 901.01}),
+    ],
+)
+def test_next_step_is_the_place_above_as_far_as_the_board_shows(
+    visit: Callable[..., Visitor], own: Any, step: Any
+) -> None:
+    assert visit().go().page.evaluate(STEP, [own, 50]) == step

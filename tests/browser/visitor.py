@@ -42,6 +42,16 @@ class Visitor:
     def rows(self) -> Locator:
         return self.page.locator("#board tbody tr")
 
+    def check(self) -> None:
+        """The browser had nothing to complain of, and asked nobody but us."""
+        assert self.complaints == []
+        assert [url for url in self.requested if not url.startswith(self.origin)] == []
+
+    def forgive(self) -> list[str]:
+        """What was complained of and asked of others so far; it is forgotten then."""
+        said, self.complaints, self.requested = self.complaints, [], []
+        return said
+
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)

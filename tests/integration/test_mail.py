@@ -1,23 +1,29 @@
 """E-mails against a real SMTP server."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from trustme import CA
 
 from core.channel_settings import MailSettings, Tls
 from core.mail import Mailer
 from core.outbox import Backlog
 from core.telling import Telling
+from dev.stack import free_port
 from tests.factories import Shop
 
 SENDER = "The Shop <sales@shop.example>"
 AT_ONCE = (timedelta(0),) * 2
+PASSWORD = "a secret"
 
 
 class Mailbox:
@@ -27,6 +33,8 @@ class Mailbox:
         self.answer = "250 OK"
         self.got: list[EmailMessage] = []
         self.peers: set[Any] = set()
+        self.encrypted: set[bool] = set()
+        self.logins: set[Any] = set()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
@@ -36,6 +44,8 @@ class Mailbox:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         self.peers.add(session.peer)
+        self.encrypted.add(server.transport.get_extra_info("ssl_object") is not None)
+        self.logins.add(session.auth_data)
         self.got.append(message_from_bytes(envelope.content, policy=policy.default))
         return "250 OK"
 
@@ -47,12 +57,9 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 def port(mailbox: Mailbox) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     controller.start()
-    yield free
+    yield controller.port
     controller.stop()
 
 
@@ -143,6 +150,107 @@ def test_while_nobody_answers_no_attempt_is_counted_and_all_goes_out_later(
     assert shop.rows("SELECT DISTINCT attempts, last_error FROM email_deliveries") == [(0, None)]
     mailer(shop, port).deliver_due(seconds=30)
     assert len(mailbox.got) == 2
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CA:
+    """Signs certificates that this process trusts, and no other does."""
+    authority = CA()
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    return authority
+
+
+@pytest.fixture
+def private_port(mailbox: Mailbox, authority: CA, tls: Tls) -> Iterator[int]:
+    """A server that takes mail over TLS alone, from who knows its user and password."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    private: dict[str, Any] = {"ssl_context": context}
+    if tls is Tls.STARTTLS:
+        private = {"tls_context": context, "require_starttls": True}
+    else:
+        # To the server a connection that was encrypted from its beginning is a plain one.
+        private |= {"auth_require_tls": False}
+    controller = Controller(
+        mailbox,
+        hostname="127.0.0.1",
+        port=free_port(),
+        authenticator=_knows,
+        auth_required=True,
+        **private,
+    )
+    controller.start()
+    yield controller.port
+    controller.stop()
+
+
+def _knows(server: Any, session: Any, envelope: Any, mechanism: str, said: LoginPassword) -> Any:
+    is_known = (said.login, said.password) == (b"shop", PASSWORD.encode())
+    return AuthResult(success=is_known, handled=False, auth_data=said.login)
+
+
+def private_mailer(shop: Shop, port: int, tls: Tls, password: str = PASSWORD) -> Mailer:
+    settings = MailSettings("127.0.0.1", port, "shop", password, SENDER, tls)
+    return Mailer(shop.services.database, settings, retry_delays=AT_ONCE, timeout_seconds=5)
+
+
+ENCRYPTED = pytest.mark.parametrize("tls", [Tls.STARTTLS, Tls.TLS])
+
+
+@ENCRYPTED
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_mail_goes_out_over_an_encrypted_connection_after_a_login(
+    shop: Shop, private_port: int, mailbox: Mailbox, tls: Tls
+) -> None:
+    told_session(shop, "ada", "bob")
+    private_mailer(shop, private_port, tls).deliver_due(seconds=30)
+    assert len(mailbox.got) == 2
+    assert mailbox.encrypted == {True}
+    assert mailbox.logins == {b"shop"}
+
+
+@ENCRYPTED
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_wrong_password_keeps_the_mail_and_is_no_attempt(
+    shop: Shop,
+    private_port: int,
+    mailbox: Mailbox,
+    tls: Tls,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told_session(shop, "ada")
+    private_mailer(shop, private_port, tls, "not the secret").deliver_due(seconds=30)
+    assert mailbox.got == []
+    assert shop.rows("SELECT attempts, last_error FROM email_deliveries") == [(0, None)]
+    said = capsys.readouterr()
+    assert "SMTPAuthenticationError 535" in said.out + said.err
+    assert "not the secret" not in said.out + said.err
+
+
+@ENCRYPTED
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(
+    shop: Shop,
+    private_port: int,
+    mailbox: Mailbox,
+    tls: Tls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_session(shop, "ada")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    private_mailer(shop, private_port, tls).deliver_due(seconds=30)
+    assert mailbox.got == []
+    assert private_mailer(shop, private_port, tls).backlog() == Backlog(waiting=1, given_up=0)
+
+
+def test_a_server_without_starttls_gets_nothing_when_that_is_asked_for(
+    shop: Shop, port: int, mailbox: Mailbox
+) -> None:
+    told_session(shop, "ada")
+    private_mailer(shop, port, Tls.STARTTLS).deliver_due(seconds=30)
+    assert mailbox.got == []
 
 
 class Killed(BaseException):

@@ -1,25 +1,31 @@
 """Webhooks against a real HTTP server; signatures checked with another's code."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from flask import Flask, request
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import errors
 from core.channel_settings import WebhookSettings
+from core.config import PROJECT_ROOT
 from core.outbox import Status
 from core.sessions import SessionView
 from core.telling import Telling
 from core.webhooks import Webhooks
 from tests.factories import Shop
+from web import create_app
 
 KEY = b"0123456789abcdefghijklmnop"
 SECRET = f"whsec_{b64encode(KEY).decode()}"
@@ -50,17 +56,18 @@ def receiver() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(server):
         found = Receiver(f"http://127.0.0.1:{server.server_port}/hook?token=hidden")
         yield found
 
 
 @contextmanager
-def listening(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
+def listening(server: HTTPServer) -> Iterator[None]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield server
+        yield
     finally:
         server.shutdown()
         server.server_close()
@@ -183,6 +190,76 @@ def test_a_dead_receiver_is_noted_without_its_address(
     assert only_delivery(sender).last_error == "NewConnectionError"
     said = capsys.readouterr()
     assert "hidden" not in said.out + said.err
+
+
+def test_a_message_given_up_reaches_the_receiver_that_is_back_by_replay(
+    shop: Shop, receiver: Receiver
+) -> None:
+    told_session(shop)
+    url, receiver.url = receiver.url, "http://127.0.0.1:1/hook"
+    dead = webhooks(shop, receiver)
+    dead.deliver_due(seconds=30)
+    delivery_id = only_delivery(dead).delivery_id
+    assert only_delivery(dead).status is Status.GIVEN_UP
+    receiver.url = url
+    back = webhooks(shop, receiver)
+    back.deliver_due(seconds=30)
+    assert receiver.got == []
+
+    app = create_app(services=replace(shop.services, webhooks=back))
+    with app.app_context():
+        done = app.test_cli_runner().invoke(args=["replay-webhook", str(delivery_id)])
+
+    assert done.exit_code == 0, done.output
+    back.deliver_due(seconds=30)
+    [(headers, body)] = receiver.got
+    assert Webhook(SECRET).verify(body, headers)["type"] == "session.ended"
+    assert headers["webhook-id"] == str(delivery_id)
+    assert (only_delivery(back).status, only_delivery(back).attempts) == (Status.DELIVERED, 1)
+
+
+@pytest.fixture
+def order_system() -> Iterator[tuple[Receiver, list[Any]]]:
+    """A shop with the lines that docs/webhooks.md prints, and the orders they made."""
+    [sample] = re.findall(
+        r"```python\n(.*?)```", (PROJECT_ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL
+    )
+    orders: list[Any] = []
+    app = Flask("shop")
+    names = {"app": app, "request": request, "Webhook": Webhook, "SECRET": SECRET}
+    exec(sample, names | {"create_orders": lambda *order: orders.append(order)})  # noqa: S102
+    server = make_server("127.0.0.1", 0, app, request_handler=Silent)
+    with listening(server):
+        yield Receiver(f"http://127.0.0.1:{server.server_port}/flashbid"), orders
+
+
+class Silent(WSGIRequestHandler):
+    def log_request(self, *_: Any) -> None:
+        pass
+
+
+def test_the_documented_lines_turn_winners_into_orders(
+    shop: Shop, order_system: tuple[Receiver, list[Any]]
+) -> None:
+    receiver, orders = order_system
+    session, sender = told_session(shop), webhooks(shop, receiver)
+    sender.deliver_due(seconds=30)
+    assert only_delivery(sender).status is Status.DELIVERED
+    [(session_id, winners)] = orders
+    assert session_id == str(session.session_id)
+    assert [winner["price"] for winner in winners] == [150.0, 149.0]
+
+
+def test_the_documented_lines_take_no_order_from_a_stranger(
+    shop: Shop, order_system: tuple[Receiver, list[Any]]
+) -> None:
+    receiver, orders = order_system
+    told_session(shop)
+    stranger = WebhookSettings(receiver.url, b"another key, as long as ours")
+    sender = Webhooks(shop.services.database, stranger, retry_delays=(NO_MORE,))
+    sender.deliver_due(seconds=30)
+    assert orders == []
+    assert only_delivery(sender).last_error == "answered 500"
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from loadtest import plots, report
-from loadtest.ledger import Recorded
+from loadtest.ledger import Recorded, Seen
 from loadtest.plan import Plan
 from loadtest.plots import Axis, Series
 from loadtest.prices import Terms
@@ -85,6 +85,43 @@ def test_every_drawing_is_well_formed() -> None:
     for drawing in drawings:
         assert "nan" not in drawing
         ET.fromstring(drawing)  # noqa: S314 - our own text
+
+
+def test_watchers_have_their_part_when_there_were_any() -> None:
+    assert "Watchers" not in report.render(run())
+    at = "1970-01-01T00:16:45.000000+00:00"
+    crowd = [
+        {
+            "at": 1000.0 + n,
+            "watching": 40,
+            "frames": 200,
+            "lost": n == 7,
+            "reconnects": 0,
+            "refused": 3,
+        }
+        for n in range(20)
+    ]
+    text = report.render(
+        run(
+            recorded=Recorded(
+                runs=[{"mode": "open"}],
+                attempts=[attempt(intended_at=1005, accepted_at=at)],
+                crowd=crowd,
+                seen=[Seen(1004.9, 1005.1, {20: 39, 77: 1})],
+            )
+        )
+    )
+    assert Page(text).open == []
+    assert "nan" not in text
+    for tile in (
+        "<b>40</b><span>most watchers",
+        "<b>120 ms</b><span>frame lag p50",
+        "<b>177 ms</b><span>frame lag, slowest",
+        "<b>1</b><span>lost",
+        "<b>60</b><span>refused",
+    ):
+        assert tile in text
+    assert "Frame lag: bid accepted to frame seen" in text
 
 
 def test_the_model_is_named() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPException
@@ -17,11 +18,21 @@ import pytest
 
 from core.config import PROJECT_ROOT
 from dev.stack import free_port, wait_until
+from loadtest.processes import UNTOLD
 from tests.system.client import Client
 
 PARTS = ("core", "dev", "web", "worker")
 SERVERS = {"postgres", "valkey-server"}
 TIMEOUT_SECONDS = 60.0
+# What a developer may have there, and a load test must not use.
+DOTENV = f"""\
+SMTP_HOST=127.0.0.1
+SMTP_PORT=1
+SMTP_TLS=none
+SMTP_FROM=sales@shop.example
+WEBHOOK_URL=http://127.0.0.1:1/hook
+WEBHOOK_SECRET=whsec_{b64encode(b"0" * 32).decode()}
+"""
 # What would make it use servers and secrets of others.
 OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
 
@@ -41,7 +52,7 @@ class Runner:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "dev", "run"],
                 cwd=self.folder,
-                env={**environ, "PORT": str(self.port), "WEB_PROCESSES": "1"},
+                env={**environ, **UNTOLD, "PORT": str(self.port), "WEB_PROCESSES": "1"},
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -93,6 +104,7 @@ def runner() -> Iterator[Runner]:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(PROJECT_ROOT / part, Path(folder, part), ignore=ignored)
         shutil.copy(PROJECT_ROOT / "Procfile", folder)
+        Path(folder, ".env").write_text(DOTENV)
         runner = Runner(Path(folder))
         yield runner
         runner.kill()
@@ -112,6 +124,11 @@ def test_a_run_ends_by_ctrl_c_survives_a_kill_and_keeps_its_data(runner: Runner)
         sale = {"name": "Item", "upset_price": 100, "inventory": 1}
         session_id = client.post("/api/admin/sessions/combined", **sale).json["session_id"]
         assert client.bid(session_id, 150).json["sequence"] == 1
+        channels = client.get("/api/admin/channels").json
+        assert {channel["channel"]: channel["is_on"] for channel in channels} == {
+            "email": False,
+            "webhook": False,
+        }
     assert len(runner.processes()) > 10
 
     runner.press_ctrl_c()

@@ -1,15 +1,19 @@
 """Everybody is told once, although the worker dies in the middle and the mail server is dead."""
 
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
 import pytest
+from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
 from core.bootstrap import Services
-from dev.stack import Stack, wait_until
+from dev.stack import Stack, free_port, wait_until
 from tests.system.client import Client, final_results
 
 BIDDERS = 60_000
@@ -85,32 +89,119 @@ def test_everybody_is_told_once_although_the_worker_is_killed_in_the_middle(
 
 
 @pytest.fixture
-def silent_mail_server() -> Iterator[int]:
+def silent_port() -> Iterator[int]:
     """Takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield silent.getsockname()[1]
 
 
-def test_a_dead_mail_server_delays_neither_the_close_nor_the_telling(
-    stack: Stack,
+class Heard:
+    """A mail server and a shop's system in good health, and how much they have heard."""
+
+    def __init__(self) -> None:
+        self.mails = self.webhooks = 0
+
+    async def handle_DATA(self, *_: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self.mails += 1
+        return "250 OK"
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def mail_port(heard: Heard) -> Iterator[int]:
+    controller = Controller(heard, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield controller.port
+    controller.stop()
+
+
+@pytest.fixture
+def shop_port(heard: Heard) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.webhooks += 1
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def channels(mail_port: int, shop_port: int, silent_port: int, hanging: str) -> dict[str, str]:
+    """Settings with both channels on, one of which leads to the silent server."""
+    mail = silent_port if hanging == "email" else mail_port
+    webhook = silent_port if hanging == "webhook" else shop_port
+    return {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(mail),
+        "SMTP_FROM": "sales@shop.example",
+        "SMTP_TLS": "none",
+        "WEBHOOK_URL": f"http://127.0.0.1:{webhook}/hook",
+        "WEBHOOK_SECRET": f"whsec_{b64encode(bytes(32)).decode()}",
+    }
+
+
+@pytest.fixture
+def sell(
     client: Client,
     admin: Client,
     member: Callable[..., Client],
     new_session: Callable[..., dict[str, Any]],
-    silent_mail_server: int,
+) -> Callable[[int], Client]:
+    """Sells one item at a price, to the end; its buyer."""
+
+    def to_the_end(price: int) -> Client:
+        session_id = new_session(inventory=1)["session_id"]
+        buyer = member()
+        assert buyer.bid(session_id, price).status == 200
+        admin.put(f"/api/admin/sessions/{session_id}/close")
+        assert final_results(client, session_id)["final_price"] == price
+        return buyer
+
+    return to_the_end
+
+
+@pytest.mark.usefixtures("empty_shop")
+@pytest.mark.parametrize("hanging", ["email", "webhook"])
+def test_a_channel_that_hangs_delays_neither_the_close_nor_the_telling_nor_the_other(
+    stack: Stack,
+    admin: Client,
+    sell: Callable[[int], Client],
+    heard: Heard,
+    channels: dict[str, str],
+    hanging: str,
 ) -> None:
-    mail = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(silent_mail_server)}
-    mail |= {"SMTP_FROM": "sales@shop.example", "SMTP_TLS": "none"}
-    names = ("helper", "notifier", "web")
-    with stack.changed(names, mail):
-        # Two sessions: the second is closed while the first one's e-mail hangs.
-        for price in (150, 160):
-            session_id = new_session(inventory=1)["session_id"]
-            bidder = member()
-            assert bidder.bid(session_id, price).status == 200
-            admin.put(f"/api/admin/sessions/{session_id}/close")
-            assert final_results(client, session_id)["final_price"] == price
-            assert wait_until(lambda b=bidder: len(b.get("/api/notifications").json) == 1, 15)
-        [email, _] = admin.get("/api/admin/channels").json
-        assert (email["is_on"], email["given_up"]) == (True, 0)
-        assert email["waiting"] >= 2
+    with stack.changed(("helper", "notifier", "web"), channels):
+        # Two sessions: the second is closed while the first one's message hangs.
+        for number, price in enumerate((150, 160), start=1):
+            buyer = sell(price)
+            assert wait_until(lambda b=buyer: len(b.get("/api/notifications").json) == 1, 15)
+            assert wait_until(lambda n=number: _delivered(heard, hanging) == n, 15)
+        states = {state["channel"]: state for state in admin.get("/api/admin/channels").json}
+        assert (states[hanging]["is_on"], states[hanging]["given_up"]) == (True, 0)
+        assert states[hanging]["waiting"] >= 2
+
+
+def _delivered(heard: Heard, hanging: str) -> int:
+    """By the channel that is well."""
+    return heard.webhooks if hanging == "email" else heard.mails
+
+
+def test_notifier_says_which_channels_are_off_and_what_would_switch_them_on(stack: Stack) -> None:
+    for channel, setting in (("email", "SMTP_HOST"), ("webhook", "WEBHOOK_URL")):
+        words = ("channel_off", f'"{channel}"', setting)
+        assert wait_until(lambda w=words: stack.count_said("notifier", *w) >= 1, 30)
+        assert stack.count_said("helper", *words) == 0

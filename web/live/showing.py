@@ -1,12 +1,12 @@
 """Shows boards: one look at all watched sessions a tick, one snapshot of each that changed."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
-from websockets.asyncio.server import broadcast
 
 from core import errors
 from core.board import Mark
@@ -21,6 +21,11 @@ log = structlog.get_logger(__name__)
 # Close codes: ours, after HTTP's 404, and the registered "try again later".
 UNKNOWN_SESSION = 4404
 TRY_AGAIN_LATER = 1013
+
+# The machine is the bidders' too: a crowd that would take more than this share of a core
+# gets its frames less often, down to the longest interval.
+_SHARE_OF_A_CORE = 0.15
+_LONGEST_INTERVAL_SECONDS = 0.35
 
 # An outage lasts many ticks; the log needs to hear of it now and then.
 _SILENCE_SECONDS = 10.0
@@ -50,11 +55,9 @@ class Channel:
         """Send the snapshot to those who have not seen it and may get a frame now."""
         if self.snapshot is None:
             return
-        due = [watcher for watcher in watchers if watcher.is_due(self.snapshot, now)]
-        for frame in self.snapshot.frames:
-            broadcast(due, frame, text=True)
-        for watcher in due:
-            watcher.note_sent(self.snapshot, now)
+        for watcher in watchers:
+            if watcher.is_due(self.snapshot, now):
+                watcher.show(self.snapshot, now)
 
 
 class Showing:
@@ -86,10 +89,13 @@ class Showing:
     async def run(self) -> None:
         """Tick for ever."""
         loop = asyncio.get_running_loop()
+        used_before = time.process_time()
         while True:
             started_at = loop.time()
             await self._tick(started_at)
-            await asyncio.sleep(started_at + FRAME_INTERVAL_SECONDS - loop.time())
+            used = time.process_time()
+            await asyncio.sleep(started_at + interval_seconds(used - used_before) - loop.time())
+            used_before = used
 
     async def _welcome(self, watcher: Watcher, channel: Channel) -> None:
         """The newcomer's first frame; only the first watcher of a session waits for it."""
@@ -132,6 +138,12 @@ class Showing:
             snapshot.take, self._services, channel.session_id
         )
         channel.mark = mark
+
+
+def interval_seconds(used_seconds: float) -> float:
+    """From one tick to the next, when a round takes so much CPU time."""
+    affordable = used_seconds / _SHARE_OF_A_CORE
+    return min(max(affordable, FRAME_INTERVAL_SECONDS), _LONGEST_INTERVAL_SECONDS)
 
 
 async def _dismiss(watcher: Watcher, error: Exception) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from websockets.frames import Frame, Opcode
+
 from core.bootstrap import Services
 from web import schemas
 from web.answers import encode
@@ -15,9 +17,12 @@ _WINNERS_ONLY = schemas.Results(exclude=("rankings", "page", "page_size", "total
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Text frames in UTF-8; `is_final` when the results stand and nothing more will come."""
+    """Frames as they go over the wire; `is_final` when the results stand and no more will come.
 
-    frames: tuple[bytes, ...]
+    A server's frames are the same for every client, so they are made once for all.
+    """
+
+    frames: bytes
     is_final: bool
 
 
@@ -28,8 +33,9 @@ def take(services: Services, session_id: UUID) -> Snapshot:
     if not board.provisional:
         results = services.results.get(session_id, page=1, page_size=1)
         frames.append(_frame("session_ended", _WINNERS_ONLY.dump(results)))
-    return Snapshot(tuple(frames), is_final=not board.provisional)
+    return Snapshot(b"".join(frames), is_final=not board.provisional)
 
 
 def _frame(kind: str, data: Any) -> bytes:
-    return encode({"type": kind, "data": data})
+    text = encode({"type": kind, "data": data})
+    return Frame(Opcode.TEXT, text).serialize(mask=False)

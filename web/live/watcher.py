@@ -91,7 +91,9 @@ class Watcher(ServerConnection):
             return False
         return not self._is_behind(now)
 
-    def note_sent(self, snapshot: Snapshot, now: float) -> None:
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        """Send it. Nothing else that is sent here comes in fragments, so it may go between."""
+        self.transport.write(snapshot.frames)
         self.seen, self._sent_at = snapshot, now
 
     def _is_behind(self, now: float) -> bool:

@@ -10,7 +10,7 @@ export function showAccount(main) {
     await enter(path, values);
     dispatchEvent(new Event("signed-in"));
   };
-  main.replaceChildren(h("h1", {}, "Your account"), h("div", { class: "columns even" },
+  main.replaceChildren(h("h1", {}, "Your account"), h("div", { class: "columns" },
     h("section", { class: "panel" }, h("h2", {}, "Sign in"),
       form("Sign in", [field("Username", name), field("Password", { ...password, autocomplete: "current-password" })], "Sign in", submit("/api/auth/login"))),
     h("section", { class: "panel" }, h("h2", {}, "Sign up"),

@@ -3,10 +3,22 @@ const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFra
 export const price = (value) => (value == null ? "–" : money.format(value));
 export const score = price;
 
-/** Milliseconds as 1:02:03 or 02:03; the last second shows as 00:01, zero only when over. */
+/** Milliseconds as 3 d 01:02:03, 1:02:03 or 02:03; the last second shows as 00:01, zero only when over. */
 export function countdown(milliseconds) {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
   const two = (number) => String(number).padStart(2, "0");
   const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  return seconds < 3600 ? rest : `${Math.floor(seconds / 3600)}:${rest}`;
+  const [days, hours] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24];
+  if (days) return `${days} d ${two(hours)}:${rest}`;
+  return hours ? `${hours}:${rest}` : rest;
 }
+
+/** A span in its largest unit: 45 s, 3 min, 2 h. */
+export function age(milliseconds) {
+  const seconds = Math.round(milliseconds / 1000);
+  if (seconds < 90) return `${seconds} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
+/** 1 item, 2 items. */
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;

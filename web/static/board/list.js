@@ -1,8 +1,9 @@
 import { get, now } from "./api.js";
 import { h } from "./dom.js";
-import { countdown, price } from "./format.js";
+import { counted, countdown, price } from "./format.js";
 
 const REFRESH_MS = 5000;
+const LAST_MS = 10_000;
 
 /** The list of sessions, newest start first. Returns a function that stops it. */
 export function showList(main) {
@@ -10,7 +11,7 @@ export function showList(main) {
   main.replaceChildren(h("h1", {}, "Sessions"), list);
   const refresh = async () => {
     const sessions = await get("/api/sessions?page_size=50").catch(() => null);
-    if (sessions) list.replaceChildren(...(sessions.length ? sessions.map(card) : [h("li", {}, "No sessions yet.")]));
+    if (sessions) list.replaceChildren(...(sessions.length ? sessions.map(card) : [h("li", {}, "No sessions yet. They appear here by themselves.")]));
     tick(main);
   };
   refresh();
@@ -21,7 +22,7 @@ export function showList(main) {
 function card(session) {
   return h("li", { class: "card" },
     h("h2", {}, h("a", { href: `#/session/${session.session_id}` }, session.name)),
-    h("p", { class: "facts" }, `${session.inventory} items from ${price(session.upset_price)}`),
+    h("p", { class: "facts" }, `${counted(session.inventory, "item")} from ${price(session.upset_price)}`),
     timer(session));
 }
 
@@ -35,7 +36,13 @@ export function tick(root) {
   for (const node of root.querySelectorAll(".timer")) {
     const text = remaining(node.dataset);
     if (node.textContent !== text) node.textContent = text;
+    node.classList.toggle("last", isLast(node.dataset));
   }
+}
+
+/** Whether the last seconds run, which the page shows in another colour. */
+function isLast({ status, end }) {
+  return status === "active" && end > now() && end - now() <= LAST_MS;
 }
 
 function remaining({ status, start, end }) {

@@ -26,7 +26,8 @@ export function priceToPass(terms, responseTime, weight, target) {
 
 /**
  * The next step up from `own` ({rank, price} or null): {price, rank}, or null at the top.
- * Outside the winners that is the last winning place, inside it the place above.
+ * Outside the winners that is the last winning place, inside it the place above,
+ * or the last one that the board shows when that is further down.
  */
 export function nextStep(terms, board, own, responseTime, weight) {
   const wins = own != null && own.rank <= terms.inventory;
@@ -34,7 +35,7 @@ export function nextStep(terms, board, own, responseTime, weight) {
   if (!wins && board.total_count < terms.inventory) {
     return { price: terms.upset_price, rank: board.total_count + 1 };
   }
-  const rank = wins ? own.rank - 1 : terms.inventory;
+  const rank = wins ? Math.min(own.rank - 1, board.leaderboard.length) : terms.inventory;
   const target = wins ? board.leaderboard[rank - 1]?.score : board.threshold_score;
   if (target == null) return null;
   const price = priceToPass(terms, responseTime, weight, target);

@@ -1,12 +1,13 @@
 import { call, get, me, now, observe } from "./api.js";
 import { announce, field, form, h } from "./dom.js";
-import { price, score } from "./format.js";
+import { counted, price, score } from "./format.js";
 import { tick, timer } from "./list.js";
 import { watch } from "./live.js";
 import { Plot } from "./plot.js";
 import { nextStep } from "./scoring.js";
 
 const STATES = { live: "Live", polling: "Live, every second", offline: "Connection lost. Trying again …" };
+const VERBS = { activate: "Activate", deactivate: "Deactivate", close: "Close for good" };
 
 /** One session's board. Returns a function that stops it. */
 export async function showSession(main, id) {
@@ -19,7 +20,7 @@ class SessionView {
   constructor(session) {
     this.session = session;
     this.own = null;
-    this.hasBid = false;
+    this.hasBid = this.isLast = false;
     this.plot = new Plot();
     this.timer = timer(session);
     this.state = h("p", { class: "state", id: "state" }, "Connecting …");
@@ -32,21 +33,21 @@ class SessionView {
 
   elements() {
     const { session } = this;
-    this.bidding = h("section", { class: "panel", "aria-label": "Your bid" }, this.standing, this.step, this.bidForm());
-    if (me()?.is_admin) this.admin.append(...["activate", "deactivate", "close"].map((verb) => this.action(verb)));
+    this.bidding = h("section", { class: "panel bidding", "aria-label": "Your bid" }, this.standing, this.step, this.bidForm());
+    if (me()?.is_admin) this.admin.append(...Object.keys(VERBS).map((verb) => this.action(verb)));
     return [
       h("h1", {}, session.name),
       session.description ? h("p", {}, session.description) : "",
       h("div", { class: "bar" }, this.timer, this.state),
-      h("p", { class: "facts" }, `${session.inventory} items from ${price(session.upset_price)}`),
+      h("p", { class: "facts" }, `${counted(session.inventory, "item")} from ${price(session.upset_price)}`),
       this.admin, this.results,
-      h("div", { class: "columns" }, this.table(), h("div", {}, this.bidding, h("section", { class: "panel", "aria-label": "Threshold" }, this.plot.figure))),
+      h("div", { class: "session" }, this.bidding, this.table(), h("section", { class: "panel plotted", "aria-label": "Threshold" }, this.plot.figure)),
     ];
   }
 
   table() {
     const heads = ["Rank", "Member", "Price", "Score"].map((name) => h("th", { scope: "col" }, name));
-    return h("table", { id: "board" }, h("caption", {}, "Leaderboard"), h("thead", {}, h("tr", {}, heads)), this.body);
+    return h("table", { id: "board" }, h("caption", {}, `Leaderboard: ${winners(this.session.inventory)}`), h("thead", {}, h("tr", {}, heads)), this.body);
   }
 
   bidForm() {
@@ -73,7 +74,7 @@ class SessionView {
       }
       event.target.disabled = false;
     };
-    return h("button", { type: "button", class: "quiet", click: run }, verb[0].toUpperCase() + verb.slice(1));
+    return h("button", { type: "button", class: "quiet", click: run }, VERBS[verb]);
   }
 
   start() {
@@ -96,6 +97,10 @@ class SessionView {
 
   everySecond() {
     if (this.board) this.showStep();
+    if (this.session.status !== "active") return;
+    this.plot.draw();
+    if (!this.isLast && this.timer.classList.contains("last")) announce("The last seconds.");
+    this.isLast = this.timer.classList.contains("last");
   }
 
   retime() {
@@ -134,7 +139,9 @@ class SessionView {
 
   setOwn(own) {
     this.own = own;
-    const text = own ? `You are at rank ${own.rank} with ${price(own.price)}: ${own.is_winner ? "winning" : "not winning"}.` : "";
+    const isOver = this.session.status === "ended";
+    const text = own ? standingText(own, isOver) : "";
+    this.bidding.hidden = isOver && !own;
     if (text !== this.standing.textContent) {
       this.standing.textContent = text;
       this.standing.classList.toggle("wins", Boolean(own?.is_winner));
@@ -157,15 +164,22 @@ class SessionView {
     this.retime();
     this.state.textContent = "Final";
     this.bidding.querySelector("form")?.remove();
-    this.step.textContent = "";
-    const winners = results.winners.map(({ rank, username, price: paid }) => h("li", { value: rank }, `${username} · ${price(paid)}`));
+    this.setOwn(this.own);
+    const lines = results.winners.map(({ rank, username, price: paid }) => h("li", { value: rank }, `${username} · ${price(paid)}`));
     this.results.replaceChildren(h("h2", {}, "Results"),
-      h("p", {}, "Final price ", h("strong", {}, price(results.final_price)), ` · ${results.total_winners} of ${results.total_bidders} bidders won`),
-      h("ol", {}, winners));
+      h("p", {}, "Final price ", h("strong", {}, price(results.final_price)), ` · ${results.total_winners} of ${counted(results.total_bidders, "bidder")} won`),
+      h("ol", {}, lines));
     this.results.hidden = false;
     announce("The session has ended. The results are final.");
   }
 }
+
+function standingText({ rank, price: paid, is_winner: wins }, isOver) {
+  if (isOver) return `You ended at rank ${rank} with ${price(paid)}: you ${wins ? "won" : "did not win"}.`;
+  return `You are at rank ${rank} with ${price(paid)}: ${wins ? "winning" : "not winning"}.`;
+}
+
+const winners = (inventory) => (inventory === 1 ? "the first wins" : `the first ${inventory} win, above the line`);
 
 function stepText({ price: needed, rank }, own) {
   const raise = own ? needed - own.price : null;

@@ -1,0 +1,145 @@
+"""What a crowd of watchers costs those who bid, and how soon it sees their bids."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from sqlalchemy import select
+
+from core.models import Bid
+from dev.bench.generators import Sockets
+from dev.bench.http_runs import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, HttpRuns, Sale
+from dev.bench.stack import LOOPBACK, Program
+from dev.embedded.server import wait_until
+from loadtest import lags
+from loadtest.ledger import Recorded, Tail
+
+GATHER_TIMEOUT_SECONDS = 60.0
+KIB = 1024
+
+
+class Crowd:
+    """Watchers in a process of their own, and the ledger of what they see."""
+
+    def __init__(self, program: Program, folder: Path, size: int) -> None:
+        self._program, self._size = program, size
+        self._tail = Tail(folder)
+        self.recorded = Recorded()
+
+    def gather(self) -> bool:
+        """Whether all of them have come; from then on the ledger is kept."""
+
+        def are_there() -> bool:
+            crowd = self._tail.read().crowd
+            return bool(crowd) and crowd[-1]["watching"] == self._size
+
+        return wait_until(are_there, GATHER_TIMEOUT_SECONDS)
+
+    def leave(self) -> None:
+        """Go, and read what was seen."""
+        self._program.stop()
+        self.recorded = self._tail.read()
+
+    def lag(self, accepted: Sequence[float]) -> lags.Lag:
+        """How long these bids took to be seen; `accepted` is ascending."""
+        return lags.total(self.recorded.seen, accepted)
+
+    @property
+    def lost(self) -> int:
+        """How many connections ended before they were asked to."""
+        return round(sum(sample["lost"] for sample in self.recorded.crowd))
+
+
+class WatchRuns(HttpRuns):
+    """Bids with a crowd watching them and without, in turns."""
+
+    def watchers(self) -> None:
+        """Rounds at saturation, then a longer stay beside a few bids."""
+        sale = self._open_sale()
+        self._warm_up(sale)
+        with self._live() as live:
+            for number in range(1, self._options.rounds + 1):
+                alone = self._watch_round(sale, "bids/s, unwatched")
+                with self._crowd(sale, live) as crowd:
+                    watched = self._watch_round(sale, "bids/s, watched")
+                lag = self._note_lag(sale, crowd, "frame lag p99 ms")
+                rates = f"{watched:,.0f} bids/s watched, {alone:,.0f} unwatched"
+                self._say("watchers", number, f"{rates}, frame lag {lag}")
+            self._stay(sale, live)
+
+    def _watch_round(self, sale: Sale, series: str) -> float:
+        before = sale.sequence()
+        load = self._run(self._bid_plan(sale), series)
+        self._reconcile(sale, before, load)
+        self._figures.add(series, load.per_second)
+        return load.per_second
+
+    def _stay(self, sale: Sale, live: Program) -> None:
+        """Long enough for pings and time-outs to show whom they drop."""
+        seconds = self._options.watch_seconds
+        plan = self._bid_plan(
+            sale,
+            rate=TRICKLE_PER_SECOND,
+            connections=TRICKLE_CONNECTIONS,
+            longer=seconds - self._options.seconds,
+        )
+        before = sale.sequence()
+        with self._crowd(sale, live) as crowd:
+            load = self._finish(Sockets(1), plan, "bids beside watchers")
+        self._reconcile(sale, before, load)
+        lag = self._note_lag(sale, crowd, "frame lag p99 ms, few bids")
+        kib = self._figures.median("KiB a watcher")
+        print(
+            f"  watchers, {seconds:g} s at {TRICKLE_PER_SECOND:g} bids/s: frame lag {lag}, "
+            f"{crowd.lost} lost, {kib:.0f} KiB each",
+            flush=True,
+        )
+
+    @contextmanager
+    def _live(self) -> Iterator[Program]:
+        """The live process, where the web process looks for it."""
+        environ = {
+            **self._servers.environ,
+            "PORT": str(self._stack.web_port),
+            "LIVE_MAX_WATCHERS": str(self._options.watchers),
+        }
+        live = Program("live", ("web.live",), environ, self._servers.folder)
+        with live.running():
+            yield live
+
+    @contextmanager
+    def _crowd(self, sale: Sale, live: Program) -> Iterator[Crowd]:
+        """All watchers, there from the beginning of the block to its end."""
+        size = self._options.watchers
+        folder = Path(mkdtemp(prefix="watchers-", dir=self._servers.folder))
+        host = f"http://{LOOPBACK}:{self._stack.web_port}"
+        arguments = (
+            *("loadtest", "watch", "--host", host, "--session", str(sale.session_id)),
+            *("--watchers", str(size), "--ledger", str(folder)),
+        )
+        before = live.process.memory_info().rss
+        program = Program("crowd", arguments, self._servers.environ, folder)
+        crowd = Crowd(program, folder, size)
+        with program.running():
+            self._figures.check(crowd.gather(), f"not all {size} watchers came")
+            yield crowd
+            grown = live.process.memory_info().rss - before
+            crowd.leave()
+        if "KiB a watcher" not in self._figures.series:
+            # Later crowds live in what the first one has left behind.
+            self._figures.add("KiB a watcher", grown / KIB / size)
+        self._figures.check(crowd.lost == 0, f"{crowd.lost} watchers were lost")
+
+    def _note_lag(self, sale: Sale, crowd: Crowd, series: str) -> str:
+        lag = crowd.lag(_moments(sale))
+        self._figures.check(lag.count > 0, f"{series}: no bid was seen")
+        self._figures.add(series, lag.p99)
+        return f"p50 {lag.p50:.0f} ms, p99 {lag.p99:.0f} ms, slowest {lag.slowest:.0f} ms"
+
+
+def _moments(sale: Sale) -> list[float]:
+    """When each bid was accepted, in seconds since 1970; ascending."""
+    accepted_at = select(Bid.accepted_at).where(Bid.session_id == sale.session_id)
+    with sale.services.database.begin() as db:
+        return [moment.timestamp() for moment in db.scalars(accepted_at.order_by(Bid.sequence))]
