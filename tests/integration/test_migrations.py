@@ -17,15 +17,15 @@ DATABASE = "flashbid_test_migrations"
 
 @pytest.fixture
 def engine(services: Services) -> Iterator[Engine]:
-    """An engine over an empty database."""
+    """An engine over an empty database. A pooler's idle connections to it are cut off."""
     server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE}"))
+        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
         connection.execute(text(f"CREATE DATABASE {DATABASE}"))
         engine = create_engine(services.engine.url.set(database=DATABASE))
         yield engine
         engine.dispose()
-        connection.execute(text(f"DROP DATABASE {DATABASE}"))
+        connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
     server.dispose()
 
 
