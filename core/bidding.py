@@ -13,13 +13,10 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from redis import Redis
-
 from core import clock, errors, keys, scoring, scripts
 from core.bid_log import DRAIN_TRUST_US
-from core.combiner import CallCombiner
 from core.loading import SessionLoader
-from core.scripts import Outcome
+from core.scripts import Caller, Outcome
 from core.tokens import Revocations
 from core.weights import Weights
 
@@ -65,7 +62,7 @@ class Bidding:
 
     def __init__(
         self,
-        redis: Redis,
+        calls: Caller,
         loader: SessionLoader,
         weights: Weights,
         revocations: Revocations,
@@ -73,7 +70,7 @@ class Bidding:
         bids_per_second: float,
         burst: int,
     ) -> None:
-        self._calls = CallCombiner(redis)
+        self._calls = calls
         self._loader = loader
         self._weights = weights
         self._revocations = revocations
@@ -90,7 +87,8 @@ class Bidding:
         """Place or replace the bidder's bid. Safe to repeat.
 
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
-        PriceBelowUpset, RateLimited, TokenRevoked; a refused bid changes nothing.
+        PriceBelowUpset, RateLimited, TokenRevoked; a refused bid changes nothing. Raises
+        Unconfirmed when it may stand or not: then it must be sent again.
         """
         weight: float | str = ""
         for _ in range(_MAX_CALLS):
@@ -105,7 +103,7 @@ class Bidding:
                 case Outcome.UNKNOWN_WEIGHT:
                     weight = repr(self._weights.load(bidder.user_id))
                 case Outcome.UNKNOWN_REVOCATIONS:
-                    self._revocations.load()
+                    self._revocations.load_beside(session_id)
                 case _:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
@@ -120,8 +118,8 @@ class Bidding:
                 keys.ranking(session_id),
                 keys.standing_bid(session_id, bidder.user_id),
                 keys.bid_log(session_id),
-                keys.REVOKED_TOKENS,
-                keys.user_weight(bidder.user_id),
+                self._revocations.key_beside(session_id),
+                *self._weights.keys_beside(bidder.user_id),
             ],
             [
                 str(bidder.user_id),

@@ -19,6 +19,7 @@ from core.database import Database
 from core.lifecycle import Status
 from core.loading import SessionLoader
 from core.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
+from core.replication import Replication
 from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
@@ -50,8 +51,10 @@ class Closing:
         loader: SessionLoader,
         *,
         ended_keys_ttl_seconds: int,
+        replication: Replication | None = None,
     ) -> None:
         self._database = database
+        self._replication = replication
         self._redis = redis
         self._bid_log = bid_log
         self._loader = loader
@@ -97,6 +100,8 @@ class Closing:
             reply = scripts.shut_gate(self._redis, [keys.session_params(session_id)], ["due"])
             match reply:
                 case [Outcome.GATE_SHUT, _, sequence]:
+                    if self._replication:
+                        self._replication.confirm(keys.session_params(session_id))
                     return int(sequence)
                 case [Outcome.NOT_DUE]:
                     return None

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import REDIS_OUTAGES
 
 OK = "ok"
 UNREACHABLE = "unreachable"
@@ -46,6 +47,6 @@ def _check_database(engine: Engine) -> str:
 def _check_redis(redis: Redis) -> str:
     try:
         redis.ping()
-    except RedisError:
+    except REDIS_OUTAGES:
         return UNREACHABLE
     return OK

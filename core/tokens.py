@@ -7,6 +7,7 @@ that lost the set is given it back before the next token is judged.
 
 from datetime import UTC, datetime
 from math import inf
+from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import delete, func, select
@@ -44,8 +45,19 @@ class Revocations:
             return self.is_revoked(token_id)
         return revoked is not None
 
+    def key_beside(self, session_id: UUID) -> str:  # noqa: ARG002 - one list for all here
+        """The list that the bid script of this session reads."""
+        return keys.REVOKED_TOKENS
+
+    def load_beside(self, session_id: UUID) -> None:  # noqa: ARG002 - likewise
+        """Give Redis back the list that the bid script of this session reads."""
+        self.load()
+
     def load(self) -> None:
         """Give Redis the whole list back."""
+        self._fill(keys.REVOKED_TOKENS)
+
+    def _fill(self, name: str, *, lasting_seconds: int | None = None) -> None:
         with self._database.begin() as db:
             rows = db.execute(
                 select(RevokedToken.token_id, RevokedToken.expires_at).where(
@@ -53,7 +65,11 @@ class Revocations:
                 )
             )
             expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
-        self._redis.zadd(keys.REVOKED_TOKENS, {**expiries, keys.REVOCATIONS_LOADED: inf})
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.zadd(name, {**expiries, keys.REVOCATIONS_LOADED: inf})
+            if lasting_seconds:
+                pipeline.expire(name, lasting_seconds)
+            pipeline.execute()
 
     def purge_expired(self) -> int:
         """Forget tokens that have expired by themselves; returns how many."""

@@ -10,7 +10,6 @@ from uuid import UUID
 import click
 from flask import Flask
 from marshmallow import ValidationError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from core import errors
@@ -186,7 +185,7 @@ def _migrate_database() -> bool:
 
 
 def _report_outage(error: Exception) -> None:
-    if isinstance(error, RedisError):
+    if isinstance(error, errors.REDIS_OUTAGES):
         click.echo(f"{CROSS} Redis: {error}", err=True)
     else:
         _report_database(error)
@@ -205,7 +204,7 @@ def _check_redis() -> bool:
     address = services().settings.redis_address
     try:
         services().redis.ping()
-    except RedisError as error:
+    except errors.REDIS_OUTAGES as error:
         click.echo(
             f"{CROSS} Redis at {address}: {error}\n  Start it, or correct the REDIS_* settings.",
             err=True,

@@ -70,6 +70,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
+    errors.Unconfirmed: Problem(503, "temporarily_unavailable"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
     **dict.fromkeys(errors.OUTAGES, _UNAVAILABLE),
 }
