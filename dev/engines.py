@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import which
 
 import psycopg2
-from kombu import Connection
+from kombu.connection import Connection
 
 from dev.embedded import embedded_postgres
 from dev.embedded.postgres import UNPRIVILEGED_ACCOUNT
@@ -124,7 +124,7 @@ def _rabbitmq_environ(folder: Path, port: int) -> dict[str, str]:
 
 def _takes_jobs(url: str) -> bool:
     try:
-        with Connection(url, connect_timeout=1) as connection:
+        with Connection(url, connect_timeout=1) as connection:  # type: ignore[no-untyped-call]
             connection.connect()
     except OSError:
         return False

@@ -1,5 +1,5 @@
 """The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
-`replay-webhook`, `rebuild`, `verify`.
+`replay-webhook`, `rebuild`, `verify`, `capacity`.
 """
 
 import json
@@ -17,6 +17,7 @@ from core.accounts import Account
 from core.audit import Check
 from core.database import migrate
 from web import tokens
+from web.capacity import capacity
 from web.schemas import Registration
 from web.state import services
 from worker import enqueue
@@ -33,6 +34,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(replay_webhook)
     app.cli.add_command(rebuild)
     app.cli.add_command(verify)
+    app.cli.add_command(capacity)
 
 
 @click.command("init-db")

@@ -12,7 +12,7 @@ from tests.scale.conftest import MakeSale
 from tests.scale.sale import Sale
 
 BIDS_BETWEEN = 150
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 120.0
 # All that a member may see of a restart: a kept connection that ended, tried again.
 HARMLESS = {"accepted", "replayed", "connection"}
 
