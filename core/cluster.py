@@ -6,6 +6,7 @@ copy of the logged-out tokens, and a member's weight is asked for at the first b
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from time import monotonic
@@ -71,6 +72,14 @@ class ClusterClient:
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None
+
+    def ping(self) -> bool:
+        """Whether the cluster answers: a node that is away stops its own sessions only."""
+        cluster = self.connected()
+        for node in cluster.get_primaries():  # type: ignore[no-untyped-call]
+            with suppress(*errors.REDIS_OUTAGES):
+                return bool(cluster.ping(target_nodes=node))
+        raise ConnectionError("No master of the cluster answers.")
 
     def master_of(self, key: str) -> tuple[str, int]:
         """Host and port of the node that serves this key, as far as is known."""

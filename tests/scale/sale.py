@@ -45,6 +45,7 @@ class Sale:
         # Moments of accepted bids, by session.
         self.accepted: dict[str, list[float]] = {session: [] for session in self.sessions}
         self.kinds: Counter[str] = Counter()
+        self.slowest_ms = 0.0
 
     @property
     def count(self) -> int:
@@ -141,6 +142,7 @@ class Sale:
     def _keep(self, session: str, attempt: Attempt) -> None:
         self._books[session].attempt(attempt)
         self.kinds[attempt.kind] += 1
+        self.slowest_ms = max(self.slowest_ms, attempt.latency_ms)
 
 
 def _send(connection: HTTPConnection, session: str, member: MemberToken, price: Decimal) -> Attempt:

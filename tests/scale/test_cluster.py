@@ -16,7 +16,7 @@ import pytest
 from argon2 import PasswordHasher
 from redis.crc import key_slot
 
-from core import errors, keys
+from core import errors, health, keys
 from core.bootstrap import Services, bootstrap
 from core.config import load_settings
 from dev.bench.stack import Servers, close
@@ -173,6 +173,17 @@ def test_no_answered_bid_is_lost_with_a_master_in_mid_sale(
     )
     for verdict in verdicts:
         assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
+
+
+def test_a_lost_master_makes_no_web_process_unready(running: Servers, cluster: Cluster) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        services = shop.services
+        assert health.check(services.engine, services.redis).is_healthy
+        kill(cluster.masters[0])
+        assert health.check(services.engine, services.redis).is_healthy
+        for node in cluster.nodes[1:]:
+            kill(node)
+        assert not health.check(services.engine, services.redis).is_healthy
 
 
 @contextmanager
