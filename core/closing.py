@@ -74,9 +74,14 @@ class Closing:
         """Whether a close of this session should be enqueued now.
 
         Keeps a beat that ticks every second from piling up closes behind a long one;
-        lapses by itself, so that a lost job is enqueued again.
+        lapses by itself, so that a lost job is enqueued again. A node of a cluster that is
+        away holds up no other node's sessions.
         """
-        claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+        try:
+            claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+        except errors.REDIS_OUTAGES:
+            log.warning("close_not_claimed", session_id=str(session_id))
+            return False
         return bool(claimed)
 
     def close(self, session_id: UUID) -> bool:

@@ -51,10 +51,15 @@ def rabbitmq(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True)
     port = free_port()
     url = f"amqp://guest:guest@{LOOPBACK}:{port}//"
-    with _running([str(RABBITMQ)], folder, _rabbitmq_environ(folder, port)):
-        if not wait_until(lambda: _takes_jobs(url), START_TIMEOUT_SECONDS):
-            raise DevError(f"RabbitMQ did not start. Its log is {folder / 'log'}.")
-        yield url
+    environ = _rabbitmq_environ(folder, port)
+    try:
+        with _running([str(RABBITMQ)], folder, environ):
+            if not wait_until(lambda: _takes_jobs(url), START_TIMEOUT_SECONDS):
+                raise DevError(f"RabbitMQ did not start. Its log is {folder / 'log'}.")
+            yield url
+    finally:
+        # Erlang's port mapper outlives the node that started it.
+        subprocess.run(["epmd", "-kill"], check=False, env=environ, stdout=subprocess.DEVNULL)  # noqa: S607
 
 
 @contextmanager
@@ -117,8 +122,8 @@ def _rabbitmq_environ(folder: Path, port: int) -> dict[str, str]:
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_CONFIG_FILE": str(folder / "none"),
-        # Without it the node starts a mapper that stays when the node is gone.
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-start_epmd false -erl_epmd_port 0",
+        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
     }
 
 

@@ -175,6 +175,17 @@ def test_no_answered_bid_is_lost_with_a_master_in_mid_sale(
         assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
 
 
+def test_a_lost_shard_holds_up_no_other_shard_s_closes(running: Servers, cluster: Cluster) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        sessions = [shop.session() for _ in range(8)]
+        lost = master_of(cluster, sessions[0].session_id)
+        kill(replica_of(cluster, lost))
+        kill(lost)
+        for session in sessions:
+            is_lost = master_of(cluster, session.session_id) is lost
+            assert shop.services.closing.claim(session.session_id) is not is_lost
+
+
 def test_a_lost_master_makes_no_web_process_unready(running: Servers, cluster: Cluster) -> None:
     with shop_on(running, cluster.settings()) as shop:
         services = shop.services
