@@ -10,7 +10,6 @@ import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -143,7 +142,7 @@ class Accounts:
                 for user in users:
                     pipeline.set(keys.user_weight(user.id), NEW_MEMBER_WEIGHT, nx=True)
                 pipeline.execute()
-        except RedisError:
+        except errors.REDIS_OUTAGES:
             log.warning("weights_not_cached", count=len(users))
 
     def _upgrade_hash(self, user: User, password: str) -> None:

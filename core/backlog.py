@@ -9,6 +9,7 @@ would rely on PostgreSQL's, for the workers wait for it.
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
@@ -16,7 +17,6 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
 from core import errors, keys
 
@@ -84,7 +84,7 @@ class BacklogGuard:
             try:
                 self._look_at = time.monotonic() + LOOK_INTERVAL_SECONDS
                 self._note(self.measure())
-            except RedisError as outage:
+            except errors.REDIS_OUTAGES as outage:
                 raise errors.BidNotTaken from outage
             finally:
                 self._looking.release()
@@ -93,18 +93,22 @@ class BacklogGuard:
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.info("memory")
-            pipeline.smembers(keys.LOADED_SESSIONS)
-            memory, session_ids = pipeline.execute()
-        bids = self._count(session_ids)
-        if not memory["maxmemory"]:
+        bids = self._count()
+        rooms = [
+            memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]
+            for memory in self._memories()
+            if memory["maxmemory"]
+        ]
+        if not rooms:
             return Backlog(bids, self._max_bids)
-        free_bytes = memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]
-        room = bids + int(free_bytes // BID_BYTES)
-        return Backlog(bids, max(0, min(self._max_bids, room)))
+        return Backlog(bids, max(0, min(self._max_bids, bids + int(min(rooms) // BID_BYTES))))
 
-    def _count(self, session_ids: set[str]) -> int:
+    def _memories(self) -> Iterable[Mapping[str, Any]]:
+        """INFO's section on memory of each server that holds bids."""
+        return [self._redis.info("memory")]
+
+    def _count(self) -> int:
+        session_ids: Any = self._redis.smembers(keys.LOADED_SESSIONS)
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in session_ids:
                 pipeline.xlen(keys.bid_log(session_id))

@@ -27,6 +27,7 @@ from core.database import Database
 from core.events import Event, record
 from core.lifecycle import Status
 from core.models import Bid, BiddingSession, BidLogOffset
+from core.replication import Replication
 from core.scoring import MAX_PRICE
 
 log = structlog.get_logger(__name__)
@@ -110,8 +111,16 @@ class Drained:
 class BidLog:
     """Drains bid logs into PostgreSQL."""
 
-    def __init__(self, database: Database, redis: Redis, *, batch_size: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        *,
+        batch_size: int,
+        replication: Replication | None = None,
+    ) -> None:
         self._database = database
+        self._replication = replication
         self._redis = redis
         self._batch_size = batch_size
 
@@ -232,6 +241,9 @@ class BidLog:
             entries = self._read_anew(db, session_id, offset)
         if not entries:
             return Batch(0, offset)
+        if self._replication:
+            # PostgreSQL must not know a bid that a failover takes back.
+            self._replication.confirm(keys.bid_log(session_id))
         self._report_gaps(db, session_id, offset, entries)
         bids = self._checked(db, session_id, entries)
         _copy(db, bids)

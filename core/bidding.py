@@ -14,20 +14,24 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from redis import Redis
 from redis import exceptions as redis_errors
 
 from core import clock, errors, keys, metrics, scoring, scripts
 from core.backlog import BacklogGuard
 from core.bid_log import DRAIN_TRUST_US
-from core.combiner import CallCombiner
 from core.loading import SessionLoader
-from core.scripts import Outcome
+from core.scripts import Caller, Outcome
 from core.tokens import Revocations
 from core.weights import Weights
 
 # Session, weight and revocations can each be missing once.
 _MAX_CALLS = 4
+# After one of these the bid may have been placed or not.
+_REPLY_IS_LOST = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.RedisClusterException,
+)
 _PLAIN_REFUSALS: dict[str, type[errors.Refusal]] = {
     Outcome.SESSION_NOT_STARTED: errors.SessionNotStarted,
     Outcome.SESSION_INACTIVE: errors.SessionInactive,
@@ -84,7 +88,7 @@ class Bidding:
 
     def __init__(  # noqa: PLR0913 - all that a bid stands on
         self,
-        redis: Redis,
+        calls: Caller,
         loader: SessionLoader,
         weights: Weights,
         revocations: Revocations,
@@ -93,7 +97,7 @@ class Bidding:
         bids_per_second: float,
         burst: int,
     ) -> None:
-        self._calls = CallCombiner(redis)
+        self._calls = calls
         self._loader = loader
         self._weights = weights
         self._revocations = revocations
@@ -130,46 +134,54 @@ class Bidding:
                 case Outcome.UNKNOWN_WEIGHT:
                     weight = repr(self._weights.load(bidder.user_id))
                 case Outcome.UNKNOWN_REVOCATIONS:
-                    self._revocations.load()
+                    self._revocations.load_beside(session_id)
                 case _:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
 
     def probe(self) -> None:
         """Have the script look at a bid in a session that cannot be. Raises what Redis raises."""
-        self._call(_NOBODY, _NO_SESSION, Decimal(1), "")
+        self._run_script(_NOBODY, _NO_SESSION, Decimal(1), "")
 
     def _call(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
     ) -> list[Any]:
+        """The script's reply. Raises what is known of the bid when there is none."""
         try:
-            return scripts.place_bid(
-                self._calls,
-                [
-                    keys.session_params(session_id),
-                    keys.ranking(session_id),
-                    keys.standing_bid(session_id, bidder.user_id),
-                    keys.bid_log(session_id),
-                    keys.REVOKED_TOKENS,
-                    keys.user_weight(bidder.user_id),
-                ],
-                [
-                    str(bidder.user_id),
-                    bidder.username,
-                    str(price),
-                    bidder.token_id,
-                    weight,
-                    *self._limits,
-                ],
-            )
-        except redis_errors.RedisError as outage:
+            return self._run_script(bidder, session_id, price, weight)
+        except errors.Unconfirmed as doubt:
+            raise errors.OutcomeUnknown from doubt
+        except errors.REDIS_OUTAGES as outage:
             raise _fate_of_bid(outage) from outage
 
+    def _run_script(
+        self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
+    ) -> list[Any]:
+        return scripts.place_bid(
+            self._calls,
+            [
+                keys.session_params(session_id),
+                keys.ranking(session_id),
+                keys.standing_bid(session_id, bidder.user_id),
+                keys.bid_log(session_id),
+                self._revocations.key_beside(session_id),
+                *self._weights.keys_beside(bidder.user_id),
+            ],
+            [
+                str(bidder.user_id),
+                bidder.username,
+                str(price),
+                bidder.token_id,
+                weight,
+                *self._limits,
+            ],
+        )
 
-def _fate_of_bid(outage: redis_errors.RedisError) -> errors.Refusal:
+
+def _fate_of_bid(outage: Exception) -> errors.Refusal:
     """What Redis's error means for the bid that was in hand."""
     was_sent = not isinstance(outage, (errors.NothingSent, redis_errors.BusyLoadingError))
-    if was_sent and isinstance(outage, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+    if was_sent and isinstance(outage, _REPLY_IS_LOST):
         return errors.OutcomeUnknown()
     return errors.BidNotTaken()
 

@@ -1,7 +1,8 @@
 """Wires the services of one process together. The only place that knows them all."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from argon2 import PasswordHasher
 from redis import ConnectionPool, Redis
@@ -21,6 +22,14 @@ from core.board import Board
 from core.catalogue import Catalogue
 from core.channels import Channels
 from core.closing import Closing
+from core.cluster import (
+    ClusterBacklogGuard,
+    ClusterCalls,
+    ClusterClient,
+    ClusterRevocations,
+    ClusterWeights,
+)
+from core.combiner import CallCombiner
 from core.config import Settings
 from core.database import Database, create_database, create_database_engine
 from core.history import History
@@ -28,7 +37,9 @@ from core.loading import SessionLoader
 from core.mail import Mailer
 from core.membership import Membership
 from core.notifications import Notifications
+from core.replication import Replication
 from core.results import Results
+from core.scripts import Caller
 from core.sessions import Sessions
 from core.stats import Statistics
 from core.telling import Telling
@@ -74,23 +85,24 @@ class Services:
 
 
 def create_redis(settings: Settings) -> Redis:
-    """A pooled client. One retry, at once: it heals a connection that died idle.
+    """A pooled client of the one Redis, or of the cluster where one is configured."""
+    if settings.redis_cluster:
+        # The same commands, though no Redis to the type checker.
+        return cast(Redis, ClusterClient(settings.redis_cluster, _redis_options(settings)))
+    return _connect(settings, settings.redis_host, settings.redis_port)
 
-    Retrying is safe for every script: placing the standing price again is a replay.
-    """
-    pool = _Pool(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        db=settings.redis_db,
-        password=settings.redis_password or None,
-        decode_responses=True,
-        # Bytes that are no text must reach the checks, not stop the reader before them.
-        encoding_errors="backslashreplace",
-        socket_connect_timeout=REDIS_CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),
+
+def create_calls(settings: Settings, redis: Redis) -> Caller:
+    """What carries the calls that must be kept, combined and confirmed as configured."""
+    if isinstance(redis, ClusterClient):
+        return ClusterCalls(redis, partial(_connect, settings), settings.redis_replicas)
+    return CallCombiner(redis, settings.redis_replicas)
+
+
+def _connect(settings: Settings, host: str, port: int) -> Redis:
+    return Redis.from_pool(
+        _Pool(host=host, port=port, db=settings.redis_db, **_redis_options(settings))
     )
-    return Redis.from_pool(pool)
 
 
 class _Pool(ConnectionPool):
@@ -104,17 +116,37 @@ class _Pool(ConnectionPool):
             raise errors.NothingSent(str(error)) from error
 
 
+def _redis_options(settings: Settings) -> dict[str, Any]:
+    """One retry, at once: it heals a connection that died idle.
+
+    Retrying is safe for every script: placing the standing price again is a replay.
+    """
+    return {
+        "password": settings.redis_password or None,
+        "decode_responses": True,
+        # Bytes that are no text must reach the checks, not stop the reader before them.
+        "encoding_errors": "backslashreplace",
+        "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_SECONDS,
+        "socket_timeout": REDIS_TIMEOUT_SECONDS,
+        "retry": Retry(NoBackoff(), 1),
+    }
+
+
 def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = None) -> Services:
     """Build the services. Connects to nothing yet."""
     engine = create_database_engine(settings)
     database = create_database(engine)
     redis = create_redis(settings)
-    bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size)
+    calls = create_calls(settings, redis)
+    replication = Replication(calls, settings.redis_replicas)
+    bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
-    sessions = Sessions(database, redis, loader)
-    weights = Weights(database, redis)
-    revocations = Revocations(database, redis)
-    backlog = BacklogGuard(redis, max_bids=settings.backlog_max_bids)
+    sessions = Sessions(database, redis, loader, replication)
+    is_cluster = bool(settings.redis_cluster)
+    weights = (ClusterWeights if is_cluster else Weights)(database, redis)
+    guard = ClusterBacklogGuard if is_cluster else BacklogGuard
+    backlog = guard(redis, max_bids=settings.backlog_max_bids)
+    revocations = (ClusterRevocations if is_cluster else Revocations)(database, redis)
     mailer = Mailer(database, settings.mail)
     webhooks = Webhooks(database, settings.webhook)
     return Services(
@@ -134,7 +166,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         catalogue=Catalogue(database),
         sessions=sessions,
         bidding=Bidding(
-            redis,
+            calls,
             loader,
             weights,
             revocations,
@@ -154,6 +186,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             bid_log,
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
+            replication=replication,
         ),
         telling=Telling(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),
         notifications=Notifications(database),

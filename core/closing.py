@@ -21,6 +21,7 @@ from core.database import Database
 from core.lifecycle import Status
 from core.loading import SessionLoader
 from core.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
+from core.replication import Replication
 from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
@@ -52,8 +53,10 @@ class Closing:
         loader: SessionLoader,
         *,
         ended_keys_ttl_seconds: int,
+        replication: Replication | None = None,
     ) -> None:
         self._database = database
+        self._replication = replication
         self._redis = redis
         self._bid_log = bid_log
         self._loader = loader
@@ -73,9 +76,14 @@ class Closing:
         """Whether a close of this session should be enqueued now.
 
         Keeps a beat that ticks every second from piling up closes behind a long one;
-        lapses by itself, so that a lost job is enqueued again.
+        lapses by itself, so that a lost job is enqueued again. A node of a cluster that is
+        away holds up no other node's sessions.
         """
-        claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+        try:
+            claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+        except errors.REDIS_OUTAGES:
+            log.warning("close_not_claimed", session_id=str(session_id))
+            return False
         return bool(claimed)
 
     def close(self, session_id: UUID) -> bool:
@@ -101,6 +109,8 @@ class Closing:
             reply = scripts.shut_gate(self._redis, [keys.session_params(session_id)], ["due"])
             match reply:
                 case [Outcome.GATE_SHUT, _, sequence]:
+                    if self._replication:
+                        self._replication.confirm(keys.session_params(session_id))
                     return int(sequence)
                 case [Outcome.NOT_DUE]:
                     return None

@@ -9,12 +9,29 @@ The scheme is Hendler, Incze, Shavit and Tzafrir's (SPAA 2010), with the lead ha
 after each batch, so that no thread serves others for long.
 """
 
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
+
+from core import errors, keys
 
 Argument = str | float
+
+
+_MARK_LIFE_SECONDS = 60
+_SCRIPT_CALLS = frozenset({"EVALSHA", "EVAL"})
+_FIRST_SCRIPT_KEY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many must confirm that they have a write too, and how long that is waited for."""
+
+    count: int
+    timeout_ms: int
 
 
 class _Call:
@@ -33,14 +50,16 @@ class _Call:
 class CallCombiner:
     """Calls one Redis on behalf of all threads of a process."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, replicas: Replicas | None = None) -> None:
         self._redis = redis
+        self._replicas = replicas
         self._mutex = Lock()
         self._waiting: list[_Call] = []
         self._has_leader = False
 
     def execute_command(self, *command: Argument) -> Any:
-        """The command's reply. Raises what redis-py raises, for this command alone.
+        """The command's reply. Raises what redis-py raises, for this command alone, and
+        Unconfirmed when too few replicas have what the server had by then.
 
         When the connection breaks, all commands of the batch fail: each may have been
         carried out or not, as with any call whose reply is lost.
@@ -76,7 +95,10 @@ class CallCombiner:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for call in batch:
                     pipeline.execute_command(*call.command)  # type: ignore[no-untyped-call]
-                replies = pipeline.execute(raise_on_error=False)
+                if self._replicas:
+                    replies = _confirmed(pipeline, self._replicas, key_of(batch[0].command))
+                else:
+                    replies = pipeline.execute(raise_on_error=False)
         except BaseException as error:
             replies = [error] * len(batch)
             if not isinstance(error, Exception):
@@ -93,3 +115,22 @@ class CallCombiner:
             following = self._waiting.pop(0)
         following.leads = True
         following.woken.release()
+
+
+def key_of(command: tuple[Argument, ...]) -> str:
+    """The first key of a command or of a script's call."""
+    return str(command[_FIRST_SCRIPT_KEY if command[0] in _SCRIPT_CALLS else 1])
+
+
+def _confirmed(pipeline: Pipeline, replicas: Replicas, key: str) -> list[Any]:
+    """Send the pipeline; its replies, or Unconfirmed in their place.
+
+    WAIT looks back from its own connection's last write, and a replay has found a bid that
+    another connection wrote. So a write of no meaning goes before it.
+    """
+    pipeline.set(keys.replication_mark(key), "", ex=_MARK_LIFE_SECONDS)
+    pipeline.execute_command("WAIT", replicas.count, replicas.timeout_ms)  # type: ignore[no-untyped-call]
+    *replies, mark, reached = pipeline.execute(raise_on_error=False)
+    if mark is True and isinstance(reached, int) and reached >= replicas.count:
+        return replies
+    return [reply if isinstance(reply, Exception) else errors.Unconfirmed() for reply in replies]

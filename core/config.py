@@ -8,7 +8,7 @@ that file says about the same server.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,7 @@ from core.channel_settings import (
     is_web_address,
     webhook_key,
 )
+from core.combiner import Replicas
 from core.limit_settings import LimitSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +100,10 @@ class Settings:
     redis_port: int
     redis_db: int
     redis_password: str
+    # Addresses of some of a cluster's nodes; empty: the one Redis above.
+    redis_cluster: tuple[tuple[str, int], ...]
+    # None: a bid is answered without asking replicas.
+    redis_replicas: Replicas | None
     broker_url: str
 
     jwt_secret: str
@@ -146,6 +151,8 @@ class Settings:
     @property
     def redis_address(self) -> str:
         """Where Redis is, for messages to an operator; never with a password."""
+        if self.redis_cluster:
+            return ",".join(f"{host}:{port}" for host, port in self.redis_cluster)
         return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
 
 
@@ -213,7 +220,7 @@ def gather_values() -> dict[str, str]:
     configured = {**_file_values(DOTENV_PATH), **os.environ}
     running = _file_values(RUNNING_ENV_PATH)
     for prefix in ("POSTGRES_", "REDIS_"):
-        if configured.get(f"{prefix}HOST"):
+        if configured.get(f"{prefix}HOST") or configured.get(f"{prefix}CLUSTER"):
             running = _without(prefix, running)
         elif running.get(f"{prefix}HOST"):
             configured = _without(prefix, configured)
@@ -237,8 +244,13 @@ def read_settings(read: SettingsReader) -> Settings:
     redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
     redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
     redis_password = read.secret("REDIS_PASSWORD", "")
+    redis_cluster = _redis_cluster(read)
+    if redis_cluster and redis_db:
+        raise ConfigError("REDIS_DB must be 0 with REDIS_CLUSTER: a cluster has no other database.")
     broker_url = read.text(
-        "CELERY_BROKER_URL", _default_broker_url(redis_host, redis_port, redis_db, redis_password)
+        "CELERY_BROKER_URL",
+        _no_broker_on_a_cluster(read, redis_cluster)
+        or _default_broker_url(redis_host, redis_port, redis_db, redis_password),
     )
     jwt_secret = _jwt_secret(read, debug)
     return Settings(
@@ -266,6 +278,8 @@ def read_settings(read: SettingsReader) -> Settings:
         redis_port=redis_port,
         redis_db=redis_db,
         redis_password=redis_password,
+        redis_cluster=redis_cluster,
+        redis_replicas=_redis_replicas(read),
         broker_url=broker_url,
         jwt_secret=jwt_secret,
         jwt_secret_previous=_previous_jwt_secret(read, jwt_secret, debug),
@@ -337,6 +351,35 @@ def _limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSetti
         stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
         member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
     )
+
+
+def _redis_cluster(read: SettingsReader) -> tuple[tuple[str, int], ...]:
+    """Host and port of each node named in REDIS_CLUSTER."""
+    named = read.text("REDIS_CLUSTER", "").replace(",", " ").split()
+    nodes = []
+    for address in named:
+        host, _, port = address.rpartition(":")
+        if not (host and port.isascii() and port.isdigit()):
+            raise ConfigError(f"REDIS_CLUSTER must be host:port,host:port, but has {address!r}.")
+        nodes.append((host, int(port)))
+    return tuple(nodes)
+
+
+def _redis_replicas(read: SettingsReader) -> Replicas | None:
+    count = read.integer("REDIS_WAIT_REPLICAS", 0, low=0, high=16)
+    # Shorter than a call may take: else the time-out would hide that the bid is in doubt.
+    timeout_ms = read.integer("REDIS_WAIT_MS", 500, low=1, high=4000)
+    return Replicas(count, timeout_ms) if count else None
+
+
+def _no_broker_on_a_cluster(read: SettingsReader, cluster: Sequence[object]) -> str:
+    """Celery's queues cannot lie on a cluster, so there is no default then."""
+    if cluster and not read.text("CELERY_BROKER_URL", ""):
+        raise ConfigError(
+            "CELERY_BROKER_URL must be set with REDIS_CLUSTER: Celery's broker is a single "
+            "Redis or a RabbitMQ, as in redis://host:6379/0 or amqp://user:password@host//."
+        )
+    return ""
 
 
 def _jwt_secret(read: SettingsReader, debug: bool) -> str:

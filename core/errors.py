@@ -23,7 +23,11 @@ DATABASE_OUTAGES: tuple[type[Exception], ...] = (
 )
 # Not a ConnectionError to redis-py, but Redis cannot take the write all the same:
 # out of memory, read-only, loading its file, disk trouble, cluster moving.
-REDIS_OUTAGES: tuple[type[Exception], ...] = (redis.exceptions.RedisError,)
+REDIS_OUTAGES: tuple[type[Exception], ...] = (
+    redis.exceptions.RedisError,
+    # No RedisError to redis-py: no node of the cluster answers.
+    redis.exceptions.RedisClusterException,
+)
 OUTAGES = DATABASE_OUTAGES + REDIS_OUTAGES
 
 
@@ -210,3 +214,12 @@ class TemporarilyUnavailable(Refusal):
     @property
     def retry_after_seconds(self) -> int:
         return max(1, round(self._retry_after.total_seconds()))
+
+
+class Unconfirmed(TemporarilyUnavailable):
+    """Redis took the write, and its replicas did not confirm in time that they have it too."""
+
+    detail = (
+        "The service took this, but cannot be sure yet to keep it. Send it again in a few "
+        "seconds: repeating a bid is safe."
+    )

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import keys
 from core.backlog import BacklogGuard
 from core.bidding import Bidding
+from core.errors import REDIS_OUTAGES
 
 OK = "ok"
 UNREACHABLE = "unreachable"
@@ -70,7 +71,7 @@ def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Re
         is_near_bound = backlog.measure().is_near_bound
     except ResponseError:
         return Readiness(redis=REFUSING, backlog=OK)
-    except RedisError:
+    except REDIS_OUTAGES:
         return Readiness(redis=UNREACHABLE, backlog=OK)
     return Readiness(redis=OK, backlog=NEAR_BOUND if is_near_bound else OK)
 
@@ -96,7 +97,7 @@ def _check_database(engine: Engine) -> str:
 def _check_redis(redis: Redis) -> str:
     try:
         redis.ping()
-    except RedisError:
+    except REDIS_OUTAGES:
         return UNREACHABLE
     return OK
 
@@ -104,5 +105,5 @@ def _check_redis(redis: Redis) -> str:
 def _check_backlog(backlog: BacklogGuard) -> str:
     try:
         return backlog.measure().level
-    except RedisError:
+    except REDIS_OUTAGES:
         return UNKNOWN

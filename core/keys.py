@@ -60,6 +60,19 @@ def weighing_claim(session_id: UUID | str) -> str:
     return f"session:weighing:{{{session_id}}}"
 
 
+def revoked_tokens(session_id: UUID | str) -> str:
+    """Sorted set: a session's own copy of REVOKED_TOKENS, where a script must find it in
+    the session's slot.
+    """
+    return f"tokens:revoked:{{{session_id}}}"
+
+
+def replication_mark(key: str) -> str:
+    """String without meaning, in the key's slot: a write that replicas can confirm."""
+    tag = key.partition("{")[2].partition("}")[0]
+    return f"replicated:{{{tag or key}}}"
+
+
 def user_weight(user_id: UUID | str) -> str:
     """String: cached weight; PostgreSQL is the truth."""
     return f"{USER_WEIGHT_PREFIX}{user_id}"

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
@@ -22,10 +21,12 @@ from core.database import Database
 from core.lifecycle import Status, status_at
 from core.loading import SessionLoader
 from core.models import BiddingSession, BidLogOffset, Product
+from core.replication import Replication
 from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
 
+_NOT_LOADED: tuple[type[Exception], ...] = (*errors.REDIS_OUTAGES, errors.TemporarilyUnavailable)
 MAX_START_AHEAD = timedelta(days=3660)
 
 
@@ -81,8 +82,15 @@ class SessionView:
 class Sessions:
     """Keeps sessions and moves them through their life."""
 
-    def __init__(self, database: Database, redis: Redis, loader: SessionLoader) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        loader: SessionLoader,
+        replication: Replication,
+    ) -> None:
         self._database = database
+        self._replication = replication
         self._redis = redis
         self._loader = loader
 
@@ -184,7 +192,7 @@ class Sessions:
         log.info("session_created", session_id=str(session.id), inventory=session.inventory)
         try:
             self._loader.load(session.id)
-        except (RedisError, errors.TemporarilyUnavailable):
+        except _NOT_LOADED:
             # The first bid loads it then.
             log.warning("session_not_loaded_yet", session_id=str(session.id))
         return view_of(session, now)
@@ -206,6 +214,7 @@ class Sessions:
             )
             if outcome == Outcome.SESSION_ENDED:
                 raise errors.SessionEnded
+            self._replication.confirm(keys.session_params(session_id))
         log.info("session_status_set", session_id=str(session_id), status=status.value)
         return view_of(session, now)
 
@@ -214,6 +223,7 @@ class Sessions:
         if reply[0] == Outcome.UNKNOWN_SESSION:
             # Nobody can load it before the caller's transaction is over: the row is locked.
             return clock.now(self._redis)
+        self._replication.confirm(keys.session_params(session_id))
         return clock.from_microseconds(int(reply[1]))
 
 

@@ -33,15 +33,15 @@ class Revocations:
                 .values(token_id=token_id, expires_at=expires_at)
                 .on_conflict_do_nothing()
             )
-        self._redis.zadd(keys.REVOKED_TOKENS, {token_id: expires_at.timestamp()})
+        self._refuse(token_id, until=expires_at.timestamp())
 
     def shut_out(self, user_id: UUID) -> None:
         """Refuse all tokens of a member from now on; the caller has it in PostgreSQL."""
-        self._redis.zadd(keys.REVOKED_TOKENS, {str(user_id): inf})
+        self._refuse(str(user_id), until=inf)
 
     def let_in(self, user_id: UUID) -> None:
         """Take `shut_out` back."""
-        self._redis.zrem(keys.REVOKED_TOKENS, str(user_id))
+        self._admit(str(user_id))
 
     def require_good(self, token_id: str, user_id: UUID) -> None:
         """Raises TokenRevoked or AccountDisabled."""
@@ -56,8 +56,27 @@ class Revocations:
         if disabled is not None:
             raise errors.AccountDisabled
 
+    def _refuse(self, name: str, *, until: float) -> None:
+        """Put a token's or a member's id on the list."""
+        self._redis.zadd(keys.REVOKED_TOKENS, {name: until})
+
+    def _admit(self, name: str) -> None:
+        """Take it off the list."""
+        self._redis.zrem(keys.REVOKED_TOKENS, name)
+
+    def key_beside(self, session_id: UUID) -> str:  # noqa: ARG002 - one list for all here
+        """The list that the bid script of this session reads."""
+        return keys.REVOKED_TOKENS
+
+    def load_beside(self, session_id: UUID) -> None:  # noqa: ARG002 - likewise
+        """Give Redis back the list that the bid script of this session reads."""
+        self.load()
+
     def load(self) -> None:
         """Give Redis the whole list back."""
+        self._fill(keys.REVOKED_TOKENS)
+
+    def _fill(self, name: str, *, lasting_seconds: int | None = None) -> None:
         with self._database.begin() as db:
             rows = db.execute(
                 select(RevokedToken.token_id, RevokedToken.expires_at).where(
@@ -67,9 +86,11 @@ class Revocations:
             expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
             disabled = db.scalars(select(User.id).where(User.disabled_at.is_not(None)))
             shut_out = {str(user_id): inf for user_id in disabled}
-        self._redis.zadd(
-            keys.REVOKED_TOKENS, {**expiries, **shut_out, keys.REVOCATIONS_LOADED: inf}
-        )
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.zadd(name, {**expiries, **shut_out, keys.REVOCATIONS_LOADED: inf})
+            if lasting_seconds:
+                pipeline.expire(name, lasting_seconds)
+            pipeline.execute()
 
     def purge_expired(self) -> int:
         """Forget tokens that have expired by themselves; returns how many."""

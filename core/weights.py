@@ -56,6 +56,10 @@ class Weights:
         self._database = database
         self._redis = redis
 
+    def keys_beside(self, user_id: UUID) -> tuple[str, ...]:
+        """The cached weight's key, where the bid script can read it."""
+        return (keys.user_weight(user_id),)
+
     def load(self, user_id: UUID) -> float:
         """A member's weight from PostgreSQL, put into the cache."""
         with self._database.begin() as db:

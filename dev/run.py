@@ -103,7 +103,7 @@ def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str
         if not values.get("POSTGRES_HOST"):
             _say("Starting PostgreSQL ...")
             own |= started.enter_context(embedded_postgres(POSTGRES_PATH))
-        if not values.get("REDIS_HOST"):
+        if not (values.get("REDIS_HOST") or values.get("REDIS_CLUSTER")):
             _say("Starting Redis ...")
             own |= started.enter_context(embedded_redis(REDIS_PATH))
         yield own

@@ -9,13 +9,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg2
 import redis
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named so there
 from psycopg2.extensions import make_dsn
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException
 
 from loadtest.errors import LoadTestError
 from loadtest.settings import Servers
@@ -179,19 +181,26 @@ def _postgres(servers: Servers) -> Iterator[Cursor]:
 @contextmanager
 def _redis(servers: Servers) -> Iterator["redis.Redis"]:
     try:
-        with redis.Redis(
-            host=servers.redis_host,
-            port=servers.redis_port,
-            db=servers.redis_db,
-            password=servers.redis_password,
-            decode_responses=True,
-            socket_timeout=CONNECT_TIMEOUT_SECONDS,
-        ) as client:
+        with _connected(servers) as client:
             yield client
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException) as error:
         raise LoadTestError(
             f"Redis cannot be read: {error} (settings: REDIS_*, or a running `make run`)"
         ) from None
+
+
+def _connected(servers: Servers) -> "redis.Redis":
+    options: dict[str, Any] = {
+        "password": servers.redis_password,
+        "decode_responses": True,
+        "socket_timeout": CONNECT_TIMEOUT_SECONDS,
+    }
+    if servers.redis_cluster:
+        addresses = (address.rpartition(":") for address in servers.redis_cluster)
+        nodes = [ClusterNode(host, int(port)) for host, _, port in addresses]  # type: ignore[no-untyped-call]
+        # The same commands, though no Redis to the type checker.
+        return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **options))
+    return redis.Redis(servers.redis_host, servers.redis_port, servers.redis_db, **options)
 
 
 def is_uuid(text: str) -> bool:

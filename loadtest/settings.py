@@ -29,6 +29,8 @@ class Servers:
     redis_port: int
     redis_db: int
     redis_password: str | None
+    # Addresses of a cluster's nodes, as host:port; empty: the one Redis above.
+    redis_cluster: tuple[str, ...]
     ended_keys_ttl_seconds: int
 
 
@@ -44,11 +46,15 @@ def gather() -> dict[str, str]:
     values = {**places[2], **places[1], **places[0]}
     for prefix in ("POSTGRES_", "REDIS_"):
         configured = {**places[1], **places[0]}
-        chosen = configured if configured.get(f"{prefix}HOST") else places[2]
-        if chosen.get(f"{prefix}HOST"):
+        chosen = configured if _names_server(configured, prefix) else places[2]
+        if _names_server(chosen, prefix):
             values = {k: v for k, v in values.items() if not k.startswith(prefix)}
             values |= {k: v for k, v in chosen.items() if k.startswith(prefix)}
     return values
+
+
+def _names_server(values: Mapping[str, str], prefix: str) -> bool:
+    return bool(values.get(f"{prefix}HOST") or values.get(f"{prefix}CLUSTER"))
 
 
 def servers(values: Mapping[str, str] | None = None) -> Servers:
@@ -66,6 +72,7 @@ def servers(values: Mapping[str, str] | None = None) -> Servers:
         redis_port=_integer(values, "REDIS_PORT", 6379),
         redis_db=_integer(values, "REDIS_DB", 0),
         redis_password=_secret(values, "REDIS_PASSWORD") or None,
+        redis_cluster=tuple(values.get("REDIS_CLUSTER", "").replace(",", " ").split()),
         ended_keys_ttl_seconds=_integer(values, "ENDED_SESSION_KEYS_TTL_SECONDS", 3600),
     )
 

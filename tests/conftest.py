@@ -2,20 +2,20 @@
 
 With POSTGRES_HOST or REDIS_HOST set the suite uses those servers, else it starts its
 own from wheels in a temporary folder. Either way it works in a database and in Redis
-databases of its own, never in the ones the settings name.
+databases of its own, never in the ones the settings name. TEST_BROKER_URL names a broker
+for the tests alone, such as a RabbitMQ, whose queues they empty.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from redis import Redis
 from sqlalchemy import create_engine, text
 
 from core.bootstrap import Services, bootstrap
@@ -23,12 +23,12 @@ from core.config import Settings, load_settings
 from core.database import migrate
 from core.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
+from tests.broker import Broker, broker_at
 from tests.factories import Shop
 from web import create_app
 
 TEST_DATABASE = "flashbid_test"
 TEST_REDIS_DB = 14
-TEST_BROKER_DB = 15
 TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
 
 
@@ -41,8 +41,8 @@ def settings() -> Iterator[Settings]:
             os.environ.update(servers.enter_context(embedded_postgres(folder / "postgres")))
         if not os.environ.get("REDIS_HOST"):
             os.environ.update(servers.enter_context(embedded_redis(folder / "redis")))
-        os.environ.pop("CELERY_BROKER_URL", None)
         os.environ |= {
+            "CELERY_BROKER_URL": os.environ.get("TEST_BROKER_URL", ""),
             "DEBUG": "false",
             "JWT_SECRET": TEST_JWT_SECRET,
             "REDIS_DB": str(TEST_REDIS_DB),
@@ -68,11 +68,9 @@ def services(settings: Settings) -> Iterator[Services]:
 
 
 @pytest.fixture(scope="session")
-def broker(settings: Settings) -> Iterator[Redis]:
-    """The broker's Redis database, to look into its queues."""
-    with Redis(
-        host=settings.redis_host, port=settings.redis_port, db=TEST_BROKER_DB, decode_responses=True
-    ) as broker:
+def broker(settings: Settings) -> Iterator[Broker]:
+    """The broker, to look into its queues."""
+    with closing(broker_at(settings.broker_url)) as broker:
         yield broker
 
 
@@ -87,13 +85,13 @@ def client(app: Flask, clean: None) -> FlaskClient:
 
 
 @pytest.fixture
-def clean(services: Services, broker: Redis) -> None:
+def clean(services: Services, broker: Broker) -> None:
     """Empty tables, empty Redis, empty queues."""
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     with services.engine.begin() as connection:
         connection.execute(text(f"TRUNCATE {tables}"))
     services.redis.flushdb()
-    broker.flushdb()
+    broker.clear()
 
 
 @pytest.fixture

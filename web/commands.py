@@ -1,5 +1,5 @@
 """The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
-`replay-webhook`, `rebuild`, `verify`.
+`replay-webhook`, `rebuild`, `verify`, `capacity`.
 """
 
 import json
@@ -13,7 +13,6 @@ from uuid import UUID
 import click
 from flask import Flask
 from marshmallow import ValidationError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from core import errors
@@ -22,6 +21,7 @@ from core.admin_actions import Actor
 from core.audit import Check
 from core.database import migrate
 from web import tokens
+from web.capacity import capacity
 from web.schemas import Registration
 from web.state import services
 from worker import enqueue
@@ -38,6 +38,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(replay_webhook)
     app.cli.add_command(rebuild)
     app.cli.add_command(verify)
+    app.cli.add_command(capacity)
 
 
 @click.command("init-db")
@@ -210,7 +211,7 @@ def _migrate_database() -> bool:
 
 
 def report_outage(error: Exception) -> None:
-    if isinstance(error, RedisError):
+    if isinstance(error, errors.REDIS_OUTAGES):
         click.echo(f"{CROSS} Redis: {error}", err=True)
     else:
         _report_database(error)
@@ -229,7 +230,7 @@ def _check_redis() -> bool:
     address = services().settings.redis_address
     try:
         services().redis.ping()
-    except RedisError as error:
+    except errors.REDIS_OUTAGES as error:
         click.echo(
             f"{CROSS} Redis at {address}: {error}\n  Start it, or correct the REDIS_* settings.",
             err=True,

@@ -80,6 +80,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
     limiting.TooManyRequests: Problem(429, "rate_limited"),
+    errors.Unconfirmed: Problem(503, "temporarily_unavailable"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
     errors.BidNotTaken: Problem(503, "temporarily_unavailable"),
     errors.OutcomeUnknown: Problem(503, "outcome_unknown"),

@@ -8,6 +8,7 @@ sweep by beat behind it.
 import logging
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from celery import Celery
@@ -52,13 +53,7 @@ def _configuration() -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_timeout": BROKER_TIMEOUT_SECONDS,
-        "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-            "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
-            "socket_keepalive": True,
-            # When publishing; workers reconnect for ever all the same.
-            "max_retries": 0,
-        },
+        "broker_transport_options": _transport_options(broker_url),
         "timezone": "UTC",
         "beat_schedule": _beat_schedule(),
         "beat_max_loop_interval": TICK_SECONDS,
@@ -67,10 +62,24 @@ def _configuration() -> dict[str, Any]:
     }
 
 
+def _transport_options(broker_url: str) -> dict[str, Any]:
+    """What only one kind of broker understands."""
+    if not urlsplit(broker_url).scheme.startswith("redis"):
+        # RabbitMQ itself hands a job out again as soon as its worker is gone.
+        return {"write_timeout": BROKER_TIMEOUT_SECONDS}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+        "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+        "socket_keepalive": True,
+        # When publishing; workers reconnect for ever all the same.
+        "max_retries": 0,
+    }
+
+
 def _beat_schedule() -> dict[str, dict[str, Any]]:
     """Beat is only the alarm clock: a tick that finds the last one unread expires."""
-    every_tick = {"schedule": TICK_SECONDS, "options": {"expires": TICK_SECONDS * 5}}
-    every_sweep = {"schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
+    every_tick = {"schedule": TICK_SECONDS, "options": _expiring(TICK_SECONDS * 5)}
+    every_sweep = {"schedule": SWEEP_SECONDS, "options": _expiring(SWEEP_SECONDS)}
     return {
         "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
         "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
@@ -87,6 +96,11 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": crontab(hour="4", minute="17"),
         },
     }
+
+
+def _expiring(seconds: float) -> dict[str, float]:
+    """Workers drop what has expired; RabbitMQ does so before, when no worker is there."""
+    return {"expires": seconds, "expiration": seconds}
 
 
 @cache

@@ -5,8 +5,9 @@
   KEYS[2] ranking:{sid}         zset    ranking member -> score
   KEYS[3] bid:{sid}:uid         hash    standing bid, and the rate-limit bucket
   KEYS[4] bidlog:{sid}          stream  accepted bids not yet in PostgreSQL
-  KEYS[5] tokens:revoked        zset    revoked token ids, disabled members, and "loaded"
-  KEYS[6] user:weight:uid       string  weight cache
+  KEYS[5] tokens:revoked        zset    revoked token ids, disabled members, and
+                                        "loaded"; on a cluster tokens:revoked:{sid}, in the session's slot
+  KEYS[6] user:weight:uid       string  weight cache; absent on a cluster
 
   ARGV[1] user id               ARGV[2] username
   ARGV[3] price, decimal string ARGV[4] token id
@@ -84,7 +85,7 @@ end
 
 -- The first bid fixes the weight: recomputation never touches an open session.
 local weight = has_standing and old[4] or ARGV[5]
-if weight == '' then weight = redis.call('GET', KEYS[6]) end
+if weight == '' then weight = KEYS[6] and redis.call('GET', KEYS[6]) end
 if not weight then return {'unknown_weight'} end
 
 local response_time = (now - start) / 1000000

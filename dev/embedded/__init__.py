@@ -6,7 +6,15 @@ Each runs on a folder of its own, and yields the settings that reach it:
         os.environ.update(settings)
 """
 
+from dev.embedded.cluster import Cluster, embedded_cluster
 from dev.embedded.postgres import PostgresServer, embedded_postgres
 from dev.embedded.redis import RedisServer, embedded_redis
 
-__all__ = ["PostgresServer", "RedisServer", "embedded_postgres", "embedded_redis"]
+__all__ = [
+    "Cluster",
+    "PostgresServer",
+    "RedisServer",
+    "embedded_cluster",
+    "embedded_postgres",
+    "embedded_redis",
+]

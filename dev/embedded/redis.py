@@ -72,7 +72,7 @@ class RedisServer(EmbeddedServer):
 
     def launch(self) -> None:
         """Start it as a daemon. The server itself writes the pid file, so no start is missed."""
-        self.port_file.write_text(str(_free_port()))
+        self.port_file.write_text(str(free_port()))
         self.config_file.write_text(self._config())
         self._run()
 
@@ -115,7 +115,7 @@ class RedisServer(EmbeddedServer):
         )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

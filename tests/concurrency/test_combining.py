@@ -9,7 +9,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from core.combiner import CallCombiner
+from core import errors
+from core.combiner import CallCombiner, Replicas
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
 from tests.factories import Shop
 
@@ -114,3 +115,12 @@ def test_a_leader_that_is_interrupted_takes_nobody_with_it(shop: Shop) -> None:
         with pytest.raises(SystemExit):
             first.result(BARRIER_SECONDS)
         assert [other.result(BARRIER_SECONDS) for other in others] == [True] * (THREADS - 1)
+
+
+def test_a_call_that_no_replica_confirms_is_in_doubt(redis: CountingRedis) -> None:
+    calls = CallCombiner(redis, Replicas(1, timeout_ms=10))
+    with pytest.raises(errors.Unconfirmed):
+        calls.execute_command("INCR", "calls")
+    assert redis.get("calls") == "1"
+    with pytest.raises(ResponseError):
+        calls.execute_command("HGET", "calls", "field")

@@ -1,6 +1,7 @@
 """Migrations make the schema that the models say, from nothing, and take it away again."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from alembic import command
@@ -17,15 +18,15 @@ DATABASE = "flashbid_test_migrations"
 
 @pytest.fixture
 def engine(services: Services) -> Iterator[Engine]:
-    """An engine over an empty database."""
+    """An engine over an empty database. A pooler's idle connections to it are cut off."""
     server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE}"))
+        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
         connection.execute(text(f"CREATE DATABASE {DATABASE}"))
         engine = create_engine(services.engine.url.set(database=DATABASE))
         yield engine
         engine.dispose()
-        connection.execute(text(f"DROP DATABASE {DATABASE}"))
+        connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
     server.dispose()
 
 
@@ -77,3 +78,45 @@ def test_a_downgrade_takes_everything_away_and_an_upgrade_brings_it_back(engine:
     assert tables(engine) == {"alembic_version"}
     migrate(engine)
     assert tables(engine) == {*Base.metadata.tables, "alembic_version"}
+
+
+# What every version writes, in the columns that the first one knew.
+OLD_WRITES = (
+    "INSERT INTO products (id, name) VALUES (:product, 'x')",
+    (
+        "INSERT INTO users (id, username, email, password_hash)"
+        " VALUES (:user, :user, :user || '@example.com', '-')"
+    ),
+    (
+        "INSERT INTO sessions (id, product_id, upset_price, inventory, alpha, beta, gamma,"
+        " start_time, end_time, status)"
+        " VALUES (:session, :product, 1, 1, 1, 1, 1, now(), now() + interval '1 hour', 'active')"
+    ),
+    "INSERT INTO bid_log_offsets (session_id, persisted_sequence) VALUES (:session, 0)",
+    (
+        "INSERT INTO bids (session_id, sequence, user_id, price, score, response_time, weight,"
+        " accepted_at) VALUES (:session, 1, :user, 1, 1, 1, 1, now())"
+    ),
+)
+
+
+def write_as_an_old_version(engine: Engine) -> None:
+    ids = {name: str(uuid4()) for name in ("product", "user", "session")}
+    with engine.begin() as connection:
+        for statement in OLD_WRITES:
+            known = {name: value for name, value in ids.items() if f":{name}" in statement}
+            connection.execute(text(statement), known)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
+    engine: Engine, revision: str
+) -> None:
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), revision)
+    write_as_an_old_version(engine)
+    migrate(engine)
+    write_as_an_old_version(engine)
+    with engine.connect() as connection:
+        for table in ("products", "users", "sessions", "bid_log_offsets", "bids"):
+            assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == 2  # noqa: S608

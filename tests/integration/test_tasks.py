@@ -1,24 +1,22 @@
 """The worker's tasks, called for real, and what they leave in the broker's queues."""
 
-import json
-from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-from redis import Redis
 from sqlalchemy import text
 
 from core import clock, errors, keys
 from core.config import Settings
 from core.sessions import SessionView
+from tests.broker import Broker
 from tests.factories import Shop
 from worker import celery_app, enqueue, queues, tasks
 
-NOWHERE = "redis://127.0.0.1:1/0"
-Message = tuple[str, list[str]]
+NOWHERE = "127.0.0.1:1/0"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,27 +33,19 @@ def worker_process(settings: Settings) -> Iterator[None]:
 
 @pytest.fixture
 def broker_comes_back(
-    broker: Redis, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], None]]:
     """The broker is away until the test calls this."""
-    monkeypatch.setenv("CELERY_BROKER_URL", NOWHERE)
+    scheme = urlsplit(settings.broker_url).scheme
+    monkeypatch.setenv("CELERY_BROKER_URL", f"{scheme}://{NOWHERE}")
     celery_app.app._after_fork()
 
     def come_back() -> None:
-        monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+        monkeypatch.setenv("CELERY_BROKER_URL", settings.broker_url)
         celery_app.app._after_fork()
 
     yield come_back
     come_back()
-
-
-def queued(broker: Redis, queue: str) -> list[Message]:
-    """Task and arguments of every message in a queue, oldest first."""
-    messages = [json.loads(raw) for raw in reversed(broker.lrange(queue, 0, -1))]
-    return [
-        (message["headers"]["task"], json.loads(b64decode(message["body"]))[0])
-        for message in messages
-    ]
 
 
 def session_with_bids(shop: Shop, bids: int = 3) -> SessionView:
@@ -84,13 +74,15 @@ def test_persisting_twice_persists_once(shop: Shop) -> None:
     assert persisted(shop) == 3
 
 
-def test_closing_twice_writes_once_and_what_follows_follows_once(shop: Shop, broker: Redis) -> None:
+def test_closing_twice_writes_once_and_what_follows_follows_once(
+    shop: Shop, broker: Broker
+) -> None:
     session = session_with_bids(shop)
     shop.end(session)
     for _ in range(2):
         tasks.close_session(str(session.session_id))
     assert shop.rows("SELECT count(*) FROM rankings") == [(3,)]
-    assert queued(broker, queues.DEFAULT) == [
+    assert broker.queued(queues.DEFAULT) == [
         ("worker.tasks.tell_members", [str(session.session_id)]),
         ("worker.tasks.recompute_weights", [str(session.session_id)]),
     ]
@@ -104,33 +96,33 @@ def test_telling_twice_tells_once(shop: Shop) -> None:
     assert shop.rows("SELECT count(*) FROM notifications") == [(3,)]
 
 
-def test_a_sweep_enqueues_a_lost_telling_until_it_is_done(shop: Shop, broker: Redis) -> None:
+def test_a_sweep_enqueues_a_lost_telling_until_it_is_done(shop: Shop, broker: Broker) -> None:
     session = session_with_bids(shop)
     shop.close(session)
     tasks.sweep_announcements()
-    assert queued(broker, queues.DEFAULT) == [
+    assert broker.queued(queues.DEFAULT) == [
         ("worker.tasks.tell_members", [str(session.session_id)])
     ]
     tasks.tell_members(str(session.session_id))
-    broker.flushdb()
+    broker.clear()
     tasks.sweep_announcements()
-    assert queued(broker, queues.DEFAULT) == []
+    assert broker.queued(queues.DEFAULT) == []
 
 
-def test_a_sweep_enqueues_a_lost_recomputation_of_weights(shop: Shop, broker: Redis) -> None:
+def test_a_sweep_enqueues_a_lost_recomputation_of_weights(shop: Shop, broker: Broker) -> None:
     session = session_with_bids(shop)
     shop.close(session)
     with shop.services.engine.begin() as connection:
         connection.execute(text("UPDATE sessions SET published_at = now() - interval '1 hour'"))
     for _ in range(2):
         tasks.sweep_weights()
-    assert queued(broker, queues.DEFAULT) == [
+    assert broker.queued(queues.DEFAULT) == [
         ("worker.tasks.recompute_weights", [str(session.session_id)])
     ]
 
 
 def test_a_telling_that_takes_too_long_is_continued_by_another_job(
-    shop: Shop, broker: Redis, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "TELL_SECONDS", 0.0)
     monkeypatch.setattr(tasks.services().telling, "_chunk_members", 2)
@@ -138,16 +130,16 @@ def test_a_telling_that_takes_too_long_is_continued_by_another_job(
     shop.close(session)
     tasks.tell_members(str(session.session_id))
     assert shop.rows("SELECT count(*) FROM notifications") == [(2,)]
-    assert queued(broker, queues.DEFAULT) == [
+    assert broker.queued(queues.DEFAULT) == [
         ("worker.tasks.tell_members", [str(session.session_id)])
     ]
 
 
-def test_a_close_that_comes_too_early_does_nothing(shop: Shop, broker: Redis) -> None:
+def test_a_close_that_comes_too_early_does_nothing(shop: Shop, broker: Broker) -> None:
     session = session_with_bids(shop)
     tasks.close_session(str(session.session_id))
     assert shop.rows("SELECT status FROM sessions") == [("active",)]
-    assert queued(broker, queues.DEFAULT) == []
+    assert broker.queued(queues.DEFAULT) == []
 
 
 @pytest.mark.parametrize("everybody", [False, True])
@@ -174,33 +166,33 @@ def test_purging_twice_purges_once(shop: Shop) -> None:
     assert shop.rows("SELECT token_id FROM revoked_tokens") == [("one",)]
 
 
-def test_sweeping_twice_enqueues_one_drain(shop: Shop, broker: Redis) -> None:
+def test_sweeping_twice_enqueues_one_drain(shop: Shop, broker: Broker) -> None:
     session = session_with_bids(shop)
     lose_drain(shop, session)
     for _ in range(2):
         tasks.sweep_bid_logs()
-    assert queued(broker, queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
+    assert broker.queued(queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
 
 
-def test_two_ticks_enqueue_one_close(shop: Shop, broker: Redis) -> None:
+def test_two_ticks_enqueue_one_close(shop: Shop, broker: Broker) -> None:
     over, _ = session_with_bids(shop), session_with_bids(shop)
     shop.end(over)
     for _ in range(2):
         tasks.tick_sessions()
-    assert queued(broker, queues.SESSIONS) == [
+    assert broker.queued(queues.SESSIONS) == [
         ("worker.tasks.close_session", [str(over.session_id)])
     ]
 
 
 def test_a_tick_enqueues_a_lost_close_again_when_its_claim_has_lapsed(
-    shop: Shop, broker: Redis
+    shop: Shop, broker: Broker
 ) -> None:
     over = session_with_bids(shop)
     shop.end(over)
     tasks.tick_sessions()
     shop.services.redis.delete(keys.close_claim(over.session_id))
     tasks.tick_sessions()
-    assert len(queued(broker, queues.SESSIONS)) == 2
+    assert len(broker.queued(queues.SESSIONS)) == 2
 
 
 def test_a_tick_stores_what_has_started(shop: Shop) -> None:
@@ -213,18 +205,18 @@ def test_a_tick_stores_what_has_started(shop: Shop) -> None:
     assert shop.services.sessions.get(session.session_id).is_active
 
 
-def test_ticks_with_nothing_to_do_enqueue_nothing(shop: Shop, broker: Redis) -> None:
+def test_ticks_with_nothing_to_do_enqueue_nothing(shop: Shop, broker: Broker) -> None:
     session_with_bids(shop)
     tasks.tick_sessions()
     tasks.sweep_bid_logs()
     tasks.sweep_announcements()
-    assert [queued(broker, name) for name in queues.ALL] == [[]] * len(queues.ALL)
+    assert [broker.queued(name) for name in queues.ALL] == [[]] * len(queues.ALL)
 
 
-def test_a_refusal_is_not_retried(shop: Shop, broker: Redis) -> None:
+def test_a_refusal_is_not_retried(shop: Shop, broker: Broker) -> None:
     outcome = tasks.close_session.apply((str(uuid4()),))
     assert isinstance(outcome.result, errors.SessionNotFound)
-    assert queued(broker, queues.SESSIONS) == []
+    assert broker.queued(queues.SESSIONS) == []
 
 
 # --- From the web tier ---------------------------------------------------------------
@@ -238,33 +230,33 @@ def bid(shop: Shop, session: SessionView) -> int:
     return placed.sequence
 
 
-def test_many_bids_enqueue_one_drain(shop: Shop, broker: Redis) -> None:
+def test_many_bids_enqueue_one_drain(shop: Shop, broker: Broker) -> None:
     session = shop.session()
     assert [bid(shop, session) for _ in range(5)] == [1, 2, 3, 4, 5]
-    assert queued(broker, queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
+    assert broker.queued(queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
 
 
-def test_a_close_has_a_queue_of_its_own(shop: Shop, broker: Redis) -> None:
+def test_a_close_has_a_queue_of_its_own(shop: Shop, broker: Broker) -> None:
     session_id = shop.session().session_id
     enqueue.close(session_id)
-    assert queued(broker, queues.SESSIONS) == [("worker.tasks.close_session", [str(session_id)])]
+    assert broker.queued(queues.SESSIONS) == [("worker.tasks.close_session", [str(session_id)])]
 
 
 def test_a_bid_is_accepted_while_the_broker_is_away_and_swept_later(
-    shop: Shop, broker: Redis, broker_comes_back: Callable[[], None]
+    shop: Shop, broker: Broker, broker_comes_back: Callable[[], None]
 ) -> None:
     session = shop.session()
     assert bid(shop, session) == 1
     broker_comes_back()
-    assert queued(broker, queues.BIDS) == []
+    assert broker.queued(queues.BIDS) == []
     lose_drain(shop, session)
     tasks.sweep_bid_logs()
-    assert queued(broker, queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
+    assert broker.queued(queues.BIDS) == [("worker.tasks.persist_bids", [str(session.session_id)])]
 
 
 def test_after_the_broker_came_back_bids_enqueue_again(
-    shop: Shop, broker: Redis, broker_comes_back: Callable[[], None]
+    shop: Shop, broker: Broker, broker_comes_back: Callable[[], None]
 ) -> None:
     broker_comes_back()
     bid(shop, shop.session())
-    assert len(queued(broker, queues.BIDS)) == 1
+    assert len(broker.queued(queues.BIDS)) == 1

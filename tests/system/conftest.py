@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask_jwt_extended import create_access_token
-from redis import Redis
 from sqlalchemy import insert, text
 from sqlalchemy.exc import OperationalError
 
 from core.bootstrap import Services
 from core.models import Base, User
 from dev.stack import Stack, wait_until
+from tests.broker import Broker
 from tests.system.client import Client
 from tests.system.crowd import Crowd, Row
 
@@ -33,10 +33,10 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="package")
 def whole_stack(
-    services: Services, broker: Redis, tmp_path_factory: pytest.TempPathFactory
+    services: Services, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     _empty(services)
-    broker.flushdb()
+    broker.clear()
     stack = Stack(tmp_path_factory.mktemp("processes"))
     try:
         yield stack

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from core import config
+from core.combiner import Replicas
 from core.config import ConfigError, Settings, load_settings
 from core.limit_settings import LimitSettings
 
@@ -38,6 +39,8 @@ DEFAULTS = {
     "redis_port": 6379,
     "redis_db": 0,
     "redis_password": "",
+    "redis_cluster": (),
+    "redis_replicas": None,
     "broker_url": "redis://localhost:6379/1",
     "jwt_secret": SECRET,
     "jwt_secret_previous": "",
@@ -161,6 +164,29 @@ def test_origins_are_separated_by_commas_or_spaces() -> None:
 def test_the_broker_is_the_next_database_of_the_same_redis() -> None:
     settings = load(REDIS_HOST="bids", REDIS_PORT="7000", REDIS_DB="4", REDIS_PASSWORD="p@ss/w")
     assert settings.broker_url == "redis://:p%40ss%2Fw@bids:7000/5"
+
+
+def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
+    settings = load(REDIS_CLUSTER="a:7000, b:7001", CELERY_BROKER_URL="amqp://rabbit//")
+    assert settings.redis_cluster == (("a", 7000), ("b", 7001))
+    assert settings.redis_address == "a:7000,b:7001"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "CELERY_BROKER_URL must be set with REDIS_CLUSTER"),
+        ({"CELERY_BROKER_URL": "amqp://rabbit//", "REDIS_DB": "1"}, "REDIS_DB must be 0"),
+        ({"REDIS_CLUSTER": "a"}, "REDIS_CLUSTER must be host:port"),
+    ],
+)
+def test_half_a_cluster_stops_the_start(values: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(**{"REDIS_CLUSTER": "a:7000", **values})
+
+
+def test_bids_wait_for_replicas_where_that_is_set() -> None:
+    assert load(REDIS_WAIT_REPLICAS="1").redis_replicas == Replicas(1, 500)
 
 
 def test_a_configured_broker_is_taken_as_it_is() -> None:

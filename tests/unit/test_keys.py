@@ -3,6 +3,8 @@
 import re
 from uuid import uuid4
 
+from redis.crc import key_slot
+
 from core import keys
 
 SESSION, USER = uuid4(), uuid4()
@@ -27,3 +29,17 @@ def test_a_standing_bid_is_found_by_the_sessions_prefix() -> None:
 
 def test_a_key_is_the_same_for_an_id_and_its_text() -> None:
     assert keys.bid_log(SESSION) == keys.bid_log(str(SESSION))
+
+
+def test_all_that_a_bid_on_a_cluster_touches_shares_a_slot() -> None:
+    session_id, user_id = uuid4(), uuid4()
+    names = [
+        keys.session_params(session_id),
+        keys.ranking(session_id),
+        keys.standing_bid(session_id, user_id),
+        keys.bid_log(session_id),
+        keys.revoked_tokens(session_id),
+        keys.replication_mark(keys.bid_log(session_id)),
+    ]
+    assert len({key_slot(name.encode()) for name in names}) == 1
+    assert key_slot(keys.replication_mark("plain").encode()) == key_slot(b"plain")

@@ -1,0 +1,195 @@
+"""Redis Cluster: sessions spread over several masters by the hash tag in their keys.
+
+Everything one script touches lies in its session's slot, so a bid is one call on one
+node. What all sessions share cannot be read by a script there: each session has its own
+copy of the logged-out tokens, and a member's weight is asked for at the first bid.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from threading import Lock
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from redis import Redis, RedisCluster
+from redis.cluster import ClusterNode
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004 - redis-py's own, no OSError
+    MovedError,
+    SlotNotCoveredError,
+    TimeoutError,  # noqa: A004 - likewise
+)
+from sqlalchemy import select
+
+from core import errors, keys
+from core.backlog import BacklogGuard
+from core.combiner import Argument, CallCombiner, Replicas, key_of
+from core.lifecycle import Status
+from core.models import BiddingSession
+from core.tokens import Revocations
+from core.weights import Weights
+
+# A dead node makes every thread ask for the new order at once; one question will do.
+_ORDER_TRUSTED_SECONDS = 0.2
+# A session's copy is read from PostgreSQL anew this often, so that whatever a failover
+# took from it is put right.
+_REVOCATIONS_TTL_SECONDS = 3600
+
+
+class ClusterClient:
+    """A RedisCluster that connects when it is first used, as a Redis does."""
+
+    def __init__(self, addresses: tuple[tuple[str, int], ...], options: Mapping[str, Any]) -> None:
+        self._addresses, self._options = addresses, options
+        self._lock = Lock()
+        self._cluster: RedisCluster | None = None
+        self._ordered_at = monotonic()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connected(), name)
+
+    def connected(self) -> RedisCluster:
+        """The cluster's client. Raises RedisClusterException when no node answers."""
+        with self._lock:
+            if self._cluster is None:
+                self._cluster = RedisCluster(
+                    startup_nodes=[
+                        ClusterNode(host, port)  # type: ignore[no-untyped-call]
+                        for host, port in self._addresses
+                    ],
+                    require_full_coverage=False,
+                    # The addresses given stay: a lost node's successor is found from any.
+                    dynamic_startup_nodes=False,
+                    **self._options,
+                )
+            return self._cluster
+
+    def close(self) -> None:
+        with self._lock:
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+
+    def ping(self) -> bool:
+        """Whether the cluster answers: a node that is away stops its own sessions only."""
+        cluster = self.connected()
+        for node in cluster.get_primaries():  # type: ignore[no-untyped-call]
+            with suppress(*errors.REDIS_OUTAGES):
+                return bool(cluster.ping(target_nodes=node))
+        raise ConnectionError("No master of the cluster answers.")
+
+    def master_of(self, key: str) -> tuple[str, int]:
+        """Host and port of the node that serves this key, as far as is known."""
+        node = self.connected().get_node_from_key(key)  # type: ignore[no-untyped-call]
+        return node.host, node.port
+
+    def learn_order(self) -> None:
+        """Ask the cluster anew which node serves what; not when that was done just now."""
+        cluster = self.connected()
+        with self._lock:
+            if monotonic() - self._ordered_at < _ORDER_TRUSTED_SECONDS:
+                return
+            self._ordered_at = monotonic()
+        cluster.nodes_manager.initialize()
+
+
+class ClusterCalls:
+    """Carries calls to the node of their key, combined for each node.
+
+    A node that does not answer holds up only its own sessions' calls. Nothing waits here
+    for a failover: the call fails, and is made again by whoever made it.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterClient,
+        connect: Callable[[str, int], Redis],
+        replicas: Replicas | None,
+    ) -> None:
+        self._cluster, self._connect, self._replicas = cluster, connect, replicas
+        self._lock = Lock()
+        self._combiners: dict[tuple[str, int], CallCombiner] = {}
+
+    def execute_command(self, *command: Argument) -> Any:
+        """The command's reply. Raises what redis-py raises, and Unconfirmed."""
+        key = key_of(command)
+        try:
+            return self._combiner(key).execute_command(*command)
+        except MovedError:
+            self._cluster.learn_order()
+            return self._combiner(key).execute_command(*command)
+        except AskError:
+            # The key's slot is moving just now; redis-py knows the way.
+            reply = self._cluster.connected().execute_command(*command)  # type: ignore[no-untyped-call]
+            if self._replicas:
+                raise errors.Unconfirmed from None
+            return reply
+        except (ConnectionError, TimeoutError, ClusterDownError, SlotNotCoveredError):
+            self._cluster.learn_order()
+            raise
+
+    def _combiner(self, key: str) -> CallCombiner:
+        address = self._cluster.master_of(key)
+        combiner = self._combiners.get(address)
+        if combiner is None:
+            with self._lock:
+                combiner = self._combiners.setdefault(
+                    address, CallCombiner(self._connect(*address), self._replicas)
+                )
+        return combiner
+
+
+class ClusterRevocations(Revocations):
+    """Keeps each session's own copy of the logged-out tokens besides the whole list."""
+
+    def key_beside(self, session_id: UUID) -> str:
+        return keys.revoked_tokens(session_id)
+
+    def load_beside(self, session_id: UUID) -> None:
+        self._fill(self.key_beside(session_id), lasting_seconds=_REVOCATIONS_TTL_SECONDS)
+
+    def _refuse(self, name: str, *, until: float) -> None:
+        super()._refuse(name, until=until)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for copy in self._copies():
+                pipeline.zadd(copy, {name: until})
+                # For one that was not there; others keep the time they have.
+                pipeline.expire(copy, _REVOCATIONS_TTL_SECONDS, nx=True)
+            pipeline.execute()
+
+    def _admit(self, name: str) -> None:
+        super()._admit(name)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for copy in self._copies():
+                pipeline.zrem(copy, name)
+            pipeline.execute()
+
+    def _copies(self) -> list[str]:
+        """Of all sessions that may take a bid. One made later reads the token from PostgreSQL."""
+        with self._database.begin() as db:
+            open_sessions = db.scalars(
+                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
+            )
+            return [keys.revoked_tokens(session_id) for session_id in open_sessions]
+
+
+class ClusterBacklogGuard(BacklogGuard):
+    """The fullest master bounds the backlog of all: whose sessions come next is not known."""
+
+    def _memories(self) -> Iterable[Mapping[str, Any]]:
+        found: Any = self._redis.info("memory", target_nodes=RedisCluster.PRIMARIES)
+        return list(found.values())
+
+
+class ClusterWeights(Weights):
+    """The cache lies on the members' nodes, where no session's script can read it."""
+
+    def keys_beside(self, user_id: UUID) -> tuple[str, ...]:  # noqa: ARG002 - none, whoever it is
+        return ()
+
+    def load(self, user_id: UUID) -> float:
+        cached: Any = self._redis.get(keys.user_weight(user_id))
+        return super().load(user_id) if cached is None else float(cached)

@@ -1,0 +1,1 @@
+"""Scaled out and being deployed, on the real engines; `make test-scale`."""

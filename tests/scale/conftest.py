@@ -1,0 +1,38 @@
+"""Servers and processes of their own for each test of this folder."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dev.bench.stack import Servers, seed_members, servers
+from dev.stack import Stack
+from loadtest.members import read_tokens
+from tests.scale.sale import Sale
+
+MEMBERS = 120
+MakeSale = Callable[..., tuple[Stack, Sale]]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Servers]:
+    with servers(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def make_sale(running: Servers) -> Iterator[MakeSale]:
+    """All processes under these settings, with open sessions and members about to bid."""
+    with ExitStack() as stacks:
+
+        def make(settings: Mapping[str, str], *, sessions: int) -> tuple[Stack, Sale]:
+            stack = Stack(running.folder, {**running.environ, **settings})
+            stacks.callback(stack.kill)
+            stack.start()
+            # The first account is the admin's.
+            sale = Sale(stack.port, running.folder, sessions)
+            sale.members = read_tokens(seed_members(running, MEMBERS), MEMBERS)
+            return stack, sale
+
+        yield make

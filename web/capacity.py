@@ -1,0 +1,77 @@
+"""The command line: `flask --app web capacity`, which tells what a sale needs."""
+
+from typing import Any
+
+import click
+
+from core.capacity import CONSTANTS, MEMORY_FACTOR, PLANNED_LOAD, Plan, Sale, plan
+
+GIB = 1024**3
+
+
+@click.command("capacity")
+@click.option("--bidders", type=click.IntRange(1), required=True, help="Members who bid.")
+@click.option(
+    "--peak-rate",
+    type=click.FloatRange(0, min_open=True),
+    required=True,
+    help="Bids a second at the peak, over all sessions.",
+)
+@click.option("--sessions", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--peak-seconds", type=click.FloatRange(0), default=60.0, show_default=True)
+@click.option(
+    "--outage-seconds",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    help="How long PostgreSQL may be away at the peak.",
+)
+def capacity(**expected: Any) -> None:
+    """Tell the processes, Redis masters and memory that a sale needs, and why."""
+    sale = Sale(**expected)
+    needed = plan(sale)
+    for line in (*_plan_lines(needed), *_assumption_lines(sale)):
+        click.echo(line)
+    if not needed.fits:
+        click.echo(f"\n{_too_much(needed)}", err=True)
+        raise SystemExit(1)
+
+
+def _plan_lines(needed: Plan) -> list[str]:
+    return [
+        f"web        {needed.web_processes} processes (WEB_PROCESSES over all hosts), a core each",
+        f"redis      {needed.redis_masters} masters, a core each, and two replicas of each",
+        f"           {needed.redis_bytes / GIB:.1f} GiB over all masters",
+        f"worker     {needed.worker_processes} processes (WORKER_CONCURRENCY over all hosts)",
+        f"backlog    {needed.backlog_bids:,} bids at the end of the peak",
+        f"           {needed.outage_backlog_bids:,} bids when PostgreSQL was away",
+        f"session    {needed.session_rate:,.0f} bids/s each",
+        f"           {needed.session_rate_limit:,.0f} bids/s at most",
+    ]
+
+
+def _assumption_lines(sale: Sale) -> list[str]:
+    measured = [
+        f"  {constant.value:>8,.0f} {constant.unit:7} {constant.meaning} ({constant.measured})"
+        for constant in CONSTANTS
+    ]
+    return [
+        "",
+        "Measured:",
+        *measured,
+        "Assumed:",
+        f"  A core is planned {PLANNED_LOAD:.0%} busy.",
+        f"  Redis gets {MEMORY_FACTOR:g} times the memory of what it holds.",
+        f"  Bids are spread evenly over {sale.sessions} session(s), and those over the masters.",
+        "  Each bidder bids in one session.",
+        "  One session lies on one Redis and is drained by one process at a time.",
+        "  Cores are like those measured, and costs grow in proportion: load-test before the sale.",
+    ]
+
+
+def _too_much(needed: Plan) -> str:
+    return (
+        f"One session cannot take {needed.session_rate:,.0f} bids a second: Redis runs its "
+        f"scripts on one core. Spread the sale over {needed.redis_masters} sessions or more, or "
+        "let members wait: those above the limit are answered later."
+    )
