@@ -25,8 +25,9 @@ from core.scripts import Outcome
 from core.tokens import Revocations
 from core.weights import Weights
 
-# Session, weight and revocations can each be missing once.
-_MAX_CALLS = 4
+# Session, weight and revocations can each be missing once, and the session again each
+# time that it is rebuilt meanwhile.
+_MAX_CALLS = 8
 
 
 @dataclass(frozen=True, slots=True)
