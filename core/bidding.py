@@ -24,8 +24,9 @@ from core.scripts import Caller, Outcome
 from core.tokens import Revocations
 from core.weights import Weights
 
-# Session, weight and revocations can each be missing once.
-_MAX_CALLS = 4
+# Session, weight and revocations can each be missing once, and the session again each
+# time that it is rebuilt meanwhile.
+_MAX_CALLS = 8
 # After one of these the bid may have been placed or not.
 _REPLY_IS_LOST = (
     redis_errors.ConnectionError,

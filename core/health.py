@@ -78,10 +78,12 @@ def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Re
 
 def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:
     """Ask both servers."""
+    found = _check_redis(redis)
     return Health(
         database=_check_database(engine),
-        redis=_check_redis(redis),
-        persist_backlog=_check_backlog(backlog),
+        redis=found,
+        # Not asked again where it did not answer: that would cost the time-out once more.
+        persist_backlog=_check_backlog(backlog) if found == OK else UNKNOWN,
     )
 
 

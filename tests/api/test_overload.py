@@ -25,7 +25,7 @@ from web.bounded_worker import REST_SECONDS
 THREADS = 2
 MAX_WAIT_MS = 400
 CLIENTS = 150
-CROWD_SECONDS = 1.5
+CROWD_SECONDS = 1.0
 # A fraction of what so many clients wait for one thread on the fastest machine.
 CROWD_MAX_WAIT_MS = 20
 

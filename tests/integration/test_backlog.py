@@ -19,7 +19,7 @@ from tests.factories import Shop
 
 Said = Callable[[], list[str]]
 
-ROOM_BYTES = 1_000_000
+ROOM_BYTES = 600_000
 # More bids than that room holds, however small they are.
 MORE_BIDS = ROOM_BYTES // 100
 

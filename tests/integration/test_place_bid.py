@@ -429,7 +429,7 @@ def prices() -> list[str]:
 
 
 def test_a_member_may_place_a_burst_and_no_more(shop: Shop) -> None:
-    bid, session, bidder = limited(shop, rate=0.001, burst=3), shop.session(), shop.bidder()
+    bid, session, bidder = limited(shop, rate=0.001, burst=3), shop.session(beta=0.0), shop.bidder()
     for price in prices()[:3]:
         bid(bidder, session, price)
     with pytest.raises(errors.RateLimited):
