@@ -33,7 +33,7 @@ class Outcome:
     # Winners beyond the items there were.
     oversold: int = 0
     refused: int = 0
-    # The longest time in which no bid was accepted, from the fault's begin to its end.
+    # The longest time in which no bid was accepted, from the fault's begin until recovery.
     pause_seconds: float = 0.0
     recovery_seconds: float = 0.0
     trouble: tuple[str, ...] = ()

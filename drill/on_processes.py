@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 
 from dev.errors import DevError
+from dev.stack import Process
 from drill.holds import await_statement, offset_held, table_locked
 from drill.scene import Scene
 
@@ -116,13 +117,22 @@ def two_beats(stage: Scene) -> None:
 
 
 def kill_web(stage: Scene) -> None:
+    """One after another, each when the one before has been replaced."""
     web = stage.stack["web"]
     processes = len(web.children())
     for _ in range(3):
+        stage.random.choice(web.children()).kill()
+        stage.rest(0.1, 0.5)
+        stage.wait(lambda: _serving(web) == processes, "a new web process")
+
+
+def _serving(web: Process) -> int:
+    """Web processes that have threads: they get them with their first request."""
+    count = 0
+    for child in web.children():
         with suppress(psutil.NoSuchProcess):
-            stage.random.choice(web.children()).kill()
-        stage.rest(0.3, 0.8)
-        stage.wait(lambda: len(web.children()) >= processes, "a new web process")
+            count += child.num_threads() > 1
+    return count
 
 
 def stop_all(stage: Scene) -> None:

@@ -88,20 +88,20 @@ class _Round:
         self._progress.phase(fault.words)
         began_at = time.monotonic()
         fault.strike(stage)
-        ended_at = time.monotonic()
-        if not fault.at_the_close:
-            self._measure_pause(began_at, min(ended_at, stage.ends_at))
         if not (fault.at_the_close or fault.ends_by_itself):
-            self._recover(ended_at)
+            self._recover()
+        if not fault.at_the_close:
+            self._measure_pause(began_at)
 
-    def _measure_pause(self, began_at: float, ended_at: float) -> None:
+    def _measure_pause(self, began_at: float) -> None:
+        ended_at = min(time.monotonic(), self._stage.ends_at)
         self._pause_seconds = self._stage.crowd.longest_pause(began_at, ended_at)
         if not self._fault.stops_bids and self._pause_seconds > LONGEST_PAUSE_SECONDS:
             self.trouble.append(f"No bid was accepted for {self._pause_seconds:.1f} s.")
 
-    def _recover(self, began_at: float) -> None:
+    def _recover(self) -> None:
         """Until bids are accepted and all that was given out by now is in PostgreSQL."""
-        stage = self._stage
+        stage, began_at = self._stage, time.monotonic()
         given_out, accepted = stage.sequence(), stage.crowd.acknowledged
         self._progress.phase("recovers")
         while stage.persisted() < given_out or stage.crowd.acknowledged == accepted:
