@@ -9,10 +9,8 @@ service is slow the load falls. loadtest/README.md says what follows from that.
 import time
 from argparse import ArgumentParser, Namespace
 from collections import deque
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
@@ -26,11 +24,14 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest import ledger, members, plan, prices
 from loadtest.api import Api, Unreachable
 from loadtest.errors import LoadTestError
+from loadtest.ground import Bidder, ground
 from loadtest.ledger import Attempt, Busy, Ledger, Timing
 from loadtest.members import MemberToken
 from loadtest.plan import Plan, plan_of
 from loadtest.sale import Sale, join_sale, open_sale
 from loadtest.settings import DATA_PATH
+from loadtest.sightings import Sightings
+from loadtest.spectator import Spectator
 
 JOIN = "join-sale"
 TRIES = 4
@@ -40,39 +41,6 @@ LATE_BIDDERS_SHARE = 0.3
 # Locust moves a shape once a second; a step must be over before the next one.
 MOST_SPAWNS_PER_SECOND = 1000
 CLOSED_DOORS = frozenset({"session_ended", "session_inactive", "session_not_found"})
-
-
-class Bidder:
-    """What a member remembers from one visit to the next."""
-
-    def __init__(self, member: MemberToken, plan: Plan, sale: Sale) -> None:
-        self.member = member
-        self.random = Random(f"{plan.seed}:{member.user_id}")
-        self.limit = prices.limit(self.random, sale.terms)
-        self.standing = Decimal(0)
-        self.score = float("-inf")
-        # A member sees the weight only in an answer; before that, a new member's.
-        self.weight = 1.0
-
-    def keep(self, price: Decimal, answer: Attempt) -> None:
-        """Remember a bid that stands."""
-        self.standing = price
-        self.score = answer.score or 0.0
-        self.weight = answer.weight or 1.0
-
-
-@dataclass(slots=True)
-class Field:
-    """What the members of this process share."""
-
-    plan: Plan | None = None
-    sale: Sale | None = None
-    ledger: Ledger | None = None
-    free: deque[Bidder] = field(default_factory=deque)
-    threshold: float | None = None
-
-
-ground = Field()
 
 
 @events.init_command_line_parser.add_listener
@@ -86,6 +54,13 @@ def add_options(parser: ArgumentParser) -> None:
         default=str(members.TOKENS_PATH),
         metavar="FILE",
         help="members, as seed-members wrote them (%(default)s)",
+    )
+    group.add_argument(
+        "--watchers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="WebSockets that watch the board beside the members (%(default)s)",
     )
     group.add_argument(
         "--session", default="", metavar="ID", help="bid in this session instead of creating one"
@@ -105,6 +80,14 @@ def add_options(parser: ArgumentParser) -> None:
             include_in_web_ui=False,
             help=f"the {name} of an admin",
         )
+
+
+@events.init.add_listener
+def seat_watchers(environment: Environment, **_: Any) -> None:
+    """As many as asked for; Locust takes a fixed count of none for any number."""
+    Spectator.fixed_count = _options(environment).watchers
+    if not Spectator.fixed_count:
+        environment.user_classes.remove(Spectator)
 
 
 @events.init.add_listener
@@ -173,6 +156,7 @@ def _prepare(
     ground.sale = join_sale(Api(host), session_id)
     ground.free = deque(Bidder(member, wanted, ground.sale) for member in share)
     ground.threshold = None
+    ground.sightings = Sightings(ground.sale.ahead)
     if ground.ledger:
         ground.ledger.close()
     ground.ledger = None
@@ -190,11 +174,19 @@ def _sample(sale: Sale) -> None:
         ground.ledger.sample(
             at=time.time(), members=Member.present, in_flight=Member.waiting, cpu=busy.share()
         )
+        _write_sightings()
         gevent.sleep(1)
+
+
+def _write_sightings() -> None:
+    """Keep what this process's watchers have seen, when there are any."""
+    if Spectator.fixed_count and ground.sightings and ground.ledger:
+        ground.sightings.write(ground.ledger)
 
 
 @events.test_stop.add_listener
 def end(**_: Any) -> None:
+    _write_sightings()
     if ground.ledger and ground.sale:
         print(
             f"loadtest: verify with: python -m loadtest verify {ground.ledger.path.parent} "
@@ -221,7 +213,9 @@ class FlashSale(LoadTestShape):
         if level == 0.0:
             return None
         wanted = max(1, round(level * ground.plan.members))
-        return wanted, float(min(MOST_SPAWNS_PER_SECOND, max(1, ground.plan.members)))
+        return wanted + Spectator.fixed_count, float(
+            min(MOST_SPAWNS_PER_SECOND, max(1, ground.plan.members))
+        )
 
 
 class Member(FastHttpUser):
@@ -359,4 +353,4 @@ def _timing(sent_at: float, began: float) -> Timing:
     return Timing(sent_at, sent_at, sent_at + time.perf_counter() - began)
 
 
-__all__ = ["FlashSale", "Member"]
+__all__ = ["FlashSale", "Member", "Spectator"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,6 +17,8 @@ from loadtest import lags
 from loadtest.ledger import Recorded, Tail
 
 GATHER_TIMEOUT_SECONDS = 60.0
+# A generator is given up after a minute.
+MOST_SECONDS_A_LOAD = 20.0
 KIB = 1024
 
 
@@ -78,16 +81,10 @@ class WatchRuns(HttpRuns):
     def _stay(self, sale: Sale, live: Program) -> None:
         """Long enough for pings and time-outs to show whom they drop."""
         seconds = self._options.watch_seconds
-        plan = self._bid_plan(
-            sale,
-            rate=TRICKLE_PER_SECOND,
-            connections=TRICKLE_CONNECTIONS,
-            longer=seconds - self._options.seconds,
-        )
-        before = sale.sequence()
+        loads = ceil(seconds / MOST_SECONDS_A_LOAD)
         with self._crowd(sale, live) as crowd:
-            load = self._finish(Sockets(1), plan, "bids beside watchers")
-        self._reconcile(sale, before, load)
+            for _ in range(loads):
+                self._few_bids(sale, seconds / loads)
         lag = self._note_lag(sale, crowd, "frame lag p99 ms, few bids")
         kib = self._figures.median("KiB a watcher")
         print(
@@ -95,6 +92,17 @@ class WatchRuns(HttpRuns):
             f"{crowd.lost} lost, {kib:.0f} KiB each",
             flush=True,
         )
+
+    def _few_bids(self, sale: Sale, seconds: float) -> None:
+        before = sale.sequence()
+        plan = self._bid_plan(
+            sale,
+            rate=TRICKLE_PER_SECOND,
+            connections=TRICKLE_CONNECTIONS,
+            longer=seconds - self._options.seconds,
+        )
+        load = self._finish(Sockets(1), plan, "bids beside watchers")
+        self._reconcile(sale, before, load)
 
     @contextmanager
     def _live(self) -> Iterator[Program]:

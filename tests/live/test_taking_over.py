@@ -4,8 +4,10 @@ import http.client
 import json
 import signal
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from flask import Flask
 from flask_jwt_extended import create_access_token
 from websockets.exceptions import InvalidStatus
 
+from core.config import PROJECT_ROOT
 from dev.stack import wait_until
 from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Pair
@@ -138,6 +141,46 @@ def test_second_live_process_does_not_push_the_first_out(pair: Pair, shop: Shop)
     assert second.returncode == 1
     assert str(pair.socket) in second.stderr
     assert has_place(pair, shop.session().session_id)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("missing/live.sock", "No such file or directory"),
+        ("x" * 120, "too long"),
+        ("folder", "there is something else"),
+        ("file", "there is something else"),
+    ],
+)
+def test_place_where_nobody_can_listen_is_told_in_a_sentence(
+    pair: Pair, tmp_path: Path, place: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("somebody's own")
+    done = subprocess.run(
+        [sys.executable, "-m", "web.live"],
+        cwd=PROJECT_ROOT,
+        env={**pair.live.environ, "LIVE_SOCKET": str(tmp_path / place)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Cannot listen on LIVE_SOCKET, {tmp_path / place}: ")
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "somebody's own"
+
+
+def test_watcher_is_asked_to_come_again_while_the_board_cannot_be_read(
+    pair: Pair, shop: Shop
+) -> None:
+    session = shop.session()
+    without_redis = "__main__.os.environ.update(REDIS_HOST='127.0.0.1', REDIS_PORT='1')"
+    with pair.impatient(without_redis), pair.watch(session.session_id) as watcher:
+        assert watcher.close_code() == 1013
+        assert "Try again" in watcher.socket.close_reason
 
 
 def test_watcher_that_stops_reading_is_dropped_and_the_others_stay(pair: Pair, shop: Shop) -> None:

@@ -23,6 +23,7 @@ from web import tokens
 
 MEMBERS = 24
 PLAN = Plan(members=MEMBERS, peak=16, duration=4, inventory=3, timeout=0.6)
+WATCHERS = 2
 LATE_EVERY = 5
 LATE_SECONDS = 1.0
 
@@ -70,9 +71,10 @@ def ended(
     session = shop.session(inventory=3, start_time=start, duration=timedelta(seconds=PLAN.duration))
     common = ["--host", late_server.host, "--session", str(session.session_id)]
     common += ["--tokens", str(members_file), "--ledger", str(tmp_path)]
+    watching = ["--watchers", str(WATCHERS)]
     quiet = ["--headless", "--only-summary", "--stop-timeout", "3", "--exit-code-on-error", "0"]
     processes = [
-        generate(["locust", "-f", "loadtest/locustfile.py", *common, *quiet]),
+        generate(["locust", "-f", "loadtest/locustfile.py", *common, *watching, *quiet]),
         generate(["loadtest", "open", *common]),
     ]
     try:
@@ -97,4 +99,6 @@ def test_both_models_keep_a_ledger_that_the_books_confirm(
     assert kinds["replayed"] > 0, "a member asks again after a time-out, and is told the same bid"
     assert kinds["session_ended"] > 0, "some come too late"
     assert not kinds["connection"]
+    # This server has no live process beside it: each try is refused, and is made again.
+    assert sum(sample["refused"] for sample in recorded.crowd) > WATCHERS
     assert Sold(shop, late_server.host, session, tmp_path, recorded.attempts).verify() == 0

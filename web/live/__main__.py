@@ -1,6 +1,7 @@
 """The live process: `python -m web.live`."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 # Descriptors for the servers, the log and connections that are being handed in.
 _SPARE_DESCRIPTORS = 128
+# Where bids and frames want the same core, bids come first.
+_NICENESS = 5
 
 
 def main() -> None:
@@ -28,6 +31,7 @@ def main() -> None:
     except ConfigError as error:
         raise SystemExit(f"Flashbid cannot start: {error}") from None
     configure_logs(debug=settings.debug)
+    os.nice(_NICENESS)
     services, path = bootstrap(settings), settings.live_socket
     publisher = Publisher(metrics.REGISTRY, settings.metrics_folder, "live")
     try:
@@ -38,7 +42,8 @@ def main() -> None:
     except AlreadyRunning:
         raise SystemExit(f"A live process listens on {path} already.") from None
     except OSError as error:
-        raise SystemExit(f"Cannot listen on LIVE_SOCKET, {path}: {error}.") from None
+        reason = error.strerror or error
+        raise SystemExit(f"Cannot listen on LIVE_SOCKET, {path}: {reason}.") from None
 
 
 async def _serve(services: Services, listener: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """The live process's side: takes over the connections that web processes hand in."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ def listening(path: str) -> Iterator[socket.socket]:
 
 def _clear_way(path: str) -> None:
     """Remove the file of a process that was killed; one that answers is alive."""
+    if Path(path).exists() and not Path(path).is_socket():
+        raise OSError(errno.EEXIST, "there is something else")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)

@@ -10,21 +10,27 @@ from threading import Thread
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from loadtest.websocket import Address, NotOpened, connect
+from loadtest.listener import Address, NotOpened, connect
 
 TIMEOUT_SECONDS = 20.0
+GOODBYE = b"goodbye"
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 async def talk(handler: Handler) -> tuple[list[bytes], int]:
     """What the client hears from the handler, and the close code."""
     heard: list[bytes] = []
+
+    def note(text: bytes) -> bool:
+        heard.append(text)
+        return text != GOODBYE
+
     # Small, so that frames come in pieces.
     scratch = bytearray(1000)
     async with serve(handler, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         address = Address.of(f"http://127.0.0.1:{port}", "/ws/x")
-        client = await connect(address, scratch, heard.append)
+        client = await connect(address, scratch, note)
         code = await asyncio.wait_for(client.closed, TIMEOUT_SECONDS)
     return heard, code
 
@@ -58,6 +64,16 @@ def test_pings_are_answered() -> None:
     assert hear(ping) == ([b"alive"], 1000)
 
 
+def test_client_leaves_when_it_has_heard_enough() -> None:
+    async def wait(connection: ServerConnection) -> None:
+        await connection.send(GOODBYE.decode())
+        await asyncio.wait_for(connection.wait_closed(), TIMEOUT_SECONDS)
+        assert connection.close_code == 1000
+
+    heard, _ = hear(wait)
+    assert heard == [GOODBYE]
+
+
 def test_close_code_is_told() -> None:
     async def leave(connection: ServerConnection) -> None:
         await connection.close(4404, "unknown")
@@ -86,7 +102,7 @@ def test_what_is_no_upgrade_is_not_opened(answer: bytes) -> None:
         thread.start()
         address = Address.of(f"http://127.0.0.1:{server.getsockname()[1]}", "/ws/x")
         with pytest.raises(NotOpened):
-            asyncio.run(connect(address, bytearray(1000), lambda _: None))
+            asyncio.run(connect(address, bytearray(1000), bool))
         thread.join()
 
 
@@ -99,7 +115,7 @@ def _answer(server: socket.socket, answer: bytes) -> None:
 
 def test_nobody_there_is_not_opened() -> None:
     with pytest.raises(NotOpened):
-        asyncio.run(connect(Address.of("http://127.0.0.1:1", "/"), bytearray(10), lambda _: None))
+        asyncio.run(connect(Address.of("http://127.0.0.1:1", "/"), bytearray(10), bool))
 
 
 def test_address_follows_the_url() -> None:

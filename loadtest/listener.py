@@ -1,7 +1,8 @@
 """A WebSocket client for thousands of sockets in one process: it listens and answers pings.
 
 The library's own client would take as much of the machine as the service under test, so
-frames are cut here; keys and what is sent come from the library.
+frames are cut here; keys and what is sent come from the library. (Locust puts this folder
+on the path, so this module must not take the name of one.)
 """
 
 import asyncio
@@ -19,7 +20,8 @@ HEAD_END = b"\r\n\r\n"
 FIN, OPCODE, MASKED = 0x80, 0x0F, 0x80
 _NORMAL, _LOST = 1000, 1006
 
-OnText = Callable[[bytes], None]
+# Takes a text; whether to go on listening.
+OnText = Callable[[bytes], bool]
 
 
 class NotOpened(Exception):
@@ -155,8 +157,10 @@ class Socket(asyncio.BufferedProtocol):
             case Opcode.TEXT | Opcode.CONT:
                 self._message.append(payload)
                 if head & FIN:
-                    self._on_text(b"".join(self._message))
+                    goes_on = self._on_text(b"".join(self._message))
                     self._message.clear()
+                    if not goes_on:
+                        self.close()
             case Opcode.PING:
                 self._send(Opcode.PONG, payload)
             case Opcode.CLOSE:
