@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-browser soak lint types format check bench clean
+.PHONY: help setup run reset flash drill test test-browser test-alerts soak lint types format check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
 
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path names one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-alerts: ## Try the alert rules (needs promtool: Debian's package prometheus)
+	@promtool check rules deploy/alerts.yml
+	@promtool test rules tests/alerts/alerts_test.yml
 
 soak: $(INSTALLED) ## Run thousands of long random sales against the model (an hour or more)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/model -k agrees -rP $(ARGS)
