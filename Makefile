@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-browser test-scale soak lint types format check bench clean
+.PHONY: help setup run reset flash drill test test-browser test-scale test-alerts soak lint types format check bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,10 @@ test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path n
 
 test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ and PgBouncer (docs/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)
+
+test-alerts: ## Try the alert rules (needs promtool: Debian's package prometheus)
+	@promtool check rules deploy/alerts.yml
+	@promtool test rules tests/alerts/alerts_test.yml
 
 soak: $(INSTALLED) ## Run thousands of long random sales against the model (an hour or more)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/model -k agrees -rP $(ARGS)

@@ -50,6 +50,7 @@ def settings() -> Iterator[Settings]:
             # A developer's .env must not make tests write to people.
             "SMTP_HOST": "",
             "WEBHOOK_URL": "",
+            "METRICS_FOLDER": str(folder / "metrics"),
         }
         _create_test_database()
         yield load_settings()

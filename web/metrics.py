@@ -19,7 +19,7 @@ from worker import queue_lengths
 
 blueprint = Blueprint("metrics", __name__)
 
-_REGISTRY_KEY = "flashbid_metrics"
+_REGISTRY_KEY = "metrics_registry"
 _building = Lock()
 
 

@@ -152,7 +152,11 @@ def http_stack(servers: Servers) -> Iterator[HttpStack]:
     with ExitStack() as started:
 
         def start(name: str, arguments: tuple[str, ...], port: int) -> Program:
-            environ = {**servers.environ, "PORT": str(port)}
+            environ = {
+                **servers.environ,
+                "PORT": str(port),
+                "METRICS_FOLDER": str(servers.folder / "metrics"),
+            }
             program = Program(name, arguments, environ, servers.folder)
             return started.enter_context(program.running())
 

@@ -16,6 +16,7 @@ from trustme import CA
 
 from core.channel_settings import MailSettings, Tls
 from core.mail import Mailer
+from core.metrics import REGISTRY
 from core.outbox import Backlog
 from core.telling import Telling
 from dev.stack import free_port
@@ -146,9 +147,13 @@ def test_while_nobody_answers_no_attempt_is_counted_and_all_goes_out_later(
     told_session(shop, "ada", "bob")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dead = mailer(shop, silent.getsockname()[1], timeout_seconds=0.1)
+        before = counted("unreachable")
         dead.deliver_due(seconds=30)
+        assert counted("unreachable") == before + 1
     assert shop.rows("SELECT DISTINCT attempts, last_error FROM email_deliveries") == [(0, None)]
+    before = counted("delivered")
     mailer(shop, port).deliver_due(seconds=30)
+    assert counted("delivered") == before + 2
     assert len(mailbox.got) == 2
 
 
@@ -276,3 +281,8 @@ def test_a_crash_between_sending_and_noting_repeats_one_message_recognisably(
     mailer(shop, port).deliver_due(seconds=30)
     ids = [message["Message-ID"] for message in mailbox.got]
     assert (len(ids), len(set(ids))) == (4, 3)
+
+
+def counted(outcome: str) -> float:
+    labels = {"channel": "email", "outcome": outcome}
+    return REGISTRY.get_sample_value("flashbid_notifications_total", labels) or 0

@@ -20,6 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from core import errors
 from core.channel_settings import WebhookSettings
 from core.config import PROJECT_ROOT
+from core.metrics import REGISTRY
 from core.outbox import Status
 from core.sessions import SessionView
 from core.telling import Telling
@@ -161,9 +162,12 @@ def test_a_message_is_given_up_after_the_last_retry_or_when_the_receiver_is_gone
     told_session(shop)
     sender = webhooks(shop, receiver)
     receiver.answers = answers
+    before = {outcome: counted(outcome) for outcome in ("failed", "given_up")}
     sender.deliver_due(seconds=30)
     delivery = only_delivery(sender)
     assert (delivery.status, delivery.attempts) == (Status.GIVEN_UP, attempts)
+    assert counted("failed") == before["failed"] + attempts - 1
+    assert counted("given_up") == before["given_up"] + 1
     assert sender.backlog().given_up == 1
 
 
@@ -304,3 +308,8 @@ def test_a_channel_that_is_off_keeps_nothing_for_later(shop: Shop) -> None:
         (False, 0),
         (False, 0),
     ]
+
+
+def counted(outcome: str) -> float:
+    labels = {"channel": "webhook", "outcome": outcome}
+    return REGISTRY.get_sample_value("flashbid_notifications_total", labels) or 0

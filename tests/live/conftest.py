@@ -34,6 +34,7 @@ class Pair:
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "LIVE_SOCKET": str(self.socket),
+            "METRICS_FOLDER": str(folder / "metrics"),
             "LIVE_MAX_WATCHERS": str(MAX_WATCHERS),
             "WEB_PROCESSES": "1",
             "WEB_THREADS": "1",

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from flask import Flask
@@ -41,6 +42,13 @@ def refusal(pair: Pair, session_id: object, headers: dict[str, str] | None = Non
     return answer.status, json.loads(body)["code"], answer.headers["Retry-After"]
 
 
+def metric(pair: Pair, name: str) -> str:
+    """The lines of a metric, as web shows them."""
+    with urlopen(f"http://127.0.0.1:{pair.port}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return "\n".join(line for line in lines if line.startswith(name))
+
+
 def test_watchers_take_no_thread_from_bidders(pair: Pair, shop: Shop, app: Flask) -> None:
     """The web process has one thread, and all places are taken."""
     session, bidder = shop.session(), shop.bidder()
@@ -59,6 +67,8 @@ def test_watchers_take_no_thread_from_bidders(pair: Pair, shop: Shop, app: Flask
         bid = client.bid(str(session.session_id), 150)
 
         assert bid.status == 200
+        counted = f" {MAX_WATCHERS}.0"
+        assert wait_until(lambda: counted in metric(pair, "flashbid_watchers"), timeout_seconds=20)
         assert all(prices(watcher.frame()) == [150] for watcher in watchers)
     client.close()
 

@@ -1,0 +1,148 @@
+"""What operators see of the real processes: their metrics, their log lines, and no secret."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+
+from core.publishing import ROLES
+from dev.stack import Stack, wait_until
+from tests.system.client import Client, final_results
+
+PASSWORD = "hunter2-of-the-log-test"
+WORKERS = ("closer", "helper")
+TIMEOUT_SECONDS = 20
+
+
+def scrape(stack: Stack) -> str:
+    with urlopen(f"http://127.0.0.1:{stack.port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def value(text: str, name: str, *labels: str) -> float:
+    lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
+    return sum(
+        float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in labels)
+    )
+
+
+def log_lines(stack: Stack, name: str) -> Iterator[dict[str, Any]]:
+    for line in stack[name].log.read_text().splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def test_every_kind_of_process_is_counted(stack: Stack) -> None:
+    def all_shown() -> bool:
+        text = scrape(stack)
+        return all(value(text, "flashbid_processes", f'role="{role}"') >= 1 for role in ROLES)
+
+    assert wait_until(all_shown, TIMEOUT_SECONDS), scrape(stack)
+
+
+def test_work_of_the_other_processes_moves_their_metrics(
+    stack: Stack, admin: Client, new_session: Callable[..., dict[str, Any]]
+) -> None:
+    session_id = new_session()["session_id"]
+    before = scrape(stack)
+    assert admin.bid(session_id, 150).status == 200
+    admin.put(f"/api/admin/sessions/{session_id}/close")
+    final_results(admin, session_id)
+
+    def moved(name: str, *labels: str) -> Callable[[], bool]:
+        return lambda: value(scrape(stack), name, *labels) > value(before, name, *labels)
+
+    for name, *labels in (
+        ("flashbid_bids_total", 'role="web"', 'outcome="accepted"'),
+        ("flashbid_bids_persisted_total", 'role="'),
+        ("flashbid_close_lag_seconds_count", 'role="sessions"'),
+        ("flashbid_jobs_total", 'role="sessions"', 'task="close_session"', 'outcome="success"'),
+        ("flashbid_job_seconds_count", 'role="bids"'),
+        ("flashbid_jobs_sent_total", 'role="beat"', 'task="tick_sessions"'),
+        ("flashbid_notifications_total", 'role="default"', 'channel="in_app"'),
+    ):
+        assert wait_until(moved(name, *labels), TIMEOUT_SECONDS), (name, labels)
+
+
+def test_a_requests_id_is_in_the_lines_of_its_jobs(
+    stack: Stack, admin: Client, new_session: Callable[..., dict[str, Any]]
+) -> None:
+    session_id, name = new_session()["session_id"], f"trace-{uuid4().hex}"
+    headers = {"Authorization": f"Bearer {admin.token}", "X-Request-ID": name}
+    path = f"/api/admin/sessions/{session_id}/close"
+    request = Request(f"http://127.0.0.1:{stack.port}{path}", method="PUT", headers=headers)
+    with urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
+        assert answer.headers["X-Request-ID"] == name
+    final_results(admin, session_id)
+
+    def events(process: str) -> set[str]:
+        return {
+            line["event"] for line in log_lines(stack, process) if line.get("request_id") == name
+        }
+
+    assert "request" in events("web")
+    assert wait_until(lambda: "session_closed" in events("closer"), TIMEOUT_SECONDS)
+    # Enqueued by that job in its turn.
+    assert wait_until(lambda: "members_told" in events("helper"), TIMEOUT_SECONDS)
+
+
+def test_every_line_of_the_web_process_is_one_json_object(stack: Stack) -> None:
+    lines = stack["web"].log.read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert {"event", "level", "timestamp"} <= json.loads(line).keys()
+
+
+@pytest.fixture
+def secrets_sent(stack: Stack, admin: Client) -> list[str]:
+    """Does with secrets whatever clients do with them; what must be in no log."""
+    name = f"m{uuid4().hex[:12]}"
+    email, sent = f"{name}@secret.example", [PASSWORD, f"{name}@secret.example"]
+    with closing(Client(stack.port)) as member:
+        account = {"username": name, "email": email, "password": PASSWORD}
+        answers = [
+            member.post("/api/auth/register", **account),
+            member.post("/api/auth/register", **{**account, "username": f"{name}x"}),
+            member.post("/api/auth/login", username=name, password=PASSWORD),
+            member.post("/api/auth/login", username=name, password=f"{PASSWORD}!"),
+        ]
+        assert [answer.status for answer in answers] == [201, 409, 200, 401]
+        member.token = answers[2].json["token"]
+        sent += [member.token, answers[0].json["token"]]
+        member.get("/api/auth/me")
+        member.get(f"/api/sessions?token={member.token}&email={email}")
+        member.get(f"/{member.token}")
+        member.post("/api/bid", session_id=str(uuid4()), price=150, note=PASSWORD)
+        member.post("/api/auth/logout")
+        assert member.get("/api/auth/me").status == 401
+    admin.get("/api/admin/stats")
+    assert admin.token
+    return [*sent, admin.token]
+
+
+def test_no_log_holds_a_token_a_password_or_an_address(
+    stack: Stack, secrets_sent: list[str]
+) -> None:
+    """Whatever the tests before this one did is in these logs, too."""
+    _assert_clean(stack, secrets_sent)
+
+
+def test_nor_does_any_with_debug_on(stack: Stack, request: pytest.FixtureRequest) -> None:
+    with stack.changed(["web", *WORKERS], {"DEBUG": "true"}):
+        _assert_clean(stack, request.getfixturevalue("secrets_sent"))
+
+
+def _assert_clean(stack: Stack, secrets: list[str]) -> None:
+    assert wait_until(lambda: stack.count_said("web", "/api/auth/logout") >= 1, TIMEOUT_SECONDS)
+    for name in stack.processes:
+        text = stack[name].log.read_text()
+        for secret in secrets:
+            assert secret not in text, name
+        assert not re.search(
+            r"eyJ[\w-]+\.[\w-]+\.|\$argon2|[\w.]+@[\w-]+\.(example|com)\b", text
+        ), name
