@@ -16,6 +16,10 @@ bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 worker_class = "web.bounded_worker.BoundedWorker"
 threads = _settings.web_threads
+# Workers are forked from a master that has imported everything: a new one serves at once,
+# where importing would leave members waiting for seconds at each restart. The application
+# connects to nothing before its first request, so no connection crosses the fork.
+preload_app = True
 # Flash traffic comes in bursts over kept connections.
 backlog = 2048
 keepalive = 75

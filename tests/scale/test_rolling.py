@@ -40,7 +40,7 @@ def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
 
 
 def reload_web(stack: Stack) -> None:
-    """SIGHUP: the same master, new workers with the new code."""
+    """SIGHUP: the same master and the same code, new workers."""
     leader = stack["web"].popen
     assert leader is not None
     before = {child.pid for child in stack["web"].children()}
@@ -52,7 +52,7 @@ def reload_web(stack: Stack) -> None:
 
 
 def replace_web(stack: Stack) -> None:
-    """SIGUSR2: a second master on the same socket, which stays when the first has ended."""
+    """SIGUSR2: a second master with the new code, on the same socket; the first one ends."""
     old = stack["web"].popen
     assert old is not None
     old.send_signal(signal.SIGUSR2)
