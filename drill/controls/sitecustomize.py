@@ -47,7 +47,7 @@ def trim_before_commit(bid_log) -> None:
             self.__dict__.pop("_read", None)
             self.__dict__.pop("_read_anew", None)
 
-    bid_log.BidLog._persist_next = persist_next
+    _replace(bid_log.BidLog, "_persist_next", persist_next)
 
 
 def no_offset_check(bid_log) -> None:
@@ -57,7 +57,7 @@ def no_offset_check(bid_log) -> None:
         entries = self._read(session_id)
         return [(f"{offset + n}-0", fields) for n, (_, fields) in enumerate(entries, 1)]
 
-    bid_log.BidLog._read_anew = read_anew
+    _replace(bid_log.BidLog, "_read_anew", read_anew)
 
 
 def no_lock(bid_log) -> None:
@@ -76,7 +76,7 @@ def no_lock(bid_log) -> None:
         self._trim(session_id, batch.persisted_sequence)
         return batch
 
-    bid_log.BidLog.run_once = run_once
+    _replace(bid_log.BidLog, "run_once", run_once)
 
 
 def weights_acked_early(celery_app) -> None:
@@ -88,11 +88,11 @@ def bad_entry_raises(bid_log) -> None:
     def checked(_self, _db, session_id, entries):
         return [bid_log.LoggedBid.parse(session_id, entry) for entry in entries]
 
-    bid_log.BidLog._checked = checked
+    _replace(bid_log.BidLog, "_checked", checked)
 
 
 def no_results_sweep(closing) -> None:
-    closing.Closing.due = lambda _: []
+    _replace(closing.Closing, "due", lambda _: [])
 
 
 def no_catch_up(closing) -> None:
@@ -107,7 +107,7 @@ def no_catch_up(closing) -> None:
             sessions = [db.get(closing.BiddingSession, session_id) for session_id in original(self)]
             return [session.id for session in sessions if session.end_time > since]
 
-    closing.Closing.due = due
+    _replace(closing.Closing, "due", due)
 
 
 def close_unchecked(closing) -> None:
@@ -125,14 +125,14 @@ def close_unchecked(closing) -> None:
             session.final_price = closing._final_price(db, session)
             db.add(closing.Announcement(session_id=session_id))
 
-    closing.Closing.claim = lambda *_: True
-    closing.Closing._write_results = write_results
+    _replace(closing.Closing, "claim", lambda *_: True)
+    _replace(closing.Closing, "_write_results", write_results)
 
 
 def single_drain(bid_log) -> None:
     """Whoever scheduled a drain is trusted for ever, and nobody looks for what is left."""
-    bid_log.DRAIN_TRUST_US = 10**13
-    bid_log.BidLog.claim_backlogged = lambda _: []
+    _replace(bid_log, "DRAIN_TRUST_US", 10**13)
+    _replace(bid_log.BidLog, "claim_backlogged", lambda _: [])
 
 
 def bids_ask_postgres(bidding) -> None:
@@ -147,7 +147,7 @@ def bids_ask_postgres(bidding) -> None:
             db.execute(text("SELECT 1 FROM users WHERE id = :id"), {"id": bidder.user_id})
         return original(self, bidder, session_id, price, **rest)
 
-    bidding.Bidding.place = place
+    _replace(bidding.Bidding, "place", place)
 
 
 def yes_on_error(bidding) -> None:
@@ -169,7 +169,7 @@ def yes_on_error(bidding) -> None:
             last[session_id] = reply
         return reply
 
-    bidding.Bidding._call = call
+    _replace(bidding.Bidding, "_call", call)
 
 
 def no_loss_report(losses) -> None:
@@ -181,7 +181,7 @@ def no_loss_report(losses) -> None:
         offset.loaded_at = losses.clock.now(redis)
         return True
 
-    losses.settle = settle
+    _replace(losses, "settle", settle)
 
 
 def web_clock(scripts) -> None:
@@ -195,7 +195,7 @@ def web_clock(scripts) -> None:
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
         return script(redis, keys, [*args, seconds, microseconds])
 
-    scripts.place_bid = place_bid
+    _replace(scripts, "place_bid", place_bid)
 
 
 def log_in_memory(scripts) -> None:
@@ -230,11 +230,17 @@ def log_in_memory(scripts) -> None:
             for place in ready:
                 del kept[place]
 
-    scripts.place_bid = place_bid
+    _replace(scripts, "place_bid", place_bid)
+
+
+def _replace(owner, name, replacement) -> None:
+    """Set an attribute that is there: a guard that has moved must not pass for one taken away."""
+    getattr(owner, name)
+    setattr(owner, name, replacement)
 
 
 def _rewrite(script, pattern, replacement) -> None:
-    """Change a Lua script; a guard that has moved must not pass for one taken away."""
+    """Change a Lua script at the one place that matches."""
     import hashlib
     import re
 

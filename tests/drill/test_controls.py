@@ -1,15 +1,27 @@
 """Drills must be able to fail: with its guard off a fault loses bids, and is seen to."""
 
 import io
+import os
+import subprocess
+import sys
 from contextlib import closing
 
+from core.config import PROJECT_ROOT
 from drill import guards
 from drill.campaign import Turn, outcomes
 from drill.faults import BY_NAME, FAULTS
 from drill.guards import Control
 from drill.progress import Progress
+from drill.site import CONTROLS_PATH
 
 BIDS = 300
+# In a process of its own: the patches stay.
+APPLY_ALL = """
+import importlib
+import sitecustomize
+for module, patch in sitecustomize.CONTROLS.values():
+    patch(importlib.reload(importlib.import_module(module)))
+"""
 
 
 def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
@@ -30,3 +42,8 @@ def test_only_rounds_that_need_the_same_stack_share_one() -> None:
     assert Turn(BY_NAME["bad-entry"], 1).needs == Turn(killed, 2).needs
     assert Turn(ahead, 1).needs != Turn(killed, 1).needs
     assert Turn(killed, 1, is_control=True).needs != Turn(killed, 1).needs
+
+
+def test_every_guard_is_still_where_its_control_takes_it_away() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(CONTROLS_PATH)}
+    subprocess.run([sys.executable, "-c", APPLY_ALL], env=environ, cwd=PROJECT_ROOT, check=True)  # noqa: S603 - our own code
