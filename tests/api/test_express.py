@@ -11,11 +11,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from core.bootstrap import Services
+from core.config import AccessLog as Choice
 from core.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.api.test_service import app_without, closed_port
 from tests.factories import Shop
 from web import create_app
+from web.access import AccessLog
 from web.express import BID_PATH, BOARD_PREFIX, ExpressLane
 from web.state import services_of
 
@@ -256,4 +258,5 @@ LOOK = {"PATH_INFO": f"{BOARD_PREFIX}{UUID(int=7)}", "REQUEST_METHOD": "GET"}
 def test_only_plain_requests_take_the_lane(
     app: Flask, environ: dict[str, str], is_express: bool
 ) -> None:
-    assert (ExpressLane(app, cors=True).handler_of(environ) is not None) is is_express
+    lane = ExpressLane(app, AccessLog(Choice.OFF), cors=True)
+    assert (lane.handler_of(environ) is not None) is is_express
