@@ -142,7 +142,8 @@ def test_a_hit_of_the_rate_limit_is_counted(read: Read, shop: Shop) -> None:
     with moves(read, 1, "flashbid_rate_limit_hits_total", limit="bids"):
         # A slow machine refills the bucket meanwhile.
         bids = (shop.bid(bidder, session, str(150 + price)) for price in range(20 * burst))
-        pytest.raises(RateLimited, list, bids)
+        with pytest.raises(RateLimited):
+            list(bids)
 
 
 def test_board_pages_and_other_requests_are_counted(scraped: Flask, read: Read, shop: Shop) -> None:
