@@ -1,6 +1,6 @@
 """What became of each request: counted, timed, and written to the access log.
 
-A line costs tens of microseconds, a fifth of a whole bid. So the default writes none for
+A line costs about a hundred microseconds, nearly as much as the bid. So the default writes none for
 the two requests of a flash, bids and board pages, unless they failed on our side or took
 long: `bids` keeps every accepted bid anyway, and the metrics count the others by outcome.
 """
