@@ -12,6 +12,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+CONTRACTS = "nothing: the UPDATE fills the new column, which the version before does not know"
+
 
 def upgrade() -> None:
     op.add_column("sessions", sa.Column("weighed_at", sa.DateTime(timezone=True), nullable=True))
