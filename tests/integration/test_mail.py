@@ -1,5 +1,6 @@
 """E-mails against a real SMTP server."""
 
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from trustme import CA
 
 from core.channel_settings import MailSettings, Tls
+from core.logs import configure_logs
 from core.mail import Mailer
 from core.metrics import REGISTRY
 from core.outbox import Backlog
@@ -138,7 +140,7 @@ def test_a_refused_address_is_given_up_at_once_or_after_the_last_retry(
     ]
     assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=1)
     said = capsys.readouterr()
-    assert "@example.com" not in said.out + said.err
+    assert "@example.com" not in lines.text
 
 
 def test_while_nobody_answers_no_attempt_is_counted_and_all_goes_out_later(
@@ -216,6 +218,16 @@ def test_mail_goes_out_over_an_encrypted_connection_after_a_login(
     assert mailbox.logins == {b"shop"}
 
 
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged, whether or not an application was made before."""
+    configure_logs(debug=False)
+    root = logging.getLogger()
+    root.addHandler(caplog.handler)
+    yield caplog
+    root.removeHandler(caplog.handler)
+
+
 @ENCRYPTED
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_wrong_password_keeps_the_mail_and_is_no_attempt(
@@ -223,15 +235,14 @@ def test_a_wrong_password_keeps_the_mail_and_is_no_attempt(
     private_port: int,
     mailbox: Mailbox,
     tls: Tls,
-    capsys: pytest.CaptureFixture[str],
+    lines: pytest.LogCaptureFixture,
 ) -> None:
     told_session(shop, "ada")
     private_mailer(shop, private_port, tls, "not the secret").deliver_due(seconds=30)
     assert mailbox.got == []
     assert shop.rows("SELECT attempts, last_error FROM email_deliveries") == [(0, None)]
-    said = capsys.readouterr()
-    assert "SMTPAuthenticationError 535" in said.out + said.err
-    assert "not the secret" not in said.out + said.err
+    assert "SMTPAuthenticationError 535" in lines.text
+    assert "not the secret" not in lines.text
 
 
 @ENCRYPTED
