@@ -20,6 +20,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import clock, keys
+from core.backlog import BacklogGuard
 from core.database import Database
 from core.errors import REDIS_OUTAGES
 from core.models import BiddingSession
@@ -50,9 +51,10 @@ class Waiting:
 class StateGauges(Collector):
     """Reads the state of the service from its servers."""
 
-    def __init__(self, database: Database, redis: Redis) -> None:
+    def __init__(self, database: Database, redis: Redis, backlog: BacklogGuard) -> None:
         self._database = database
         self._redis = redis
+        self._backlog = backlog
         self._mutex = Lock()
         self._sessions: Sessions | None = None
         self._found: list[Metric] = []
@@ -82,10 +84,14 @@ class StateGauges(Collector):
         try:
             # With PostgreSQL away the backlog grows, in the sessions last known to run.
             waiting = read_waiting(self._redis, self._sessions.ids if self._sessions else ())
+            max_bids = self._backlog.measure().max_bids
         except REDIS_OUTAGES:
             up.add_metric(["redis"], 0)
         else:
             up.add_metric(["redis"], 1)
+            yield GaugeMetricFamily(
+                "flashbid_backlog_max_bids", "Above so many no bid is taken.", value=max_bids
+            )
             if self._sessions is not None:
                 yield from _backlog_gauges(waiting)
         yield up

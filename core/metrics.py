@@ -36,6 +36,7 @@ REQUESTS = _counter("http_requests", "Answers of Flask's routes.", "route", "sta
 REQUEST_SECONDS = _histogram(
     "http_request_seconds", "Answers of Flask's routes: how long each took.", _CALL_BOUNDS, "route"
 )
+REFUSED_EARLY = _counter("refused_early", "Requests refused before they were read.")
 RATE_LIMIT_HITS = _counter("rate_limit_hits", "Requests refused by a rate limit.", "limit")
 
 DRAIN_SECONDS = _histogram(

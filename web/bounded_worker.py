@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from core import metrics
 from core.config import load_settings
 from web import early_refusal
 
@@ -173,6 +174,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _note_refusal(self) -> None:
+        metrics.REFUSED_EARLY.inc()
         self._refused += 1
         now = time.monotonic()
         if now - self._said_at > _LOG_INTERVAL_SECONDS:

@@ -64,6 +64,6 @@ def _registry() -> CollectorRegistry:
 def _build() -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(PublishedMetrics(services().settings.metrics_folder))
-    registry.register(StateGauges(services().database, services().redis))
+    registry.register(StateGauges(services().database, services().redis, services().backlog))
     registry.register(QueueGauges())
     return registry

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from core import keys, metrics
+from core.backlog import BID_BYTES
 from core.bootstrap import Services
 from core.errors import RateLimited
 from core.events import Event, record
@@ -176,6 +177,20 @@ def test_backlog_grows_with_bids_and_goes_with_the_drain(
         shop.drain(session)
 
 
+def test_the_bound_of_the_backlog_is_shown_and_shrinks_with_redis_s_memory(
+    read: Read, services: Services
+) -> None:
+    assert read("flashbid_backlog_max_bids") == services.settings.backlog_max_bids
+    used_bytes = services.redis.info("memory")["used_memory"]
+    services.redis.config_set("maxmemory", used_bytes * 2)
+    try:
+        gauges = StateGauges(services.database, services.redis, services.backlog)
+        shown = {metric.name: metric.samples[0].value for metric in gauges.collect()}
+    finally:
+        services.redis.config_set("maxmemory", 0)
+    assert 0 < shown["flashbid_backlog_max_bids"] < used_bytes * 2 / BID_BYTES
+
+
 def test_sessions_due_soon_and_overdue_are_shown(read: Read, shop: Shop) -> None:
     shop.session(duration=timedelta(seconds=30))
     shop.session()
@@ -243,7 +258,7 @@ def test_backlog_is_shown_while_postgresql_is_away(
     services: Services, shop: Shop, tmp_path: Path
 ) -> None:
     session = shop.session()
-    gauges = StateGauges(services.database, services.redis)
+    gauges = StateGauges(services.database, services.redis, services.backlog)
     list(gauges.collect())
     shop.bid(shop.bidder(), session, "150")
     assert gauges._sessions is not None

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from core.bootstrap import Services
+from core.publishing import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.api.serving import serving
 from tests.factories import Shop
@@ -165,14 +167,27 @@ def flood(shop: Shop, members: list[str], *, max_wait_ms: int) -> Crowd:
     """Let a crowd bid at one thread; every acknowledged bid must be persisted exactly once."""
     session = shop.session()
     settings = {"WEB_THREADS": "1", "BID_RATE_PER_SECOND": "0"}
-    with serving(**settings, MAX_QUEUE_WAIT_MS=str(max_wait_ms)) as port:
-        crowd = asyncio.run(crowd_bids(port, str(session.session_id), members))
+    with TemporaryDirectory() as folder:
+        settings |= {"MAX_QUEUE_WAIT_MS": str(max_wait_ms), "METRICS_FOLDER": folder}
+        with serving(**settings) as port:
+            crowd = asyncio.run(crowd_bids(port, str(session.session_id), members))
+        assert refused_early(folder) == len(crowd.refusals), "each refusal is counted, once"
     shop.drain(session)
     rows = shop.rows("SELECT sequence FROM bids WHERE session_id = :id", id=session.session_id)
     persisted = [sequence for (sequence,) in rows]
     assert sorted(crowd.sequences) == sorted(persisted), "acknowledged and persisted, once each"
     assert crowd.others == []
     return crowd
+
+
+def refused_early(folder: str) -> float:
+    """What the stopped server's processes had counted in all."""
+    return sum(
+        sample.value
+        for metric in PublishedMetrics(folder).collect()
+        for sample in metric.samples
+        if sample.name == "flashbid_refused_early_total"
+    )
 
 
 def print_waits(name: str, crowd: Crowd) -> None:
