@@ -123,12 +123,22 @@ def test_names_are_text_in_html_and_as_they_are_in_plain_text(
     assert message["Subject"] == "You won: <script>x</script> Ü"
 
 
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged, whether or not an application was made before."""
+    configure_logs(debug=False)
+    root = logging.getLogger()
+    root.addHandler(caplog.handler)
+    yield caplog
+    root.removeHandler(caplog.handler)
+
+
 @pytest.mark.parametrize(("answer", "attempts"), [("550 no such user", 1), ("450 busy", 3)])
 def test_a_refused_address_is_given_up_at_once_or_after_the_last_retry(
     shop: Shop,
     port: int,
     mailbox: Mailbox,
-    capsys: pytest.CaptureFixture[str],
+    lines: pytest.LogCaptureFixture,
     answer: str,
     attempts: int,
 ) -> None:
@@ -139,7 +149,7 @@ def test_a_refused_address_is_given_up_at_once_or_after_the_last_retry(
         (attempts, f"refused: {answer[:3]}")
     ]
     assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=1)
-    said = capsys.readouterr()
+    assert "delivery_failed" in lines.text
     assert "@example.com" not in lines.text
 
 
@@ -216,16 +226,6 @@ def test_mail_goes_out_over_an_encrypted_connection_after_a_login(
     assert len(mailbox.got) == 2
     assert mailbox.encrypted == {True}
     assert mailbox.logins == {b"shop"}
-
-
-@pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is logged, whether or not an application was made before."""
-    configure_logs(debug=False)
-    root = logging.getLogger()
-    root.addHandler(caplog.handler)
-    yield caplog
-    root.removeHandler(caplog.handler)
 
 
 @ENCRYPTED
