@@ -68,6 +68,21 @@ class Backlog:
         return self.bids >= NEAR_BOUND_SHARE * self.max_bids
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one server holds of the backlog. `room`: how many bids more; None: any number."""
+
+    bids: int
+    room: int | None
+
+
+def room_in(memory: Mapping[str, Any]) -> int | None:
+    """How many bids more a server has room for, by INFO's section on memory."""
+    if not memory["maxmemory"]:
+        return None
+    return int((memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]) // BID_BYTES)
+
+
 class BacklogGuard:
     """Refuses bids while the backlog is full."""
 
@@ -93,22 +108,18 @@ class BacklogGuard:
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""
-        bids = self._count()
-        rooms = [
-            memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]
-            for memory in self._memories()
-            if memory["maxmemory"]
-        ]
-        if not rooms:
-            return Backlog(bids, self._max_bids)
-        return Backlog(bids, max(0, min(self._max_bids, bids + int(min(rooms) // BID_BYTES))))
+        shares = self._shares()
+        bids = sum(share.bids for share in shares)
+        rooms = [bids + share.room for share in shares if share.room is not None]
+        return Backlog(bids, max(0, min([self._max_bids, *rooms])))
 
-    def _memories(self) -> Iterable[Mapping[str, Any]]:
-        """INFO's section on memory of each server that holds bids."""
-        return [self._redis.info("memory")]
-
-    def _count(self) -> int:
+    def _shares(self) -> list[Share]:
+        """What each server holds."""
         session_ids: Any = self._redis.smembers(keys.LOADED_SESSIONS)
+        return [Share(self._count(session_ids), room_in(self._redis.info("memory")))]
+
+    def _count(self, session_ids: Iterable[str]) -> int:
+        """Bids that wait in these sessions' logs."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in session_ids:
                 pipeline.xlen(keys.bid_log(session_id))

@@ -80,7 +80,6 @@ class PlacedBid:
         return f"Your bid of {self.price} {standing}: rank {self.rank}, which {outlook} now."
 
 
-_NO_SESSION = UUID(int=0)
 _NOBODY = Bidder(UUID(int=0), username="", token_id="")
 
 
@@ -140,9 +139,11 @@ class Bidding:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
 
-    def probe(self) -> None:
-        """Have the script look at a bid in a session that cannot be. Raises what Redis raises."""
-        self._run_script(_NOBODY, _NO_SESSION, Decimal(1), "")
+    def probe(self, no_session: UUID) -> None:
+        """Have the script look at a bid in a session that is none. Raises what Redis raises, and
+        Unconfirmed.
+        """
+        self._run_script(_NOBODY, no_session, Decimal(1), "")
 
     def _call(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str

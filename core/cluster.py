@@ -5,15 +5,17 @@ node. What all sessions share cannot be read by a script there: each session has
 copy of the logged-out tokens, and a member's weight is asked for at the first bid.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from redis import Redis, RedisCluster
 from redis.cluster import ClusterNode
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -25,7 +27,7 @@ from redis.exceptions import (
 from sqlalchemy import select
 
 from core import errors, keys
-from core.backlog import BacklogGuard
+from core.backlog import BacklogGuard, Share, room_in
 from core.combiner import Argument, CallCombiner, Replicas, key_of
 from core.lifecycle import Status
 from core.models import BiddingSession
@@ -34,6 +36,7 @@ from core.weights import Weights
 
 # A dead node makes every thread ask for the new order at once; one question will do.
 _ORDER_TRUSTED_SECONDS = 0.2
+NO_MASTER = "No master of the cluster answers."
 # A session's copy is read from PostgreSQL anew this often, so that whatever a failover
 # took from it is put right.
 _REVOCATIONS_TTL_SECONDS = 3600
@@ -75,11 +78,27 @@ class ClusterClient:
 
     def ping(self) -> bool:
         """Whether the cluster answers: a node that is away stops its own sessions only."""
-        cluster = self.connected()
-        for node in cluster.get_primaries():  # type: ignore[no-untyped-call]
+        for node in self.masters():
             with suppress(*errors.REDIS_OUTAGES):
-                return bool(cluster.ping(target_nodes=node))
-        raise ConnectionError("No master of the cluster answers.")
+                return bool(self.connected().ping(target_nodes=node))
+        raise ConnectionError(NO_MASTER)
+
+    def masters(self) -> list[ClusterNode]:
+        """Those that serve, as far as is known."""
+        nodes: list[ClusterNode] = self.connected().get_primaries()  # type: ignore[no-untyped-call]
+        return nodes
+
+    def id_on_each_master(self) -> Iterator[UUID]:
+        """For each master an id of no session whose keys would lie there."""
+        missing = {(node.host, node.port) for node in self.masters()}
+        for number in range(REDIS_CLUSTER_HASH_SLOTS):
+            if not missing:
+                return
+            with suppress(SlotNotCoveredError):
+                address = self.master_of(keys.session_params(UUID(int=number)))
+                if address in missing:
+                    missing.remove(address)
+                    yield UUID(int=number)
 
     def master_of(self, key: str) -> tuple[str, int]:
         """Host and port of the node that serves this key, as far as is known."""
@@ -177,11 +196,34 @@ class ClusterRevocations(Revocations):
 
 
 class ClusterBacklogGuard(BacklogGuard):
-    """The fullest master bounds the backlog of all: whose sessions come next is not known."""
+    """The fullest master bounds the backlog of all: whose sessions come next is not known.
 
-    def _memories(self) -> Iterable[Mapping[str, Any]]:
-        found: Any = self._redis.info("memory", target_nodes=RedisCluster.PRIMARIES)
-        return list(found.values())
+    A master that is away is left out: its sessions take no bids, and must not stop others'.
+    """
+
+    def __init__(self, redis: Redis, *, max_bids: int) -> None:
+        super().__init__(redis, max_bids=max_bids)
+        self._cluster = cast(ClusterClient, redis)
+        self._session_ids: Any = ()
+
+    def _shares(self) -> list[Share]:
+        """What each master holds that answers. Raises what redis-py raises when none does."""
+        # The set lies on one of them. Without it, those last known are counted.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._session_ids = self._redis.smembers(keys.LOADED_SESSIONS)
+        sessions_of: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for session_id in self._session_ids:
+            with suppress(SlotNotCoveredError):
+                sessions_of[self._cluster.master_of(keys.bid_log(session_id))].append(session_id)
+        shares = []
+        for node in self._cluster.masters():
+            with suppress(*errors.REDIS_OUTAGES):
+                memory = self._redis.info("memory", target_nodes=node)
+                bids = self._count(sessions_of[node.host, node.port])
+                shares.append(Share(bids, room_in(memory)))
+        if not shares:
+            raise ConnectionError(NO_MASTER)
+        return shares
 
 
 class ClusterWeights(Weights):

@@ -1,6 +1,9 @@
 """Whether the servers behind everything answer, and whether this process should be sent bids."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from uuid import UUID
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -10,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import keys
 from core.backlog import BacklogGuard
 from core.bidding import Bidding
-from core.errors import REDIS_OUTAGES
+from core.cluster import ClusterClient
+from core.errors import REDIS_OUTAGES, Unconfirmed
 
 OK = "ok"
 UNREACHABLE = "unreachable"
@@ -18,6 +22,7 @@ UNKNOWN = "unknown"
 REFUSING = "refusing"
 NEAR_BOUND = "near_bound"
 _PROBE_TTL_MS = 1000
+_NO_SESSION = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,35 @@ class Readiness:
 def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Readiness:
     """Write to Redis, call the script, look at the room that is left."""
     try:
-        redis.set(keys.WRITE_PROBE, 1, px=_PROBE_TTL_MS)
-        bidding.probe()
+        _require_writes(redis, bidding)
         is_near_bound = backlog.measure().is_near_bound
-    except ResponseError:
+    except (ResponseError, Unconfirmed):
         return Readiness(redis=REFUSING, backlog=OK)
     except REDIS_OUTAGES:
         return Readiness(redis=UNREACHABLE, backlog=OK)
     return Readiness(redis=OK, backlog=NEAR_BOUND if is_near_bound else OK)
+
+
+def _require_writes(redis: Redis, bidding: Bidding) -> None:
+    """On a cluster one master that takes bids will do: where another is away, it is so for
+    all web processes. Raises what the last one asked has raised.
+    """
+    *others, last = _ids_of_no_session(redis)
+    for nobody in others:
+        with suppress(Unconfirmed, *REDIS_OUTAGES):
+            _probe(redis, bidding, nobody)
+            return
+    _probe(redis, bidding, last)
+
+
+def _ids_of_no_session(redis: Redis) -> Iterable[UUID]:
+    """One whose keys would lie on each server."""
+    return redis.id_on_each_master() if isinstance(redis, ClusterClient) else [_NO_SESSION]
+
+
+def _probe(redis: Redis, bidding: Bidding, nobody: UUID) -> None:
+    redis.set(keys.write_probe(nobody), 1, px=_PROBE_TTL_MS)
+    bidding.probe(nobody)
 
 
 def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:

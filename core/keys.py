@@ -16,8 +16,9 @@ REVOCATIONS_LOADED = "loaded"
 LOADED_SESSIONS = "sessions:loaded"
 
 
-# String, short-lived: written to see whether writing is possible.
-WRITE_PROBE = "probe:write"
+def write_probe(session_id: UUID | str) -> str:
+    """String, short-lived: written to see whether this session's server takes a write."""
+    return f"probe:write:{{{session_id}}}"
 
 
 def session_params(session_id: UUID | str) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
 from redis import Redis
 
+from core import keys
 from core.bootstrap import Services
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.test_service import app_without, closed_port
@@ -38,7 +40,7 @@ def test_service_is_ready_when_redis_writes_and_the_script_answers(anyone: Check
 
 def test_asking_leaves_no_bid_and_no_session(anyone: CheckedClient, shop: Shop) -> None:
     readiness(anyone)
-    assert set(shop.services.redis.keys()) <= {"probe:write"}
+    assert set(shop.services.redis.keys()) <= {keys.write_probe(UUID(int=0))}
 
 
 def test_service_without_postgresql_is_ready(
