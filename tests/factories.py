@@ -79,11 +79,14 @@ class Shop:
 
     def end(self, session: SessionView) -> None:
         """Let the session's time be over at this moment, in Redis and in PostgreSQL alike."""
-        now = clock.now(self.services.redis)
+        self.move_end(session, clock.now(self.services.redis))
+
+    def move_end(self, session: SessionView, end: datetime) -> None:
+        """Let a session's end be another, in Redis and in PostgreSQL alike."""
         params = keys.session_params(session.session_id)
         if self.services.redis.exists(params):
-            self.services.redis.hset(params, "end", clock.to_microseconds(now))
-        self._move_end(session, now)
+            self.services.redis.hset(params, "end", clock.to_microseconds(end))
+        self._move_end(session, end)
 
     def close(self, session: SessionView) -> bool:
         """End the session and write its results."""
