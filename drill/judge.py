@@ -2,8 +2,8 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import Any
 
-from dev.errors import DevError
 from drill.faults import Fault
 from drill.scene import Scene
 from loadtest import books, ledger, settings
@@ -52,12 +52,8 @@ class Outcome:
         return next((name for name, applies in verdicts.items() if applies), HOLDS)
 
 
-def judge(fault: Fault, stage: Scene, played: Outcome) -> Outcome:
+def judge(fault: Fault, stage: Scene, played: Outcome, results: dict[str, Any]) -> Outcome:
     """The outcome with the ledger's verdict; the bidding and the fault are over."""
-    try:
-        results = stage.await_results()
-    except DevError as error:
-        return replace(played, trouble=(*played.trouble, str(error)))
     recorded = ledger.read(ledger.find(stage.servers.folder), stage.session_id)
     servers = settings.servers(stage.servers.environ)
     case = Case(

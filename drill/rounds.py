@@ -1,6 +1,7 @@
 """One round: bids, the fault at a moment of chance, recovery, the close, the verdict."""
 
 import time
+from typing import Any
 
 import psycopg2
 import redis
@@ -33,8 +34,12 @@ def play(fault: Fault, site: Site, seed: int, bids: int, progress: Progress) -> 
     played = _Round(fault, stage, bids, progress)
     try:
         played.bid_and_strike()
-        progress.phase("waits for the results")
-        return judge(fault, stage, played.outcome())
+    except FAILURES as error:
+        # The ledger shall say all the same whether bids were lost by it.
+        played.trouble.append(str(error))
+    try:
+        results = played.end()
+        return judge(fault, stage, played.outcome(), results)
     except FAILURES as error:
         played.trouble.append(str(error))
         return played.outcome()
@@ -68,10 +73,18 @@ class _Round:
             self._await_bids(self._bids)
         if fault.at_the_close:
             self._strike()
-        elif not fault.ends_by_itself:
-            stage.close()
-        if fault.at_the_close or fault.ends_by_itself:
-            self._await_results()
+
+    def end(self) -> dict[str, Any]:
+        """Close the session, unless that was the fault's part; its results."""
+        self._progress.phase("waits for the results")
+        meets_close = self._fault.at_the_close or self._fault.ends_by_itself
+        if not meets_close:
+            self._stage.close()
+        began_at = time.monotonic()
+        results = self._stage.await_results()
+        if meets_close:
+            self._recovered(began_at)
+        return results
 
     def _await_bids(self, count: int) -> None:
         crowd, progress = self._stage.crowd, self._progress
@@ -109,12 +122,6 @@ class _Round:
                 raise DevError(f"It did not recover.\n{stage.stack.said()}")
             stage.stack.revive()
             time.sleep(POLL_SECONDS)
-        self._recovered(began_at)
-
-    def _await_results(self) -> None:
-        self._progress.phase("waits for the results")
-        began_at = time.monotonic()
-        self._stage.await_results()
         self._recovered(began_at)
 
     def _recovered(self, began_at: float) -> None:
