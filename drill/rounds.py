@@ -22,6 +22,8 @@ LONGEST_PAUSE_SECONDS = 3.0
 # A session that ends by itself lasts as long as slow machines need for its bids.
 SLOWEST_BIDS_PER_SECOND = 100.0
 SHORTEST_SESSION_SECONDS = 5.0
+# A second close that does harm does it by then: ticks are a second apart.
+SECOND_CLOSE_SECONDS = 3.0
 POLL_SECONDS = 0.05
 # What a stack that is not well does to the drill itself.
 FAILURES = (DevError, LoadTestError, Unreachable, OSError, psycopg2.Error, redis.RedisError)
@@ -84,6 +86,8 @@ class _Round:
         results = self._stage.await_results()
         if meets_close:
             self._recovered(began_at)
+            time.sleep(SECOND_CLOSE_SECONDS)
+            results = self._stage.await_results()
         return results
 
     def _await_bids(self, count: int) -> None:

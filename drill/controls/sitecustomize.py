@@ -115,7 +115,7 @@ def close_unchecked(closing) -> None:
     import time
 
     def write_results(self, session_id, last_sequence):
-        time.sleep(4.0)
+        time.sleep(2.0)
         with self._database.begin() as db:
             session = db.get(closing.BiddingSession, session_id)
             closing._require_persisted(db, session_id, last_sequence)
