@@ -6,6 +6,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from core.settings_reader import ConfigError, SettingsReader
+
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret starts with
 # What Standard Webhooks asks for.
 WEBHOOK_KEY_BYTES = range(24, 65)
@@ -69,3 +71,47 @@ def webhook_key(secret: str) -> bytes:
     if len(key) not in WEBHOOK_KEY_BYTES:
         raise ValueError("too short or too long")
     return key
+
+
+def read_mail(read: SettingsReader, debug: bool) -> MailSettings | None:
+    settings = MailSettings(
+        host=read.text("SMTP_HOST", ""),
+        port=read.integer("SMTP_PORT", 587, low=1, high=65535),
+        user=read.text("SMTP_USER", ""),
+        password=read.secret("SMTP_PASSWORD", ""),
+        sender=read.text("SMTP_FROM", ""),
+        tls=_tls(read),
+    )
+    if not settings.host:
+        return None
+    if "@" not in settings.sender:
+        raise ConfigError("SMTP_FROM must be the address that e-mails come from.")
+    private = settings.tls is not Tls.NONE or is_loopback(settings.host)
+    if settings.user and not (private or debug):
+        raise ConfigError("SMTP_TLS must be starttls or tls: the password would be sent in clear.")
+    return settings
+
+
+def _tls(read: SettingsReader) -> Tls:
+    try:
+        return Tls(read.text("SMTP_TLS", Tls.STARTTLS.value))
+    except ValueError:
+        raise ConfigError(f"SMTP_TLS must be one of {', '.join(Tls)}.") from None
+
+
+def read_webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
+    """Neither the address, which may carry a token, nor the secret is shown."""
+    url, secret = read.text("WEBHOOK_URL", ""), read.secret("WEBHOOK_SECRET", "")
+    if not url:
+        return None
+    if not is_web_address(url, plain_allowed=debug):
+        raise ConfigError(
+            "WEBHOOK_URL must be an https address; http will do on this machine, or with DEBUG."
+        )
+    try:
+        return WebhookSettings(url, webhook_key(secret))
+    except ValueError:
+        how = "python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
+        raise ConfigError(
+            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, as made with: {how}"
+        ) from None

@@ -2,6 +2,16 @@
 
 from dataclasses import dataclass, field
 
+from core.settings_reader import ConfigError, SettingsReader
+
+_LIMITS_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "redis+unix://",
+    "redis+cluster://",
+    "redis+sentinel://",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
@@ -18,3 +28,26 @@ class LimitSettings:
     stranger_logins_per_hour: int
     # By member.
     member_reads_per_minute: int
+
+
+def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSettings:
+    """Counters may get lost, like jobs and unlike bids: they live where the jobs do."""
+    is_redis = broker_url.startswith(("redis://", "rediss://"))
+
+    def quota(name: str, default: int) -> int:
+        return read.integer(name, default, low=0, high=100_000_000)
+
+    url = read.text("LIMITS_REDIS_URL", broker_url if is_redis else redis_url)
+    if not url.startswith(_LIMITS_SCHEMES):
+        raise ConfigError(
+            f"LIMITS_REDIS_URL must be a URL that starts with one of {', '.join(_LIMITS_SCHEMES)}."
+        )
+    return LimitSettings(
+        storage_url=url,
+        registrations_per_minute=quota("REGISTRATIONS_PER_MINUTE", 600),
+        logins_per_minute=quota("LOGINS_PER_MINUTE", 1200),
+        reads_per_minute=quota("READS_PER_MINUTE", 12_000),
+        tries_per_minute=quota("TRIES_PER_MINUTE", 10),
+        stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
+        member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
+    )

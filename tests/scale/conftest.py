@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dev.bench.stack import Servers, seed_members, servers
+from dev.embedded import Cluster, embedded_cluster
 from dev.stack import Stack
 from loadtest.members import read_tokens
 from tests.scale.sale import Sale
@@ -19,6 +20,12 @@ MakeSale = Callable[..., tuple[Stack, Sale]]
 def running(tmp_path: Path) -> Iterator[Servers]:
     with servers(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with embedded_cluster(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
 @pytest.fixture

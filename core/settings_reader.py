@@ -1,0 +1,65 @@
+"""Typed values from the environment's text. What is malformed stops the start with a sentence."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """A setting is missing or malformed. The message is for the operator."""
+
+
+class SettingsReader:
+    """Reads typed values from a mapping and remembers which names it was asked for."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.names: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        self.names.append(name)
+        return self._values.get(name) or default
+
+    def secret(self, name: str, default: str) -> str:
+        """A secret, or the content of the file that NAME_FILE names, as containers mount it."""
+        path = self.text(f"{name}_FILE", "")
+        value = self.text(name, "")
+        if value or not path:
+            return value or default
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise ConfigError(
+                f"{name}_FILE names {path}, which cannot be read: {reason}."
+            ) from None
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        number = self._parsed(name, str(default), int, "a whole number")
+        return self._within(name, number, low, high)
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        number = self._parsed(name, str(default), float, "a number")
+        return self._within(name, number, low, high)
+
+    def flag(self, name: str, default: bool) -> bool:
+        words = {"true": True, "1": True, "yes": True, "on": True}
+        words |= {"false": False, "0": False, "no": False, "off": False}
+        return self._parsed(
+            name, str(default), lambda text: words[text.strip().lower()], "true or false"
+        )
+
+    def _parsed(self, name: str, default: str, parse: Callable[[str], T], wanted: str) -> T:
+        text = self.text(name, default)
+        try:
+            return parse(text)
+        except (ValueError, KeyError):
+            raise ConfigError(f"{name} must be {wanted}, but it is {text!r}.") from None
+
+    @staticmethod
+    def _within(name: str, number: T, low: float, high: float) -> T:
+        if not low <= number <= high:  # type: ignore[operator]
+            raise ConfigError(f"{name} must be between {low} and {high}, but it is {number}.")
+        return number

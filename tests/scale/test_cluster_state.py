@@ -1,0 +1,120 @@
+"""What all sessions of a cluster share: who is shut out, the backlog, whether it is well."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis import Redis
+
+from core import errors, health
+from core.backlog import BID_BYTES, Backlog, BacklogGuard, Level
+from core.bidding import Bidding
+from core.gauges import StateGauges
+from dev.bench.stack import Servers
+from dev.embedded import Cluster
+from dev.embedded.server import wait_until
+from tests.factories import Shop
+from tests.scale.clusters import kill, master_of, on_two_masters, replica_of, shop_on
+
+FAILURE_SECONDS = 60.0
+
+
+def test_a_logged_out_token_is_refused_on_every_node(running: Servers, cluster: Cluster) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        sessions = [shop.session() for _ in range(6)]
+        bidder = shop.bidder()
+        for session in sessions[:3]:
+            shop.bid(bidder, session, 200)
+        in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+        shop.services.revocations.revoke(bidder.token_id, in_an_hour)
+        for session in [*sessions, shop.session()]:
+            with pytest.raises(errors.TokenRevoked):
+                shop.bid(bidder, session, 300)
+
+
+def test_a_disabled_member_is_refused_on_every_node_and_let_in_again(
+    running: Servers, cluster: Cluster
+) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        membership = shop.services.membership
+        bidder, other = shop.bidder("bob"), shop.bidder()
+        sessions = on_two_masters(shop, cluster)
+        # The bid script has this session's list already; it makes the other's at its first bid.
+        shop.bid(bidder, sessions[0], 200)
+        membership.disable("bob")
+        for session in [*sessions, shop.session()]:
+            with pytest.raises(errors.AccountDisabled):
+                shop.bid(bidder, session, 300)
+            assert not shop.bid(other, session, 300).replayed
+        with pytest.raises(errors.AccountDisabled):
+            shop.services.revocations.require_good(bidder.token_id, bidder.user_id)
+        membership.enable("bob")
+        for session in sessions:
+            assert not shop.bid(bidder, session, 400).replayed
+
+
+def test_the_backlog_is_that_of_all_masters_and_the_fullest_bounds_it(
+    running: Servers, cluster: Cluster
+) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        sessions, measure = on_two_masters(shop, cluster), shop.services.backlog.measure
+        for session in sessions:
+            shop.bid(shop.bidder(), session, 200)
+        assert measure() == Backlog(2, shop.services.settings.backlog_max_bids)
+        full, roomy = cluster.masters[:2]
+        used_bytes = full.ask("INFO", "memory")["used_memory"]
+        roomy.ask("CONFIG SET", "maxmemory", used_bytes * 20)
+        assert 1000 < measure().max_bids < used_bytes * 20 // BID_BYTES
+        full.ask("CONFIG SET", "maxmemory", used_bytes)
+        assert measure().level is Level.FULL
+        assert health.check_readiness(*asked(shop)).backlog == health.NEAR_BOUND
+
+
+def test_the_state_of_a_cluster_is_told(running: Servers, cluster: Cluster) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        services = shop.services
+        for session in on_two_masters(shop, cluster):
+            shop.bid(shop.bidder(), session, 200)
+        gauges = StateGauges(services.database, services.redis, services.backlog)
+        shown = {metric.name: metric.samples for metric in gauges.collect()}
+        assert [sample.value for sample in shown["flashbid_server_up"]] == [1, 1]
+        assert shown["flashbid_backlog_bids"][0].value == 2
+        assert 0 < shown["flashbid_backlog_oldest_seconds"][0].value < 60
+        assert shown["flashbid_backlog_max_bids"][0].value == services.settings.backlog_max_bids
+        assert health.check_readiness(*asked(shop)).is_ready
+        assert health.check(services.engine, services.redis, services.backlog) == health.Health(
+            database=health.OK, redis=health.OK, persist_backlog=Level.OK
+        )
+
+
+def test_a_lost_master_makes_no_web_process_unready(running: Servers, cluster: Cluster) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        sessions = on_two_masters(shop, cluster)
+        for session in sessions:
+            shop.bid(shop.bidder(), session, 200)
+        lost, kept = (master_of(cluster, session.session_id) for session in sessions)
+        # With its replica, so that nobody takes its place.
+        kill(replica_of(cluster, lost))
+        kill(lost)
+        assert is_served(shop)
+        assert shop.services.backlog.measure().bids == 1
+        for node in cluster.nodes:
+            if node is not kept and node.process():
+                kill(node)
+        # A cluster with most masters lost takes no write anywhere.
+        assert wait_until(
+            lambda: not health.check_readiness(*asked(shop)).is_ready, FAILURE_SECONDS
+        )
+        kill(kept)
+        assert not is_served(shop)
+
+
+def asked(shop: Shop) -> tuple[Redis, Bidding, BacklogGuard]:
+    """What readiness is asked of."""
+    return shop.services.redis, shop.services.bidding, shop.services.backlog
+
+
+def is_served(shop: Shop) -> bool:
+    """Whether a balancer finds this process healthy and ready."""
+    services = shop.services
+    is_healthy = health.check(services.engine, services.redis, services.backlog).is_healthy
+    return is_healthy and health.check_readiness(*asked(shop)).is_ready
