@@ -22,14 +22,14 @@ from typing import TypeVar, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core import errors, metrics
 from core.limit_settings import LimitSettings
+from web.windows import SharedWindows, Windows
 
 log = structlog.get_logger(__name__)
 
@@ -128,8 +128,8 @@ class Limiter:
             socket_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]
         )
-        self._shared = SlidingWindowCounterRateLimiter(storage)
-        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared = SharedWindows(cast(RedisStorage, storage))
+        self._own = Windows(MemoryStorage())
         self._policies = _policies(settings)
         self._rests_until = 0.0
 
@@ -152,7 +152,7 @@ class Limiter:
     def remember_login(self, caller: Caller) -> None:
         """The caller knew the password: forget the failures, and know the address."""
 
-        def remember(counter: RateLimiter) -> None:
+        def remember(counter: Windows) -> None:
             for policy in self._policies[Limit.LOGIN]:
                 if policy.name == "login-name":
                     counter.clear(policy.item, policy.key(caller))
@@ -162,7 +162,7 @@ class Limiter:
         if not is_remembered:
             remember(self._own)
 
-    def _with_shared(self, use: Callable[[RateLimiter], T]) -> tuple[bool, T | None]:
+    def _with_shared(self, use: Callable[[Windows], T]) -> tuple[bool, T | None]:
         """Whether the shared counters could be used, and what came of it."""
         if time.monotonic() < self._rests_until:
             return False, None
@@ -173,13 +173,12 @@ class Limiter:
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None
 
-    def _count(self, counter: RateLimiter, limit: Limit, caller: Caller) -> Reading:
+    def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading:
         readings = []
         for policy in self._policies[limit]:
             if policy.strangers_only and counter.storage.get(caller.known_key):
                 continue
-            is_admitted = counter.hit(policy.item, policy.key(caller))
-            window = counter.get_window_stats(policy.item, policy.key(caller))
+            is_admitted, window = counter.count(policy.item, policy.key(caller))
             seconds = max(1, ceil(window.reset_time - time.time()))
             reading = Reading(policy.name, max(0, window.remaining), seconds)
             if not is_admitted:

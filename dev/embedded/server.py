@@ -79,16 +79,17 @@ class EmbeddedServer(ABC):
                 wait_until(lambda: has_ended(process), STOP_TIMEOUT_SECONDS)
 
     def _await_answer(self) -> None:
-        last_seen = time.monotonic()
+        last_seen, is_up = time.monotonic(), False
 
         def decided() -> bool:
-            nonlocal last_seen
+            nonlocal last_seen, is_up
             if self.process() is not None:
                 last_seen = time.monotonic()
-            return self.answers() or time.monotonic() - last_seen > PID_FILE_TIMEOUT_SECONDS
+            is_up = self.answers()
+            return is_up or time.monotonic() - last_seen > PID_FILE_TIMEOUT_SECONDS
 
         wait_until(decided, START_TIMEOUT_SECONDS)
-        if not self.answers():
+        if not is_up:
             self.stop()
             raise self.not_started()
 

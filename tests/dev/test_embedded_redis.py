@@ -21,11 +21,12 @@ def folder() -> Iterator[Path]:
 
 
 def client(settings: dict[str, str]) -> Redis:
-    """Without retries: it is the server that must be ready."""
+    """Without retries: it is the server that must be ready. How fast it is does not matter."""
     return Redis(
         settings["REDIS_HOST"],
         int(settings["REDIS_PORT"]),
         decode_responses=True,
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
     )
 
