@@ -36,7 +36,10 @@ class Spectator(User):
 
     @task
     def watch(self) -> None:
-        """One connection, from its beginning to its end."""
+        """One connection, from its beginning to its end; none when the end has been seen."""
+        if self.view.has_seen_the_end:
+            gevent.sleep(RECONNECT_SECONDS)
+            return
         began = time.perf_counter()
         try:
             connection = create_connection(self.address, timeout=TIMEOUT_SECONDS)
