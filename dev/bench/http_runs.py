@@ -22,9 +22,9 @@ from dev.bench.sockets import Plan
 from dev.bench.stack import LOOPBACK, HttpStack, Servers, open_session, seed_members
 from dev.embedded.server import wait_until
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 # More than the answers that a fixed rate can leave waiting, so that it never waits for one.
-FIXED_RATE_CONNECTIONS = 128
+FIXED_RATE_CONNECTIONS = 256
 TRICKLE_PER_SECOND = 200.0
 TRICKLE_CONNECTIONS = 4
 WARM_UP_SECONDS = 2.0
