@@ -19,10 +19,10 @@ class Constant:
 
 
 WEB_CPU = Constant(
-    333, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
+    490, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
 )
 REDIS_CPU = Constant(
-    82,
+    60,
     "µs",
     "Redis CPU a bid",
     "make bench: CPU time of the server over bids answered; script, network and fsync",
@@ -31,7 +31,7 @@ WORKER_CPU = Constant(
     19, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"
 )
 DRAIN_RATE = Constant(
-    55_000, "rows/s", "drained by one worker process", "make bench: a log of 200,000 bids, COPY"
+    61_000, "rows/s", "drained by one worker process", "make bench: a log of 50,000 bids, COPY"
 )
 BIDDER_MEMORY = Constant(
     530,
