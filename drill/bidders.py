@@ -1,20 +1,20 @@
 """Members who bid until they are told to stop, whatever answers come; a ledger of it all."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Event, Lock, Thread
 
 from loadtest import ledger
-from loadtest.ledger import Attempt, Ledger, Timing
+from loadtest.ledger import Ledger
 from loadtest.members import MemberToken
+from loadtest.sending import send_bid
 
 CONNECTIONS = 12
 TIMEOUT_SECONDS = 6.0
@@ -71,7 +71,7 @@ class Crowd:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         while not self._stop.is_set():
             price = Decimal(random.randint(10_000, 99_999)) / 100
-            attempt = self._bid(connection, random.choice(own), price)
+            attempt = send_bid(connection, self.session_id, random.choice(own), price)
             with self._lock:
                 book.attempt(attempt)
                 self.counts[attempt.kind] += 1
@@ -80,22 +80,3 @@ class Crowd:
                     self._accepted_at.append(time.monotonic())
             time.sleep(PAUSE_SECONDS if attempt.is_answered_yes else BACKOFF_SECONDS)
         connection.close()
-
-    def _bid(self, connection: HTTPConnection, member: MemberToken, price: Decimal) -> Attempt:
-        sent_at = time.time()
-        body = json.dumps({"session_id": self.session_id, "price": float(price)})
-        headers = {
-            "Authorization": f"Bearer {member.token}",
-            "Content-Type": "application/json",
-        }
-        try:
-            connection.request("POST", "/api/bid", body=body, headers=headers)
-            response = connection.getresponse()
-            status, answer = response.status, response.read()
-        except (OSError, HTTPException) as error:
-            connection.close()
-            kind = ledger.TIMEOUT if isinstance(error, TimeoutError) else ledger.CONNECTION
-            timing = Timing(sent_at, sent_at, time.time())
-            return ledger.unanswered(member.user_id, price, timing, kind)
-        timing = Timing(sent_at, sent_at, time.time())
-        return ledger.answered(member.user_id, price, timing, status, answer)

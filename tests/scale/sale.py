@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
-from http.client import HTTPConnection, HTTPException
-from json import dumps
+from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -14,8 +13,9 @@ from typing import Any
 
 from loadtest import books, ledger, settings
 from loadtest.api import Api, Refused
-from loadtest.ledger import Attempt, Ledger, Timing
+from loadtest.ledger import Attempt, Ledger
 from loadtest.members import MemberToken, admin_token
+from loadtest.sending import send_bid
 from loadtest.verify import Case, Verdict, verify
 
 CONNECTIONS = 12
@@ -129,11 +129,11 @@ class Sale:
     ) -> bool:
         """Whether the bid was answered. A broken connection is tried again, once, at once."""
         sent_at = time.time()
-        attempt = _send(connection, session, member, price)
+        attempt = send_bid(connection, session, member, price)
         if attempt.kind == ledger.CONNECTION:
             self._keep(session, attempt)
             self.retried_connections += 1
-            attempt = _send(connection, session, member, price)
+            attempt = send_bid(connection, session, member, price)
         self._keep(session, attempt)
         if attempt.kind == ledger.ACCEPTED:
             self.accepted[session].append(sent_at)
@@ -143,20 +143,3 @@ class Sale:
         self._books[session].attempt(attempt)
         self.kinds[attempt.kind] += 1
         self.slowest_ms = max(self.slowest_ms, attempt.latency_ms)
-
-
-def _send(connection: HTTPConnection, session: str, member: MemberToken, price: Decimal) -> Attempt:
-    sent_at = time.time()
-    body = dumps({"session_id": session, "price": float(price)})
-    headers = {"Authorization": f"Bearer {member.token}", "Content-Type": "application/json"}
-    try:
-        connection.request("POST", "/api/bid", body=body, headers=headers)
-        response = connection.getresponse()
-        status, answer = response.status, response.read()
-    except (OSError, HTTPException) as error:
-        connection.close()
-        kind = ledger.TIMEOUT if isinstance(error, TimeoutError) else ledger.CONNECTION
-        timing = Timing(sent_at, sent_at, time.time())
-        return ledger.unanswered(member.user_id, price, timing, kind)
-    timing = Timing(sent_at, sent_at, time.time())
-    return ledger.answered(member.user_id, price, timing, status, answer)
