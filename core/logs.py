@@ -21,6 +21,10 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _HIDDEN = "[hidden]"
+# Gunicorn quotes what it cannot read, and that may be a part of a body that is longer than
+# it says. A password in there has no shape to know it by.
+_UNREADABLE = "Invalid request from "
+_QUOTATION = re.compile(r"""b?['"].*""", re.DOTALL)
 
 
 def configure_logs(*, debug: bool) -> None:
@@ -54,6 +58,7 @@ def line_handler(*, debug: bool) -> logging.Handler:
             foreign_pre_chain=_shared_processors(),
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _hide_quotation,
                 renderer,
                 _hide_secrets,
             ],
@@ -77,6 +82,13 @@ def _shared_processors() -> list[Processor]:
 def _add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
     if name := request_id.get():
         event.setdefault("request_id", name)
+    return event
+
+
+def _hide_quotation(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    text = str(event["event"])
+    if text.startswith(_UNREADABLE):
+        event["event"] = _QUOTATION.sub(_HIDDEN, text)
     return event
 
 

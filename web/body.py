@@ -1,16 +1,20 @@
 """Reads request bodies: JSON objects only, within the size limit, exact to the digit."""
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from flask import Request, g
-from werkzeug.exceptions import RequestEntityTooLarge
+from gunicorn.http.errors import NoMoreData, ParseException
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 # What an oversized body may have left to send before the answer; see `discard`.
 _MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+# What the server raises when the chunks of a body are none, or end too soon.
+_BROKEN_CHUNKS = (ParseException, NoMoreData)
 
 
 class MalformedJson(Exception):
@@ -25,7 +29,11 @@ def read_json(request: Request) -> Any:
     """The request's body."""
     if not request.is_json:
         raise UnsupportedMediaType
-    data = _read_within_limit(request)
+    try:
+        data = _read_within_limit(request)
+    except _BROKEN_CHUNKS:
+        # Without its words: they quote the body.
+        raise BadRequest from None
     g.body_was_read = True
     return decode(data)
 
@@ -64,11 +72,9 @@ def discard(request: Request) -> None:
     stream = request.environ["wsgi.input"]
     length = _MAX_DISCARDED_BYTES if _is_chunked(request) else request.content_length or 0
     left = min(length, _MAX_DISCARDED_BYTES)
-    while left > 0:
-        chunk = stream.read(min(left, _CHUNK_BYTES))
-        if not chunk:
-            return
-        left -= len(chunk)
+    with suppress(*_BROKEN_CHUNKS):
+        while left > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
 
 
 def _is_chunked(request: Request) -> bool:

@@ -6,40 +6,56 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from core.config import PROJECT_ROOT
+from tests.leaks import assert_no_leak
 
 START_SECONDS = 30
+GUNICORN = ("-m", "gunicorn")
 
 
 @contextmanager
 def serving(**settings: str) -> Iterator[int]:
-    """Run one web process with these settings on top; the context's value is its port."""
+    """Run one web process with these settings on top; the context's value is its port.
+
+    When it has stopped, no secret may be in its log.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "web.log")
+        with logging_to(log, **settings) as port:
+            yield port
+        assert_no_leak([log])
+
+
+@contextmanager
+def logging_to(log: Path, program: Sequence[str] = GUNICORN, **settings: str) -> Iterator[int]:
+    """The same with a log that is the caller's; `program` is what Python runs."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
-    with tempfile.TemporaryFile() as log:
+    with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
             [
-                *(sys.executable, "-m", "gunicorn"),
+                *(sys.executable, *program),
                 *("--config", "web/gunicorn_conf.py", "web:create_app()"),
             ],
             cwd=PROJECT_ROOT,
             env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
-        try:
-            _wait_for(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+    try:
+        _wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

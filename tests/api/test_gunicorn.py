@@ -117,6 +117,24 @@ def test_limit_of_a_body_is_exact_however_it_comes(
     still_good(connection)
 
 
+@pytest.mark.parametrize(
+    ("path", "code"), [("/api/auth/login", "malformed_json"), ("/api/bid", "token_missing")]
+)
+def test_broken_chunks_are_refused_and_are_no_next_request(
+    connection: Connection, path: str, code: str
+) -> None:
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    broken = 'Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n{"password":"hunter2"}\r\n\r\n'
+    connection.connect()
+    with closing(connection.sock) as raw:
+        raw.sendall(f"{request}{broken}GET /docs HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+    connection.close()
+    assert code.encode() in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    still_good(connection)
+
+
 def test_ignored_body_of_a_right_request_does_not_become_the_next_request(
     connection: Connection,
 ) -> None:

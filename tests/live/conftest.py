@@ -11,6 +11,7 @@ import pytest
 
 from core.bootstrap import Services
 from dev.stack import Process, free_port, takes_connections, wait_until
+from tests.leaks import assert_quiet
 from tests.live.watching import Watcher, watch
 from tests.system.client import Client
 
@@ -93,6 +94,7 @@ def running_pair(services: Services, tmp_path_factory: pytest.TempPathFactory) -
     finally:
         pair.web.kill()
         pair.live.kill()
+    assert_quiet(pair.web, pair.live)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dev.bench.stack import Servers, seed_members, servers
 from dev.embedded import Cluster, embedded_cluster
 from dev.stack import Stack
 from loadtest.members import read_tokens
+from tests.leaks import assert_stack_quiet
 from tests.scale.sale import Sale
 
 MEMBERS = 120
@@ -35,6 +36,7 @@ def make_sale(running: Servers) -> Iterator[MakeSale]:
 
         def make(settings: Mapping[str, str], *, sessions: int) -> tuple[Stack, Sale]:
             stack = Stack(running.folder, {**running.environ, **settings})
+            stacks.callback(assert_stack_quiet, stack)
             stacks.callback(stack.kill)
             stack.start()
             # The first account is the admin's.

@@ -15,6 +15,7 @@ from core.bootstrap import Services
 from core.models import Base, User
 from dev.stack import Stack, wait_until
 from tests.broker import Broker
+from tests.leaks import assert_stack_quiet
 from tests.system.client import Client
 from tests.system.crowd import Crowd, Row
 
@@ -42,6 +43,7 @@ def whole_stack(
         yield stack
     finally:
         stack.kill()
+    assert_stack_quiet(stack)
 
 
 @pytest.fixture

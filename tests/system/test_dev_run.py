@@ -19,6 +19,7 @@ import pytest
 from core.config import PROJECT_ROOT
 from dev.stack import free_port, wait_until
 from loadtest.processes import UNTOLD
+from tests.leaks import assert_no_leak
 from tests.system.client import Client
 
 PARTS = ("core", "dev", "web", "worker")
@@ -111,6 +112,7 @@ def runner() -> Iterator[Runner]:
         for process in runner.processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        assert_no_leak([runner.log])
 
 
 def test_a_run_ends_by_ctrl_c_survives_a_kill_and_keeps_its_data(runner: Runner) -> None:
