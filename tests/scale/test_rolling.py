@@ -4,6 +4,7 @@ import os
 import signal
 
 import psutil
+from sqlalchemy import text
 
 from dev.bench.stack import Servers
 from dev.embedded.server import wait_until
@@ -11,6 +12,7 @@ from dev.stack import Stack
 from tests.scale.conftest import MakeSale
 from tests.scale.sale import Sale
 
+SESSIONS = 2
 BIDS_BETWEEN = 150
 PATIENCE_SECONDS = 120.0
 # All that a member may see of a restart: a kept connection that ended, tried again.
@@ -20,7 +22,7 @@ HARMLESS = {"accepted", "replayed", "connection"}
 def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
     running: Servers, make_sale: MakeSale
 ) -> None:
-    stack, sale = make_sale({}, sessions=2)
+    stack, sale = make_sale({}, sessions=SESSIONS)
     with sale.bidding():
         goes_on(sale)
         reload_web(stack)
@@ -37,6 +39,20 @@ def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
     sale.close()
     for verdict in sale.verdicts(running.environ):
         assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
+    # The control: with one bid of each session lost, none of them holds.
+    lose_newest_bids(running)
+    assert not any(verdict.holds for verdict in sale.verdicts(running.environ))
+
+
+def lose_newest_bids(running: Servers) -> None:
+    with running.services.engine.begin() as connection:
+        lost = connection.execute(
+            text(
+                "DELETE FROM bids WHERE (session_id, sequence) IN "
+                "(SELECT session_id, max(sequence) FROM bids GROUP BY session_id)"
+            )
+        )
+    assert lost.rowcount == SESSIONS
 
 
 def reload_web(stack: Stack) -> None:
