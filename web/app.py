@@ -1,8 +1,10 @@
 """Builds the Flask application."""
 
+import sys
 from collections.abc import Callable
 from time import perf_counter
 
+from click import get_current_context
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -35,10 +37,7 @@ from web.live import handing_in
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
     """The application. Stops with a sentence when a setting is missing or malformed."""
-    try:
-        settings = settings or (services.settings if services else load_settings())
-    except ConfigError as error:
-        raise SystemExit(f"Flashbid cannot start: {error}") from None
+    settings = settings or (services.settings if services else _load_settings())
     configure_logs(debug=settings.debug)
 
     app = Flask(__name__, static_folder=None)
@@ -67,6 +66,20 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.wsgi_app = ExpressLane(app, access_log)  # type: ignore[method-assign]
     return app
+
+
+def _load_settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigError as error:
+        if _only_explains():
+            return load_settings({"DEBUG": "true"})
+        raise SystemExit(f"Flashbid cannot start: {error}") from None
+
+
+def _only_explains() -> bool:
+    """Whether the command line asks for help, which must not need settings: it tells of them."""
+    return get_current_context(silent=True) is not None and "--help" in sys.argv
 
 
 def _name_request() -> None:
