@@ -12,6 +12,8 @@ from werkzeug.datastructures import Headers
 _HEADERS_KEY = "flashbid_cors_headers"
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"]
 _REMEMBERED_ORIGINS = 1000
+# As long as any browser remembers: a preflight costs as much as the look it asks for.
+_PREFLIGHT_SECONDS = 7200
 
 HeadersOf = Callable[[str | None], dict[str, str]]
 
@@ -19,12 +21,13 @@ HeadersOf = Callable[[str | None], dict[str, str]]
 def init_app(app: Flask, origins: tuple[str, ...]) -> None:
     """Let pages of these origins in."""
     if not origins:
-        app.extensions[_HEADERS_KEY] = lambda _: {}
+        app.extensions[_HEADERS_KEY] = no_headers
         return
     options: dict[str, Any] = {
         "origins": list(origins),
         "expose_headers": _EXPOSED_HEADERS,
         "always_send": False,
+        "max_age": _PREFLIGHT_SECONDS,
     }
     CORS(app, **options)
     computed = get_cors_options(app, options)
@@ -35,6 +38,11 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
         return {name: str(text) for name, text in get_cors_headers(computed, asked, "GET").items()}
 
     app.extensions[_HEADERS_KEY] = headers_of
+
+
+def no_headers(_origin: str | None) -> dict[str, str]:
+    """What is said to pages of other origins where none is let in."""
+    return {}
 
 
 def headers_of(app: Flask) -> HeadersOf:

@@ -3,6 +3,7 @@
 import re
 from random import getrandbits, randint
 
+from web.cors import HeadersOf, no_headers
 from web.errors import OVERLOADED, problem_answer
 
 # Read by those who must see into a service that is full, or help it.
@@ -10,6 +11,7 @@ _SPARED = re.compile(rb"[A-Z]+ /(?:health|ready|metrics|api/admin/)")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
 _WANTS_CLOSE = re.compile(rb"\r\nconnection:[ \t]*close")
 _REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*([\w.-]{1,64})[ \t]*\r\n", re.IGNORECASE)
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,256})[ \t]*\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 # Spread, so that those who were refused together do not come back together.
 RETRY_AFTER_MAX_SECONDS = 3
@@ -22,8 +24,16 @@ _HEADERS = (
     "Retry-After: {retry_after}\r\n"
     "X-Request-ID: {request_id}\r\n"
     "X-Content-Type-Options: nosniff\r\n"
-    "Cache-Control: no-store\r\n\r\n"
+    "Cache-Control: no-store\r\n"
+    "{cors}\r\n"
 )
+_cors_headers_of: HeadersOf = no_headers
+
+
+def let_origins_read(headers_of: HeadersOf) -> None:
+    """Tell pages of these origins, too, why they are refused; once in each web process."""
+    global _cors_headers_of  # noqa: PLW0603 - the worker knows no application
+    _cors_headers_of = headers_of
 
 
 def is_spared(start: bytes) -> bool:
@@ -62,5 +72,13 @@ def answer(start: bytes, *, keeps_connection: bool) -> bytes:
         connection="keep-alive" if keeps_connection else "close",
         retry_after=randint(1, RETRY_AFTER_MAX_SECONDS),  # noqa: S311 - no secret
         request_id=request_id,
+        cors=_cors_lines(start),
     )
     return headers.encode("ascii") + body
+
+
+def _cors_lines(start: bytes) -> str:
+    end = start.find(_HEAD_END)
+    given = _ORIGIN.search(start, 0, end + 2) if end >= 0 else None
+    headers = _cors_headers_of(given[1].decode("ascii") if given else None)
+    return "".join(f"{name}: {text}\r\n" for name, text in headers.items())

@@ -3,9 +3,12 @@
 import os
 from typing import Any
 
+from flask import Flask
+
 from core import logs, metrics
 from core.config import ConfigError, load_settings
 from core.publishing import Publisher
+from web import cors, early_refusal
 
 try:
     _settings = load_settings()
@@ -43,8 +46,11 @@ logconfig_dict = {
 _publisher: Publisher | None = None
 
 
-def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
-    """Publish this worker's metrics from now on."""
+def post_worker_init(worker: Any) -> None:
+    """Publish this worker's metrics from now on; let it refuse as its application would."""
+    # The bench's yardstick is no Flask application.
+    if isinstance(worker.wsgi, Flask):
+        early_refusal.let_origins_read(cors.headers_of(worker.wsgi))
     global _publisher  # noqa: PLW0603 - one a process, and gunicorn keeps nothing for us
     _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
     _publisher.start()

@@ -233,6 +233,7 @@ def test_a_preflight_of_a_bid_is_answered(shop: Shop) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
     assert answer.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+    assert answer.headers["Access-Control-Max-Age"] == "7200"
 
 
 def look_both_ways(member: CheckedClient, path: str) -> tuple[TestResponse, TestResponse]:

@@ -28,6 +28,7 @@ THREADS = 2
 # Long against all delays of a busy machine.
 MAX_WAIT_MS = 2000
 GIVE_UP_SECONDS = 30
+SHOP = "https://shop.example"
 CLIENTS = 150
 CROWD_SECONDS = 1.0
 # A fraction of what so many clients wait for one thread on the fastest machine.
@@ -69,6 +70,15 @@ def ask_over(
     return answer.status, document, time.monotonic() - started
 
 
+def refusal_to_page(port: int, origin: str) -> dict[str, str]:
+    """The headers of a refused request of a page of this origin."""
+    with closing(Connection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", "/api/sessions", headers={"Origin": origin})
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (503, "overloaded")
+        return dict(answer.getheaders())
+
+
 def token_of(client: CheckedClient) -> str:
     return str(client.environ_base["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
 
@@ -83,7 +93,8 @@ def wait_for_locks(shop: Shop, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def busy_port(services: Services) -> Iterator[int]:
-    with serving(WEB_THREADS=str(THREADS), MAX_QUEUE_WAIT_MS=str(MAX_WAIT_MS)) as port:
+    settings = {"WEB_THREADS": str(THREADS), "MAX_QUEUE_WAIT_MS": str(MAX_WAIT_MS)}
+    with serving(**settings, CORS_ORIGINS=SHOP) as port:
         yield port
 
 
@@ -112,6 +123,11 @@ def test_bids_are_refused_at_once_while_all_threads_are_stuck(
         status, problem, seconds = ask_over(kept, "POST", "/api/bid", token, {**bid, "price": 160})
         assert (status, problem["code"]) == (503, "overloaded")
         assert seconds < MAX_WAIT_MS / 1000
+        let_in = refusal_to_page(busy_port, SHOP)
+        assert let_in["Access-Control-Allow-Origin"] == SHOP
+        assert "Retry-After" in let_in["Access-Control-Expose-Headers"]
+        shut_out = refusal_to_page(busy_port, "https://other.example")
+        assert "Access-Control-Allow-Origin" not in shut_out
         assert ask(busy_port, "GET", "/health")[0] == 200
         assert ask(busy_port, "GET", "/api/admin/products", token_of(admin))[0] == 200
         # What had come in before was told, too, when it had waited too long.
