@@ -25,6 +25,7 @@ from core.sessions import SessionView
 from loadtest import ledger
 from loadtest.plan import Plan
 from tests.factories import Shop
+from tests.leaks import leaks_in
 from tests.loadtest.conftest import Server, Sold
 from web import tokens
 
@@ -163,6 +164,7 @@ def test_both_models_keep_a_ledger_that_the_books_confirm(
     tmp_path: Path,
 ) -> None:
     assert [code for code, _ in outputs] == [0, 0], outputs
+    assert [leaks_in(text.decode()) for _, text in outputs] == [set(), set()]
     assert shop.services.closing.close(session.session_id)
     recorded = ledger.read(ledger.find(tmp_path), str(session.session_id))
     assert recorded.mode == "closed and open"
