@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
 from typing import Any
 
 import structlog
 from redis import Redis
 
 from core import errors, keys
+from core.steps import Steps
 
 log = structlog.get_logger(__name__)
 
@@ -91,20 +91,22 @@ class BacklogGuard:
         self._max_bids = max_bids
         self._level = Level.OK
         self._look_at = 0.0
-        self._looking = Lock()
 
-    def require_room(self) -> None:
+    def steps(self) -> Steps[None]:
         """Raise BacklogFull when no bid may be taken; what is known may be a second old."""
-        if time.monotonic() >= self._look_at and self._looking.acquire(blocking=False):
-            try:
-                self._look_at = time.monotonic() + LOOK_INTERVAL_SECONDS
-                self._note(self.measure())
-            except errors.REDIS_OUTAGES as outage:
-                raise errors.BidNotTaken from outage
-            finally:
-                self._looking.release()
+        now = time.monotonic()
+        if now >= self._look_at:
+            # Before looking, so that one looks while the others go on.
+            self._look_at = now + LOOK_INTERVAL_SECONDS
+            yield self._look
         if self._level is Level.FULL:
             raise errors.BacklogFull
+
+    def _look(self) -> None:
+        try:
+            self._note(self.measure())
+        except errors.REDIS_OUTAGES as outage:
+            raise errors.BidNotTaken from outage
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from math import ceil
 from time import perf_counter
 from typing import Any
@@ -20,7 +21,8 @@ from core import clock, errors, keys, metrics, scoring, scripts
 from core.backlog import BacklogGuard
 from core.bid_log import DRAIN_TRUST_US
 from core.loading import SessionLoader
-from core.scripts import Caller, Outcome
+from core.scripts import Outcome
+from core.steps import Caller, Steps, run
 from core.tokens import Revocations
 from core.weights import Weights
 
@@ -84,7 +86,10 @@ _NOBODY = Bidder(UUID(int=0), username="", token_id="")
 
 
 class Bidding:
-    """Takes bids. `schedule_drain` is called when a drain of the session must be enqueued."""
+    """Takes bids. `schedule_drain` is called when a drain of the session must be enqueued.
+
+    `calls` carries the commands of a bid's steps.
+    """
 
     def __init__(  # noqa: PLR0913 - all that a bid stands on
         self,
@@ -97,7 +102,7 @@ class Bidding:
         bids_per_second: float,
         burst: int,
     ) -> None:
-        self._calls = calls
+        self.calls = calls
         self._loader = loader
         self._weights = weights
         self._revocations = revocations
@@ -114,27 +119,42 @@ class Bidding:
     ) -> PlacedBid:
         """Place or replace the bidder's bid. Safe to repeat.
 
+        Raises what `steps` does.
+        """
+        steps = self.steps(bidder, session_id, price, schedule_drain=schedule_drain)
+        return run(steps, self.calls)
+
+    def steps(
+        self,
+        bidder: Bidder,
+        session_id: UUID,
+        price: Decimal,
+        *,
+        schedule_drain: Callable[[UUID], None],
+    ) -> Steps[PlacedBid]:
+        """`place` in steps.
+
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
         PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled, BacklogFull, BidNotTaken;
         a refused bid changes nothing. Raises OutcomeUnknown when it may have been placed or not.
         """
-        self._backlog.require_room()
+        yield from self._backlog.steps()
         weight: float | str = ""
         for _ in range(_MAX_CALLS):
             called_at = perf_counter()
-            reply = self._call(bidder, session_id, price, weight)
+            reply = yield from self._call(bidder, session_id, price, weight)
             metrics.SCRIPT_CALLS.add(reply[0], perf_counter() - called_at)
             match reply[0]:
                 case Outcome.ACCEPTED | Outcome.REPLAYED:
                     if reply[10]:
-                        schedule_drain(session_id)
+                        yield partial(schedule_drain, session_id)
                     return _placed(session_id, reply)
                 case Outcome.UNKNOWN_SESSION:
-                    self._loader.load(session_id)
+                    yield partial(self._loader.load, session_id)
                 case Outcome.UNKNOWN_WEIGHT:
-                    weight = repr(self._weights.load(bidder.user_id))
+                    weight = repr((yield partial(self._weights.load, bidder.user_id)))
                 case Outcome.UNKNOWN_REVOCATIONS:
-                    self._revocations.load_beside(session_id)
+                    yield partial(self._revocations.load_beside, session_id)
                 case _:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
@@ -143,24 +163,23 @@ class Bidding:
         """Have the script look at a bid in a session that is none. Raises what Redis raises, and
         Unconfirmed.
         """
-        self._run_script(_NOBODY, no_session, Decimal(1), "")
+        run(self._script_steps(_NOBODY, no_session, Decimal(1), ""), self.calls)
 
     def _call(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
-    ) -> list[Any]:
+    ) -> Steps[list[Any]]:
         """The script's reply. Raises what is known of the bid when there is none."""
         try:
-            return self._run_script(bidder, session_id, price, weight)
+            return (yield from self._script_steps(bidder, session_id, price, weight))
         except errors.Unconfirmed as doubt:
             raise errors.OutcomeUnknown from doubt
         except errors.REDIS_OUTAGES as outage:
             raise _fate_of_bid(outage) from outage
 
-    def _run_script(
+    def _script_steps(
         self, bidder: Bidder, session_id: UUID, price: Decimal, weight: float | str
-    ) -> list[Any]:
-        return scripts.place_bid(
-            self._calls,
+    ) -> Steps[list[Any]]:
+        return scripts.place_bid.steps(
             [
                 keys.session_params(session_id),
                 keys.ranking(session_id),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,9 +20,12 @@ from core.models import Ranking
 from core.results import RankedEntry, count_bidders, entries, pages
 from core.scripts import Outcome, Script
 from core.sessions import Sessions, SessionView
+from core.steps import Caller, Query, Steps, run
 
 # Fields of the params hash that change whenever a board does; every bid moves `sequence`.
 _MARK_FIELDS = ("status", "start", "end", "sequence", "final")
+
+State = Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +79,30 @@ class Board:
     ) -> None:
         self._database = database
         self._redis = redis
-        self._calls = CallCombiner(redis)
+        self.calls: Caller = CallCombiner(redis)
         self._sessions = sessions
         self._loader = loader
 
-    def state(self, session_id: UUID) -> Sequence[str | None]:
+    def state_steps(self, session_id: UUID) -> Steps[State]:
         """What changes whenever a board does, the clock aside. Cheap to ask."""
-        state: Sequence[str | None] = self._calls.execute_command(
-            "HMGET", keys.session_params(session_id), *_MARK_FIELDS
-        )
+        state: State = yield Query(("HMGET", keys.session_params(session_id), *_MARK_FIELDS))
         return state
 
     def page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
         """One page of the board, all from one instant."""
+        return run(self.page_steps(session_id, page=page, page_size=page_size), self.calls)
+
+    def page_steps(self, session_id: UUID, *, page: int, page_size: int) -> Steps[BoardPage]:
+        """`page` in steps."""
         first = (page - 1) * page_size
-        reply = self._read(
+        reply = yield from self._read(
             scripts.read_board,
             [keys.session_params(session_id), keys.ranking(session_id)],
             [keys.standing_bid_prefix(session_id), first, first + page_size - 1],
             session_id,
         )
         if reply is None:
-            return self._final_page(self._sessions.get(session_id), page, page_size)
+            return (yield partial(self._final_page, session_id, page, page_size))
         return _provisional_page(session_id, reply, page, page_size)
 
     def marks(self, session_ids: Sequence[UUID]) -> list[Mark | None]:
@@ -115,7 +121,7 @@ class Board:
 
     def standing(self, session_id: UUID, user_id: UUID) -> Standing:
         """A member's place. Raises NoBid when the member has none."""
-        reply = self._read(
+        steps = self._read(
             scripts.read_standing,
             [
                 keys.session_params(session_id),
@@ -125,6 +131,7 @@ class Board:
             [str(user_id)],
             session_id,
         )
+        reply = run(steps, self.calls)
         if reply is None:
             return self._final_standing(self._sessions.get(session_id), user_id)
         if reply[0] == Outcome.NO_BID:
@@ -141,20 +148,21 @@ class Board:
 
     def _read(
         self, script: Script, names: list[str], args: list[Any], session_id: UUID
-    ) -> list[Any] | None:
+    ) -> Steps[list[Any] | None]:
         """A script's reply; None when the results are final and PostgreSQL has them."""
-        reply = script(self._redis, names, args)
+        reply = yield from script.steps(names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
             try:
-                self._loader.load(session_id)
+                yield partial(self._loader.load, session_id)
             except errors.SessionEnded:
                 return None
-            reply = script(self._redis, names, args)
+            reply = yield from script.steps(names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
             raise errors.TemporarilyUnavailable
         return None if reply[0] == Outcome.FINAL else reply
 
-    def _final_page(self, session: SessionView, page: int, page_size: int) -> BoardPage:
+    def _final_page(self, session_id: UUID, page: int, page_size: int) -> BoardPage:
+        session = self._sessions.get(session_id)
         first = (page - 1) * page_size + 1
         with self._database.begin() as db:
             count = count_bidders(db, session.session_id)

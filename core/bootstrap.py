@@ -39,7 +39,7 @@ from core.membership import Membership
 from core.notifications import Notifications
 from core.replication import Replication
 from core.results import Results
-from core.scripts import Caller
+from core.steps import Caller
 from core.sessions import Sessions
 from core.stats import Statistics
 from core.telling import Telling

@@ -28,7 +28,7 @@ from sqlalchemy import select
 
 from core import errors, keys
 from core.backlog import BacklogGuard, Share, room_in
-from core.combiner import Argument, CallCombiner, Replicas, key_of
+from core.combiner import CallCombiner, Replicas, key_of
 from core.lifecycle import Status
 from core.models import BiddingSession
 from core.tokens import Revocations
@@ -132,7 +132,7 @@ class ClusterCalls:
         self._lock = Lock()
         self._combiners: dict[tuple[str, int], CallCombiner] = {}
 
-    def execute_command(self, *command: Argument) -> Any:
+    def execute_command(self, *command: str | float) -> Any:
         """The command's reply. Raises what redis-py raises, and Unconfirmed."""
         key = key_of(command)
         try:

@@ -9,6 +9,7 @@ The scheme is Hendler, Incze, Shavit and Tzafrir's (SPAA 2010), with the lead ha
 after each batch, so that no thread serves others for long.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -17,9 +18,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from core import errors, keys
-
-Argument = str | float
-
+from core.steps import Command
 
 _MARK_LIFE_SECONDS = 60
 _SCRIPT_CALLS = frozenset({"EVALSHA", "EVAL"})
@@ -39,7 +38,7 @@ class _Call:
 
     __slots__ = ("command", "leads", "reply", "woken")
 
-    def __init__(self, command: tuple[Argument, ...]) -> None:
+    def __init__(self, command: Command) -> None:
         self.command = command
         self.reply: Any = None
         self.leads = False
@@ -57,7 +56,7 @@ class CallCombiner:
         self._waiting: list[_Call] = []
         self._has_leader = False
 
-    def execute_command(self, *command: Argument) -> Any:
+    def execute_command(self, *command: str | float) -> Any:
         """The command's reply. Raises what redis-py raises, for this command alone, and
         Unconfirmed when too few replicas have what the server had by then.
 
@@ -78,6 +77,20 @@ class CallCombiner:
             raise call.reply
         return call.reply
 
+    def execute_commands(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to all these commands, sent as one pipeline, or each one's error in its
+        place. Raises nothing of Redis.
+        """
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                if self._replicas:
+                    return _confirmed(pipeline, self._replicas, key_of(commands[0]))
+                return pipeline.execute(raise_on_error=False)
+        except Exception as error:  # noqa: BLE001 - each caller is told
+            return [error] * len(commands)
+
     def _lead(self, own: _Call) -> None:
         """Send all that wait now, hand the lead on, and tell the others their replies."""
         with self._mutex:
@@ -91,18 +104,12 @@ class CallCombiner:
                 call.woken.release()
 
     def _send(self, batch: list[_Call]) -> None:
+        replies: list[Any] = []
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for call in batch:
-                    pipeline.execute_command(*call.command)  # type: ignore[no-untyped-call]
-                if self._replicas:
-                    replies = _confirmed(pipeline, self._replicas, key_of(batch[0].command))
-                else:
-                    replies = pipeline.execute(raise_on_error=False)
+            replies = self.execute_commands([call.command for call in batch])
         except BaseException as error:
             replies = [error] * len(batch)
-            if not isinstance(error, Exception):
-                raise
+            raise
         finally:
             for call, reply in zip(batch, replies, strict=True):
                 call.reply = reply
@@ -117,7 +124,7 @@ class CallCombiner:
         following.woken.release()
 
 
-def key_of(command: tuple[Argument, ...]) -> str:
+def key_of(command: Command) -> str:
     """The first key of a command or of a script's call."""
     return str(command[_FIRST_SCRIPT_KEY if command[0] in _SCRIPT_CALLS else 1])
 

@@ -6,7 +6,7 @@ out a second time.
 """
 
 from core.combiner import Replicas
-from core.scripts import Caller
+from core.steps import Caller
 
 
 class Replication:

@@ -5,12 +5,14 @@ element a script returns. Keys and arguments are described in each script's head
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import NoScriptError
+
+from core.steps import Caller, Command, Query, Steps, run
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -44,35 +46,33 @@ class Outcome(StrEnum):
     EXPIRING = "expiring"
 
 
-class Caller(Protocol):
-    """What carries a call to Redis: a client, or a CallCombiner over one."""
-
-    def execute_command(self, *command: str | float) -> Any:
-        """The command's reply."""
-
-
 class Script:
     """One Lua file. Calling it costs one round trip; a flushed script cache costs one more."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, reads_only: bool = False) -> None:
+        self._command: Callable[[Command], Command] = Query if reads_only else tuple
         self.source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(
         self, redis: Caller, keys: Sequence[str], args: Sequence[str | int | float] = ()
     ) -> list[Any]:
+        return run(self.steps(keys, args), redis)
+
+    def steps(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Steps[list[Any]]:
+        """The call in steps; its reply."""
         reply: list[Any]
         try:
-            reply = redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+            reply = yield self._command(("EVALSHA", self.sha, len(keys), *keys, *args))
         except NoScriptError:
             # EVAL runs the script and caches it under the same SHA.
-            reply = redis.execute_command("EVAL", self.source, len(keys), *keys, *args)
+            reply = yield self._command(("EVAL", self.source, len(keys), *keys, *args))
         return reply
 
 
 place_bid = Script("place_bid")
-read_board = Script("read_board")
-read_standing = Script("read_standing")
+read_board = Script("read_board", reads_only=True)
+read_standing = Script("read_standing", reads_only=True)
 load_standing_bids = Script("load_standing_bids")
 load_session = Script("load_session")
 unload_session = Script("unload_session")

@@ -2,23 +2,23 @@
 
 Everybody reads the board and a bid changes it only now and then, so a page is kept as it
 went out. It is never stale: each reading first asks Redis for the state of the session,
-one small command that all waiting threads share, and a page of another state is made
+one small command that requests of one moment share, and a page of another state is made
 anew. Only `server_time` is written into each answer.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from core.board import Board, BoardPage
+from core.board import Board, BoardPage, State
 from core.lifecycle import Status
 from core.results import RankedEntry
+from core.steps import Caller, Steps, run
 from web.answers import encode
 
 _MAX_PAGES = 500
@@ -26,7 +26,6 @@ _MAX_PAGES = 500
 _MAX_AGE_SECONDS = 1.0
 
 Key = tuple[UUID, int, int]
-State = Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,59 +49,58 @@ class _Kept:
         return b'%b,"server_time":"%b"}' % (self.text, server_time.isoformat().encode())
 
 
-@dataclass(slots=True)
-class _Slot:
-    """The place of one page; its lock lets one thread make the page and the others wait."""
-
-    lock: Lock = field(default_factory=Lock)
-    kept: _Kept | None = None
-
-
 class BoardPages:
     """Keeps the pages that were asked for last."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._slots: OrderedDict[Key, _Slot] = OrderedDict()
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._mutex = Lock()
+
+    @property
+    def calls(self) -> Caller:
+        """What carries the commands of the steps."""
+        return self._board.calls
 
     def page(self, session_id: UUID, *, page: int, page_size: int) -> bytes:
         """A page's JSON. Raises SessionNotFound."""
+        return run(self.steps(session_id, page=page, page_size=page_size), self.calls)
+
+    def steps(self, session_id: UUID, *, page: int, page_size: int) -> Steps[bytes]:
+        """`page` in steps."""
         asked_at = time.monotonic()
-        state = self._board.state(session_id)
-        slot = self._slot((session_id, page, page_size))
-        if (kept := _good(slot, state, asked_at)) is None:
-            with slot.lock:
-                if (kept := _good(slot, state, asked_at)) is None:
-                    kept = self._make(session_id, page, page_size, state)
-                    slot.kept = kept
+        key = (session_id, page, page_size)
+        state = yield from self._board.state_steps(session_id)
+        kept = self._kept.get(key)
+        if kept is None or not kept.is_good(state, asked_at):
+            kept = yield from self._make(key, state, asked_at)
         return kept.at(time.monotonic())
 
-    def _slot(self, key: Key) -> _Slot:
-        with self._mutex:
-            slot = self._slots.get(key) or self._slots.setdefault(key, _Slot())
-            self._slots.move_to_end(key)
-            if len(self._slots) > _MAX_PAGES:
-                self._slots.popitem(last=False)
-            return slot
-
-    def _make(self, session_id: UUID, page: int, page_size: int, state: State) -> _Kept:
+    def _make(self, key: Key, state: State, asked_at: float) -> Steps[_Kept]:
         """The page is read after its state: it can be newer than that, never older."""
+        session_id, page, page_size = key
         begun_at = time.monotonic()
-        found = self._board.page(session_id, page=page, page_size=page_size)
-        return _Kept(
-            state=state,
-            text=encode(document_of(found))[:-1],
-            server_time=found.server_time,
-            begun_at=begun_at,
-            made_at=time.monotonic(),
-            good_seconds=_good_seconds(found),
-        )
+        found = yield from self._board.page_steps(session_id, page=page, page_size=page_size)
+        # Of those whose questions shared a reply, the first makes the page.
+        kept = self._kept.get(key)
+        if kept is None or not kept.is_good(state, asked_at):
+            kept = _Kept(
+                state=state,
+                text=encode(document_of(found))[:-1],
+                server_time=found.server_time,
+                begun_at=begun_at,
+                made_at=time.monotonic(),
+                good_seconds=_good_seconds(found),
+            )
+            self._keep(key, kept)
+        return kept
 
-
-def _good(slot: _Slot, state: State, asked_at: float) -> _Kept | None:
-    kept = slot.kept
-    return kept if kept and kept.is_good(state, asked_at) else None
+    def _keep(self, key: Key, kept: _Kept) -> None:
+        with self._mutex:
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            if len(self._kept) > _MAX_PAGES:
+                self._kept.popitem(last=False)
 
 
 def _good_seconds(page: BoardPage) -> float:

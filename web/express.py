@@ -6,15 +6,20 @@ board's first page, is taken in front of Flask, with the same verifier, schemas,
 and error table as its route in web/bidding.py. Everything else, and anything unusual, goes
 on to Flask, which remains the rule. Tests send each kind of request both ways and compare
 the answers byte for byte.
+
+An answer is made in steps (core/steps.py): under our own gunicorn worker the main loop
+takes those of many requests at once (web/batches.py), elsewhere the request's own thread.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
 
+from core.steps import Caller, Steps, run
 from web import cors, schemas
 from web.access import BID_PATH, AccessLog
 from web.answers import Answer, common_headers, encode, name_request
@@ -30,7 +35,24 @@ _BOARD_PATH_LENGTH = len(BOARD_PREFIX) + 36
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 
-Handler = Callable[[WSGIEnvironment], Answer]
+Handler = Callable[[WSGIEnvironment], Steps[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer as it goes out."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A response to be, in steps, and what carries their commands to Redis."""
+
+    steps: Steps[Response]
+    calls: Caller
 
 
 class ExpressLane:
@@ -49,42 +71,54 @@ class ExpressLane:
         self._first_page = schemas.PageQuery().load({})
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        handler = self.handler_of(environ)
-        if handler is None:
+        work = self.work_on(environ)
+        if work is None:
             return self._flask(environ, start_response)
+        response = run(work.steps, work.calls)
+        start_response(response.status, list(response.headers.items()))
+        return [response.body]
+
+    def work_on(self, environ: WSGIEnvironment) -> Work | None:
+        """What answers this request; None when Flask does."""
+        path = environ["PATH_INFO"]
+        if path == BID_PATH:
+            if _is_plain_bid(environ):
+                return Work(self._respond(self._place_bid, environ), self._bidding.calls)
+        elif (
+            len(path) == _BOARD_PATH_LENGTH
+            and path.startswith(BOARD_PREFIX)
+            and _is_plain_look(environ)
+        ):
+            return Work(self._respond(self._show_board, environ), self._board_pages.calls)
+        return None
+
+    def _respond(self, handler: Handler, environ: WSGIEnvironment) -> Steps[Response]:
         started_at = perf_counter()
         request_id = name_request(environ)
         try:
-            answer = handler(environ)
+            answer = yield from handler(environ)
         except Exception as error:  # noqa: BLE001 - the table knows an answer to each
             answer = answer_to(error, request_id=request_id, path=environ["PATH_INFO"])
         headers = {**answer.headers, "X-Request-ID": request_id, **self._common_headers}
         headers |= self._cors_headers_of(environ.get("HTTP_ORIGIN"))
         headers["Content-Length"] = str(len(answer.body))
         self._access_log.note_express(environ, answer, perf_counter() - started_at)
-        start_response(_STATUS_LINES[answer.status], list(headers.items()))
-        return [answer.body]
+        return Response(_STATUS_LINES[answer.status], headers, answer.body)
 
-    def handler_of(self, environ: WSGIEnvironment) -> Handler | None:
-        """Who answers this request; None when Flask does."""
-        path = environ["PATH_INFO"]
-        if path == BID_PATH:
-            return self._place_bid if _is_plain_bid(environ) else None
-        if len(path) == _BOARD_PATH_LENGTH and path.startswith(BOARD_PREFIX):
-            return self._show_board if _is_plain_look(environ) else None
-        return None
-
-    def _place_bid(self, environ: WSGIEnvironment) -> Answer:
+    def _place_bid(self, environ: WSGIEnvironment) -> Steps[Answer]:
         # Before anything can be refused: an unread body would be taken for a request.
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         claims = self._verifier.claims(environ.get("HTTP_AUTHORIZATION", ""))
         bid = self._bid_request.load(decode(body))
-        placed = self._bidding.place(bidder_of(claims), **bid, schedule_drain=enqueue.drain)
+        placed = yield from self._bidding.steps(
+            bidder_of(claims), **bid, schedule_drain=enqueue.drain
+        )
         return Answer(encode(self._placed_bid.dump(placed)), outcome=placed.outcome)
 
-    def _show_board(self, environ: WSGIEnvironment) -> Answer:
+    def _show_board(self, environ: WSGIEnvironment) -> Steps[Answer]:
         session_id = path_id("session_id", environ["PATH_INFO"][len(BOARD_PREFIX) :])
-        return Answer(self._board_pages.page(session_id, **self._first_page))
+        body = yield from self._board_pages.steps(session_id, **self._first_page)
+        return Answer(body)
 
 
 def _is_plain_bid(environ: WSGIEnvironment) -> bool:

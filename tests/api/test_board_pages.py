@@ -115,4 +115,4 @@ def test_pages_that_nobody_asks_for_are_forgotten(
     pages = BoardPages(shop.services.board)
     for page in range(1, 9):
         pages.page(session.session_id, page=page, page_size=50)
-    assert [key[1] for key in pages._slots] == [6, 7, 8]
+    assert [key[1] for key in pages._kept] == [6, 7, 8]

@@ -170,7 +170,7 @@ def test_an_error_that_nobody_foresaw_is_answered_alike(
     member: CheckedClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = bid_of(shop.session().session_id, 150)
-    monkeypatch.setattr("core.bidding.Bidding.place", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("core.bidding.Bidding.steps", lambda *_, **__: 1 / 0)
     monkeypatch.setattr(member.document, "check", lambda *_: None)
     lane, flask = both_ways(member, data=body)
     assert lane.status_code == 500
@@ -304,4 +304,4 @@ LOOK = {"PATH_INFO": f"{BOARD_PREFIX}{UUID(int=7)}", "REQUEST_METHOD": "GET"}
 def test_only_plain_requests_take_the_lane(
     app: Flask, environ: dict[str, str], is_express: bool
 ) -> None:
-    assert (ExpressLane(app, AccessLog(Choice.OFF)).handler_of(environ) is not None) is is_express
+    assert (ExpressLane(app, AccessLog(Choice.OFF)).work_on(environ) is not None) is is_express
