@@ -10,6 +10,7 @@ would rely on PostgreSQL's, for the workers wait for it.
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -98,7 +99,8 @@ class BacklogGuard:
         if now >= self._look_at:
             # Before looking, so that one looks while the others go on.
             self._look_at = now + LOOK_INTERVAL_SECONDS
-            yield self._look
+            with suppress(errors.TemporarilyUnavailable):
+                yield self._look
         if self._level is Level.FULL:
             raise errors.BacklogFull
 

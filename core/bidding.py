@@ -6,6 +6,7 @@ again; a bid costs one round trip otherwise.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -147,7 +148,10 @@ class Bidding:
             match reply[0]:
                 case Outcome.ACCEPTED | Outcome.REPLAYED:
                     if reply[10]:
-                        yield partial(schedule_drain, session_id)
+                        # The bid is taken; a drain that nobody had time to enqueue is found
+                        # by the next sweep.
+                        with suppress(errors.TemporarilyUnavailable):
+                            yield partial(schedule_drain, session_id)
                     return _placed(session_id, reply)
                 case Outcome.UNKNOWN_SESSION:
                     yield partial(self._loader.load, session_id)

@@ -12,7 +12,6 @@ from redis import Redis
 from sqlalchemy import select
 
 from core import clock, errors, keys, scoring, scripts
-from core.combiner import CallCombiner
 from core.database import Database
 from core.lifecycle import Status, status_at
 from core.loading import SessionLoader
@@ -72,14 +71,20 @@ class Mark(NamedTuple):
 
 
 class Board:
-    """Reads boards."""
+    """Reads boards. `calls` carries the commands of the steps."""
 
     def __init__(
-        self, database: Database, redis: Redis, sessions: Sessions, loader: SessionLoader
+        self,
+        database: Database,
+        redis: Redis,
+        sessions: Sessions,
+        loader: SessionLoader,
+        *,
+        calls: Caller,
     ) -> None:
         self._database = database
         self._redis = redis
-        self.calls: Caller = CallCombiner(redis)
+        self.calls = calls
         self._sessions = sessions
         self._loader = loader
 
@@ -102,7 +107,8 @@ class Board:
             session_id,
         )
         if reply is None:
-            return (yield partial(self._final_page, session_id, page, page_size))
+            final: BoardPage = yield partial(self._final_page, session_id, page, page_size)
+            return final
         return _provisional_page(session_id, reply, page, page_size)
 
     def marks(self, session_ids: Sequence[UUID]) -> list[Mark | None]:

@@ -29,7 +29,7 @@ from core.cluster import (
     ClusterRevocations,
     ClusterWeights,
 )
-from core.combiner import CallCombiner
+from core.combiner import CallCombiner, Replicas
 from core.config import Settings
 from core.database import Database, create_database, create_database_engine
 from core.history import History
@@ -39,9 +39,9 @@ from core.membership import Membership
 from core.notifications import Notifications
 from core.replication import Replication
 from core.results import Results
-from core.steps import Caller
 from core.sessions import Sessions
 from core.stats import Statistics
+from core.steps import Caller
 from core.telling import Telling
 from core.tokens import Revocations
 from core.webhooks import Webhooks
@@ -92,11 +92,11 @@ def create_redis(settings: Settings) -> Redis:
     return _connect(settings, settings.redis_host, settings.redis_port)
 
 
-def create_calls(settings: Settings, redis: Redis) -> Caller:
-    """What carries the calls that must be kept, combined and confirmed as configured."""
+def create_calls(settings: Settings, redis: Redis, replicas: Replicas | None) -> Caller:
+    """What carries calls, combined; confirmed by so many replicas."""
     if isinstance(redis, ClusterClient):
-        return ClusterCalls(redis, partial(_connect, settings), settings.redis_replicas)
-    return CallCombiner(redis, settings.redis_replicas)
+        return ClusterCalls(redis, partial(_connect, settings), replicas)
+    return CallCombiner(redis, replicas)
 
 
 def _connect(settings: Settings, host: str, port: int) -> Redis:
@@ -137,7 +137,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     engine = create_database_engine(settings)
     database = create_database(engine)
     redis = create_redis(settings)
-    calls = create_calls(settings, redis)
+    calls = create_calls(settings, redis, settings.redis_replicas)
     replication = Replication(calls, settings.redis_replicas)
     bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
@@ -174,7 +174,9 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             bids_per_second=settings.bid_rate_per_second,
             burst=settings.bid_rate_burst,
         ),
-        board=Board(database, redis, sessions, loader),
+        board=Board(
+            database, redis, sessions, loader, calls=create_calls(settings, redis, replicas=None)
+        ),
         history=History(database, bid_log),
         results=Results(database, sessions),
         bid_log=bid_log,

@@ -9,6 +9,7 @@ that file says about the same server.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -111,6 +112,11 @@ class Settings:
     webhook: WebhookSettings | None
 
     @property
+    def max_queue_wait_seconds(self) -> float:
+        """How long a request may wait to be taken up; infinity when there is no bound."""
+        return self.max_queue_wait_ms / 1000 or inf
+
+    @property
     def database_url(self) -> URL:
         """SQLAlchemy's address of PostgreSQL. A host that starts with `/` is a socket folder."""
         on_socket = self.postgres_host.startswith("/")
@@ -188,7 +194,7 @@ def read_settings(read: SettingsReader) -> Settings:
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
-        web_threads=read.integer("WEB_THREADS", 32, low=1, high=256),
+        web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
         max_queue_wait_ms=read.integer("MAX_QUEUE_WAIT_MS", 1000, low=0, high=600_000),
         cors_origins=read_cors_origins(read),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),

@@ -28,7 +28,7 @@ BIDS = Tally("flashbid_bid", "Answers to bids", _CALL_BOUNDS, REGISTRY)
 BOARD_LOOKS = Tally("flashbid_board_look", "Answered board pages", _CALL_BOUNDS, REGISTRY)
 SCRIPT_CALLS = Tally(
     "flashbid_bid_script_call",
-    "Calls of place_bid.lua, from sending to the reply",
+    "Calls of place_bid.lua, from gathering for a pipeline to the reply",
     _CALL_BOUNDS,
     REGISTRY,
 )

@@ -26,23 +26,17 @@ class Query(Command):
 
 
 # A command for Redis, whose reply is sent back in; or a function that may take long, as
-# PostgreSQL and the broker do, whose value is. What either raises is thrown in.
-Step = Command | Callable[[], Any]
+# PostgreSQL and the broker do, whose value is. What either raises is thrown in. Such a
+# function is safe to repeat, and who asks for what is under way already may share it.
+SlowStep = Callable[[], Any]
+Step = Command | SlowStep
 Steps = Generator[Step, Any, T]
 
 
 def run(steps: Steps[T], calls: Caller) -> T:
     """Take all steps in this thread. Returns and raises what they do."""
     try:
-        return go_on(steps, next(steps), calls)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-
-
-def go_on(steps: Steps[T], step: Step, calls: Caller) -> T:
-    """Take this step, which they wait for, and all after it."""
-    try:
+        step = next(steps)
         while True:
             try:
                 reply = step() if callable(step) else calls.execute_command(*step)

@@ -21,7 +21,7 @@ from selectors import EVENT_READ
 from typing import Any
 
 import structlog
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from core import metrics
 from core.config import load_settings
@@ -38,16 +38,16 @@ REST_SECONDS = 0.5
 
 
 class Line:
-    """Requests that wait for a thread of one pool, the oldest first."""
+    """What waits for a thread of one pool, the oldest first."""
 
     def __init__(self, pool: ThreadPoolExecutor, max_wait_seconds: float) -> None:
         self._pool = pool
         self._max_wait_seconds = max_wait_seconds
         self._waiting: deque[tuple[float, Future[Any]]] = deque()
 
-    def submit(self, handle: Callable[[TConn], Any], conn: TConn) -> "Future[Any]":
-        """Have a thread handle the connection's next request."""
-        future = self._pool.submit(handle, conn)
+    def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """Have a thread call this; cancelled when it waits too long."""
+        future = self._pool.submit(function, *args)
         self._waiting.append((time.monotonic(), future))
         return future
 
@@ -76,11 +76,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until told to stop."""
-        max_wait_ms = load_settings().max_queue_wait_ms
-        self._max_wait_seconds = max_wait_ms / 1000 if max_wait_ms else float("inf")
+        self.max_wait_seconds = load_settings().max_queue_wait_seconds
         spared_pool = ThreadPoolExecutor(SPARED_THREADS, "spared")
-        self._line = Line(self.tpool, self._max_wait_seconds)
-        self._spared = Line(spared_pool, self._max_wait_seconds)
+        self._line = Line(self.tpool, self.max_wait_seconds)
+        self._spared = Line(spared_pool, self.max_wait_seconds)
         self._resting: deque[tuple[float, TConn]] = deque()
         self._refused = 0
         self._said_at = 0.0
@@ -93,17 +92,26 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Have a request served, or refuse it. A connection that is silent waits for no thread."""
         if not (conn.initialized or conn.data_ready):
             self._await_data(conn)
-        elif self._line.is_slow():
-            self._turn_away(conn)
         else:
-            self._submit(self._line, conn, if_late=self._turn_away)
+            self.take(conn)
+
+    def take(self, conn: TConn) -> None:
+        """Have a thread serve the connection's next request, or refuse it."""
+        if self._line.is_slow():
+            self.turn_away(conn)
+        else:
+            self._submit(self._line, conn, if_late=self.turn_away)
+
+    def is_idle(self) -> bool:
+        """Whether nothing waits for a thread."""
+        return self._line.is_empty() and self._spared.is_empty()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Handle what happens, and refuse what has waited too long."""
         if self._resting:
-            timeout = min(timeout, REST_SECONDS / 2)
-        if not (self._line.is_empty() and self._spared.is_empty()):
-            timeout = min(timeout, self._max_wait_seconds / 2)
+            timeout = min(timeout, max(0.0, self._resting[0][0] - time.monotonic()))
+        if not self.is_idle():
+            timeout = min(timeout, self.max_wait_seconds / 2)
         super().wait_for_and_dispatch_events(timeout)
         self._line.give_up_late()
         self._spared.give_up_late()
@@ -123,18 +131,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
-    def _turn_away(self, conn: TConn) -> None:
+    def turn_away(self, conn: TConn) -> None:
         """Refuse a request, unless it is one of those that are spared."""
-        if early_refusal.is_spared(_peek(conn)) and not self._spared.is_slow():
-            self._submit(self._spared, conn, if_late=self._refuse)
+        if early_refusal.is_spared(peek(conn) or b"") and not self._spared.is_slow():
+            self._submit(self._spared, conn, if_late=self.refuse)
         else:
-            self._refuse(conn)
+            self.refuse(conn)
 
-    def _refuse(self, conn: TConn) -> None:
+    def refuse(self, conn: TConn) -> None:
+        """Tell the client to come again later."""
         self._note_refusal()
-        start = _peek(conn)
-        length = None if _has_read_ahead(conn) else early_refusal.whole_length(start)
-        keeps = length is not None and self._has_room_to_keep()
+        start = peek(conn) or b""
+        length = None if has_read_ahead(conn) else early_refusal.whole_length(start)
+        keeps = length is not None and self.has_room_to_keep()
         try:
             conn.sock.recv(length if keeps else _PEEKED_BYTES)
             conn.sock.send(early_refusal.answer(start, keeps_connection=keeps))
@@ -143,9 +152,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if keeps:
             self._resting.append((time.monotonic() + REST_SECONDS, conn))
         else:
-            self._close(conn)
+            self.close(conn)
 
-    def _has_room_to_keep(self) -> bool:
+    def has_room_to_keep(self) -> bool:
+        """Whether one more connection may stay open."""
         kept = len(self.keepalived_conns) + len(self._resting)
         return bool(self.alive and kept < self.max_keepalived)
 
@@ -155,18 +165,21 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         while self._resting and (self._resting[0][0] <= now or not self.alive):
             _, conn = self._resting.popleft()
             if self.alive:
-                self._keep(conn)
+                self.keep(conn)
             else:
-                self._close(conn)
+                self.close(conn)
 
-    def _keep(self, conn: TConn) -> None:
+    def keep(self, conn: TConn) -> None:
+        """Wait for the connection's next request."""
         conn.set_timeout()
+        if not self.alive:
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
-    def _close(self, conn: TConn) -> None:
-        """Without waiting for the peer, as the main loop must: a body that is still on its
-        way may cost the peer the answer.
+    def close(self, conn: TConn) -> None:
+        """End a connection without waiting for the peer, as the main loop must: a body that
+        is still on its way may cost the peer the answer.
         """
         self.nr_conns -= 1
         with suppress(OSError):
@@ -182,15 +195,18 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             self._refused, self._said_at = 0, now
 
 
-def _peek(conn: TConn) -> bytes:
-    """What has arrived of the next request, left where it is; nothing when it cannot be told."""
+def peek(conn: TConn) -> bytes | None:
+    """What has arrived of the next request, left where it is.
+
+    None when that cannot be told, nothing when the client has hung up.
+    """
     with suppress(OSError):
         conn.sock.setblocking(False)
         start: bytes = conn.sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)
         return start
-    return b""
+    return None
 
 
-def _has_read_ahead(conn: TConn) -> bool:
+def has_read_ahead(conn: TConn) -> bool:
     """Whether bytes of the next request have left the socket already."""
     return conn.parser is not None and bool(conn.parser.unreader.buf.getvalue())

@@ -8,7 +8,7 @@ on to Flask, which remains the rule. Tests send each kind of request both ways a
 the answers byte for byte.
 
 An answer is made in steps (core/steps.py): under our own gunicorn worker the main loop
-takes those of many requests at once (web/batches.py), elsewhere the request's own thread.
+takes those of many requests at once (web/flash_worker.py), elsewhere the request's own thread.
 """
 
 from collections.abc import Callable, Iterable

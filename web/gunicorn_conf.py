@@ -3,12 +3,11 @@
 import os
 from typing import Any
 
-from flask import Flask
+from gunicorn.glogging import Logger
 
 from core import logs, metrics
 from core.config import ConfigError, load_settings
 from core.publishing import Publisher
-from web import cors, early_refusal
 
 try:
     _settings = load_settings()
@@ -17,7 +16,7 @@ except ConfigError as error:
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
-worker_class = "web.bounded_worker.BoundedWorker"
+worker_class = "web.flash_worker.FlashWorker"
 threads = _settings.web_threads
 # Workers are forked from a master that has imported everything: a new one serves at once,
 # where importing would leave members waiting for seconds at each restart. The application
@@ -43,14 +42,21 @@ logconfig_dict = {
     "formatters": {},
 }
 
+
+class _NoAccessLog(Logger):  # type: ignore[misc]
+    """Gunicorn prepares a line for each request as soon as it logs anything our way."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Write nothing: the access log is ours."""
+
+
+logger_class = _NoAccessLog
+
 _publisher: Publisher | None = None
 
 
-def post_worker_init(worker: Any) -> None:
-    """Publish this worker's metrics from now on; let it refuse as its application would."""
-    # The bench's yardstick is no Flask application.
-    if isinstance(worker.wsgi, Flask):
-        early_refusal.let_origins_read(cors.headers_of(worker.wsgi))
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
+    """Publish this worker's metrics from now on."""
     global _publisher  # noqa: PLW0603 - one a process, and gunicorn keeps nothing for us
     _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
     _publisher.start()

@@ -19,7 +19,7 @@ DEFAULTS = {
     "host": "0.0.0.0",  # noqa: S104 - compared, not bound
     "port": 8000,
     "web_processes": 2,
-    "web_threads": 32,
+    "web_threads": 16,
     "max_queue_wait_ms": 1000,
     "cors_origins": (),
     "trusted_proxies": 0,
