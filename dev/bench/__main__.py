@@ -26,13 +26,14 @@ SERVES = {
     "bids": {"bids-to-echo", "jobs-per-1000-bids", "drain-to-bids", "bid-p99"},
     "latency": {"bid-p99"},
     "fsync": {"always-to-everysec"},
+    "metrics": {"metrics-to-none"},
     "board": {"board-to-echo"},
     "watchers": {"watchers-to-none", "frame-lag-p99", "watcher-memory"},
     "drain": {"drain-to-insert", "drain-to-bids"},
     "script": {"script-growth"},
     "close": {"close-to-sql"},
 }
-HTTP_RUNS = ("bids", "latency", "fsync", "board", "watchers")
+HTTP_RUNS = ("bids", "latency", "fsync", "metrics", "board", "watchers")
 
 
 def main() -> int:

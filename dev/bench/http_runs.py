@@ -19,7 +19,15 @@ from dev.bench.generators import Generator, Load, Sockets, run
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.sockets import Plan
-from dev.bench.stack import LOOPBACK, HttpStack, Servers, open_session, seed_members
+from dev.bench.stack import (
+    LOOPBACK,
+    HttpStack,
+    Program,
+    Servers,
+    open_session,
+    seed_members,
+    unwatched_web,
+)
 from dev.embedded.server import wait_until
 
 CONNECTIONS = 128
@@ -111,6 +119,26 @@ class HttpRuns:
             found = [self._fsync_round(sale, policy) for policy in ("always", "everysec")]
             self._say("fsync", number, f"always {found[0]:,.0f}, everysec {found[1]:,.0f} bids/s")
 
+    def metrics(self) -> None:
+        """Bids with metrics and access log, and without."""
+        sale = self._open_sale()
+        self._warm_up(sale)
+        with unwatched_web(self._servers) as (program, port):
+            for _ in range(2):
+                run(self._generator, self._bid_plan(sale, port=port))
+            self._await_persisted(sale)
+            for number in range(1, self._options.rounds + 1):
+                found = [
+                    self._metrics_round(sale, name, server, port)
+                    for name, server, port in (
+                        ("metered", self._stack.web, self._stack.web_port),
+                        ("unmetered", program, port),
+                    )
+                ]
+                self._say(
+                    "metrics", number, f"with {found[0]:,.0f}, without {found[1]:,.0f} bids/s"
+                )
+
     def board(self) -> None:
         """The board's first page at saturation while bids trickle in."""
         sale = self._open_sale()
@@ -146,6 +174,15 @@ class HttpRuns:
         self._figures.add("drain jobs", self._jobs() - jobs_before)
         self._figures.add("thousand bids", load.answered / 1000)
         return load
+
+    def _metrics_round(self, sale: Sale, name: str, server: Program, port: int) -> float:
+        before = sale.sequence()
+        meter = Meter({f"web, {name}": server.process})
+        load = self._run(self._bid_plan(sale, port=port), f"bids, {name}")
+        self._note_cpu("bid", meter, load.answered)
+        self._reconcile(sale, before, load)
+        self._figures.add(f"bids/s, {name}", load.per_second)
+        return load.per_second
 
     def _fsync_round(self, sale: Sale, policy: str) -> float:
         redis = self._servers.services.redis
@@ -200,10 +237,11 @@ class HttpRuns:
         rate: float | None = None,
         connections: int | None = None,
         longer: float = 0.0,
+        port: int | None = None,
     ) -> Plan:
         return Plan(
             host=LOOPBACK,
-            port=self._stack.web_port,
+            port=port or self._stack.web_port,
             method="POST",
             path="/api/bid",
             connections=connections or (CONNECTIONS if rate is None else FIXED_RATE_CONNECTIONS),

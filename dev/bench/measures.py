@@ -83,6 +83,14 @@ MEASURES = (
         at_least=True,
     ),
     Measure(
+        "metrics-to-none",
+        "bids/s with metrics and access log ÷ without",
+        "bids/s, metered",
+        "bids/s, unmetered",
+        0.95,
+        at_least=True,
+    ),
+    Measure(
         "close-to-sql",
         "seconds of a close ÷ seconds of its ranking SQL alone",
         "close s",

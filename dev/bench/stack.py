@@ -35,7 +35,9 @@ LOOPBACK = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 WEB_PROCESSES = 2
-WEB_THREADS = 32
+GUNICORN_CONF = "web/gunicorn_conf.py"
+APPLICATION = "web:create_app()"
+WEB_THREADS = 16
 WORKER_PROCESSES = 2
 SHOWN_LINES = 20
 
@@ -146,24 +148,43 @@ def close(services: Services) -> None:
 
 
 @contextmanager
+def web_server(
+    servers: Servers, name: str, application: str, *, config: str = GUNICORN_CONF, **settings: str
+) -> Iterator[tuple[Program, int]]:
+    """A web server under gunicorn, and its port. It may not answer yet."""
+    port = free_port()
+    environ = {
+        **servers.environ,
+        "PORT": str(port),
+        "METRICS_FOLDER": str(servers.folder / "metrics"),
+        **settings,
+    }
+    arguments = ("gunicorn", "--config", config, application)
+    with Program(name, arguments, environ, servers.folder).running() as program:
+        yield program, port
+
+
+@contextmanager
+def unwatched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
+    """The application as it would be without metrics and access log, and its port."""
+    conf = "dev/bench/unwatched_conf.py"
+    with web_server(servers, "unwatched", APPLICATION, config=conf, ACCESS_LOG="off") as (
+        program,
+        port,
+    ):
+        program.await_ready(f"http://{LOOPBACK}:{port}/health")
+        yield program, port
+
+
+@contextmanager
 def http_stack(servers: Servers) -> Iterator[HttpStack]:
     """Both web servers under the same gunicorn settings, and one worker on all queues."""
-    web_port, echo_port = free_port(), free_port()
     with ExitStack() as started:
-
-        def start(name: str, arguments: tuple[str, ...], port: int) -> Program:
-            environ = {
-                **servers.environ,
-                "PORT": str(port),
-                "METRICS_FOLDER": str(servers.folder / "metrics"),
-            }
-            program = Program(name, arguments, environ, servers.folder)
-            return started.enter_context(program.running())
-
-        gunicorn = ("gunicorn", "--config", "web/gunicorn_conf.py")
-        web = start("web", (*gunicorn, "web:create_app()"), web_port)
-        echo = start("echo", (*gunicorn, "dev.bench.echo:app"), echo_port)
-        worker = start("worker", _worker_arguments(), web_port)
+        web, web_port = started.enter_context(web_server(servers, "web", APPLICATION))
+        echo, echo_port = started.enter_context(web_server(servers, "echo", "dev.bench.echo:app"))
+        worker = started.enter_context(
+            Program("worker", _worker_arguments(), servers.environ, servers.folder).running()
+        )
         web.await_ready(f"http://{LOOPBACK}:{web_port}/health")
         echo.await_ready(f"http://{LOOPBACK}:{echo_port}/")
         worker.await_ready()
