@@ -19,19 +19,25 @@ class Constant:
 
 
 WEB_CPU = Constant(
-    490, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
+    160, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
+)
+CLUSTER_WEB_CPU = Constant(
+    490,
+    "µs",
+    "web CPU a bid on a cluster, where each has a thread",
+    "make bench, with bids in threads: CPU time of gunicorn's workers over bids answered",
 )
 REDIS_CPU = Constant(
-    60,
+    45,
     "µs",
     "Redis CPU a bid",
     "make bench: CPU time of the server over bids answered; script, network and fsync",
 )
 WORKER_CPU = Constant(
-    19, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"
+    18, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"
 )
 DRAIN_RATE = Constant(
-    61_000, "rows/s", "drained by one worker process", "make bench: a log of 50,000 bids, COPY"
+    48_000, "rows/s", "drained by one worker process", "make bench: a log of 50,000 bids, COPY"
 )
 BIDDER_MEMORY = Constant(
     530,
@@ -53,6 +59,7 @@ BID_MEMORY = Constant(
 )
 CONSTANTS = (
     WEB_CPU,
+    CLUSTER_WEB_CPU,
     REDIS_CPU,
     WORKER_CPU,
     DRAIN_RATE,
@@ -104,11 +111,12 @@ def plan(sale: Sale) -> Plan:
     """The smallest system that the constants allow for the sale."""
     rate_of_one_redis = PLANNED_LOAD / seconds(REDIS_CPU)
     masters = ceil(sale.peak_rate / rate_of_one_redis)
+    web_cpu = WEB_CPU if masters == 1 else CLUSTER_WEB_CPU
     outage_backlog = ceil(sale.peak_rate * sale.outage_seconds)
     memory = sale.bidders * (BIDDER_MEMORY.value + WEIGHT_MEMORY.value)
     memory += outage_backlog * BID_MEMORY.value
     return Plan(
-        web_processes=ceil(sale.peak_rate * seconds(WEB_CPU) / PLANNED_LOAD),
+        web_processes=ceil(sale.peak_rate * seconds(web_cpu) / PLANNED_LOAD),
         redis_masters=masters,
         session_rate_limit=rate_of_one_redis,
         session_rate=sale.peak_rate / sale.sessions,

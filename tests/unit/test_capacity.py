@@ -5,18 +5,21 @@ from dataclasses import replace
 import pytest
 
 from core import capacity
-from core.capacity import Sale, plan
+from core.capacity import Constant, Sale, plan
 
 SALE = Sale(bidders=10_000, peak_rate=7_000, sessions=10, peak_seconds=60.0, outage_seconds=300.0)
 
 
-def test_no_core_is_planned_busier_than_agreed() -> None:
-    needed = plan(SALE)
+@pytest.mark.parametrize(
+    ("rate", "web_cpu"), [(7_000, capacity.WEB_CPU), (70_000, capacity.CLUSTER_WEB_CPU)]
+)
+def test_no_core_is_planned_busier_than_agreed(rate: float, web_cpu: Constant) -> None:
+    needed = plan(replace(SALE, peak_rate=rate))
     for count, cost in (
-        (needed.web_processes, capacity.WEB_CPU),
+        (needed.web_processes, web_cpu),
         (needed.redis_masters, capacity.REDIS_CPU),
     ):
-        busy = SALE.peak_rate * capacity.seconds(cost)
+        busy = rate * capacity.seconds(cost)
         assert busy <= capacity.PLANNED_LOAD * count
         assert busy > capacity.PLANNED_LOAD * (count - 1)
 
