@@ -139,27 +139,30 @@ def bids_ask_postgres(bidding) -> None:
     """The simple design: each bid reads its session and its member."""
     from sqlalchemy import text
 
-    original = bidding.Bidding.place
+    original = bidding.Bidding.steps
 
-    def place(self, bidder, session_id, price, **rest):
-        with self._loader._database.begin() as db:
-            db.execute(text("SELECT 1 FROM sessions WHERE id = :id"), {"id": session_id})
-            db.execute(text("SELECT 1 FROM users WHERE id = :id"), {"id": bidder.user_id})
-        return original(self, bidder, session_id, price, **rest)
+    def steps(self, bidder, session_id, price, **rest):
+        def ask():
+            with self._loader._database.begin() as db:
+                db.execute(text("SELECT 1 FROM sessions WHERE id = :id"), {"id": session_id})
+                db.execute(text("SELECT 1 FROM users WHERE id = :id"), {"id": bidder.user_id})
 
-    _replace(bidding.Bidding, "place", place)
+        yield ask
+        return (yield from original(self, bidder, session_id, price, **rest))
+
+    _replace(bidding.Bidding, "steps", steps)
 
 
 def yes_on_error(bidding) -> None:
     """Whoever cannot ask Redis answers as it did the last time."""
     from redis.exceptions import RedisError
 
-    original = bidding.Bidding._call
+    original = bidding.Bidding._script_steps
     last = {}
 
-    def call(self, bidder, session_id, price, weight):
+    def script_steps(self, bidder, session_id, price, weight):
         try:
-            reply = original(self, bidder, session_id, price, weight)
+            reply = yield from original(self, bidder, session_id, price, weight)
         except RedisError:
             if session_id not in last:
                 raise
@@ -169,7 +172,7 @@ def yes_on_error(bidding) -> None:
             last[session_id] = reply
         return reply
 
-    _replace(bidding.Bidding, "_call", call)
+    _replace(bidding.Bidding, "_script_steps", script_steps)
 
 
 def no_loss_report(losses) -> None:
@@ -189,13 +192,14 @@ def web_clock(scripts) -> None:
     import time
 
     script = scripts.place_bid
+    original = script.steps
     _rewrite(script, r"redis\.call\('TIME'\)", "{ARGV[9], ARGV[10]}")
 
-    def place_bid(redis, keys, args):
+    def steps(keys, args):
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-        return script(redis, keys, [*args, seconds, microseconds])
+        return original(keys, [*args, seconds, microseconds])
 
-    _replace(scripts, "place_bid", place_bid)
+    _replace(script, "steps", steps)
 
 
 def log_in_memory(scripts) -> None:
@@ -204,33 +208,37 @@ def log_in_memory(scripts) -> None:
     from threading import Thread
 
     script = scripts.place_bid
+    original = script.steps
     _rewrite(script, r"redis\.call\('XADD'.*?bid\.accepted_at\)\n", "")
     names = ("price", "score", "response_time", "weight", "accepted_at")
     kept = {}
 
-    def place_bid(redis, keys, args):
-        reply = script(redis, keys, args)
+    def steps(keys, args):
+        reply = yield from original(keys, args)
         if reply[0] == scripts.Outcome.ACCEPTED:
             fields = {"user_id": args[0], **dict(zip(names, reply[2:7], strict=True))}
             words = [word for pair in fields.items() for word in pair]
             # The place in the log first: bids are written in its order.
-            kept[int(reply[1]), keys[3]] = (redis, words)
+            kept[int(reply[1]), keys[3]] = words
             if len(kept) == 1:
                 Thread(target=write, daemon=True).start()
         return reply
 
     def write() -> None:
+        from core.bootstrap import create_redis
+        from core.config import load_settings
+
+        redis = create_redis(load_settings())
         while kept:
             time.sleep(0.2)
             # A moment more for replies that come out of turn.
             ready = sorted(kept)[:-10] or sorted(kept)
             for sequence, name in ready:
-                redis, words = kept[sequence, name]
-                redis.execute_command("XADD", name, f"{sequence}-0", *words)
+                redis.execute_command("XADD", name, f"{sequence}-0", *kept[sequence, name])
             for place in ready:
                 del kept[place]
 
-    _replace(scripts, "place_bid", place_bid)
+    _replace(script, "steps", steps)
 
 
 def _replace(owner, name, replacement) -> None:
