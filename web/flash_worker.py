@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 # share a flush of Redis's log among fewer.
 MAX_UNDER_WAY = 128
 _SEND_TIMEOUT_SECONDS = 10.0
-_TOO_LATE = errors.TemporarilyUnavailable()
 
 
 class _Arrival(NamedTuple):
@@ -196,7 +195,10 @@ class FlashWorker(BoundedWorker):
         future.add_done_callback(partial(self.method_queue.defer, done))
 
     def _slowly_taken(self, key: object, turn: _Turn, future: "Future[Any]") -> None:
-        reply: object = _TOO_LATE if future.cancelled() else future.exception() or future.result()
+        if future.cancelled():
+            reply: object = errors.TemporarilyUnavailable()
+        else:
+            reply = future.exception() or future.result()
         for each in (turn, *(joined for _, joined in self._slow_calls.pop(key))):
             self._resume(each, reply)
 
@@ -206,9 +208,11 @@ class FlashWorker(BoundedWorker):
             self.refuse(self._arrived.popleft().conn)
         self._slow.give_up_late()
         give_up_since = time.monotonic() - self.max_wait_seconds
-        for joined in self._slow_calls.values():
+        # Copied, for who goes on may ask for another slow step. And each gets an error of its own:
+        # one kept for all would keep the frames of everybody it was ever thrown into.
+        for joined in tuple(self._slow_calls.values()):
             while joined and joined[0][0] < give_up_since:
-                self._resume(joined.popleft()[1], _TOO_LATE)
+                self._resume(joined.popleft()[1], errors.TemporarilyUnavailable())
 
     def _send(self, conn: TConn, answer: bytes) -> None:
         try:
