@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
@@ -14,8 +14,11 @@ from tests.system.client import Client
 
 # Generous: the machine may be busy.
 TIMEOUT_MS = 30_000
+SETTLED_MS = 200  # a page needs no longer to say that a request failed
 PAGE_LIMIT_BYTES = 100 * 1024
 USABLE_LIMIT_SECONDS = 5.0
+POLLS = "**/api/leaderboard/**"
+NEVER_TIMES_OUT = "AbortSignal.timeout = () => new AbortController().signal"
 MARKUP = "<img src=x onerror=alert(1)>"
 
 Visit = Callable[..., Visitor]
@@ -100,6 +103,36 @@ def test_dropped_connection_comes_back_by_itself(
     expect(visitor.page.locator("#notice")).to_be_hidden()
     # Chromium names each request that failed meanwhile.
     assert all("Failed to load" in said or "WebSocket" in said for said in visitor.forgive())
+
+
+def test_socket_that_comes_back_outlives_polls_that_fail(
+    visit: Visit, new_session: NewSession, stack: Stack
+) -> None:
+    visitor = visit().watch(new_session()["session_id"])
+    expect(visitor.page.locator("#state")).to_have_text("Live")
+    polls: list[Route] = []
+    visitor.page.route(POLLS, lambda route: polls.append(route))  # noqa: PLW0108 - no builtins
+    visitor.page.evaluate(NEVER_TIMES_OUT)
+    for name in ("web", "live"):
+        stack[name].kill()
+    first(polls, visitor).abort()
+    expect(visitor.page.locator("#notice")).to_contain_text("cannot be reached")
+    late = first(polls, visitor)
+    stack.start()
+    expect(visitor.page.locator("#notice")).to_be_hidden()
+    with visitor.page.expect_event("requestfailed"):
+        late.abort()
+    visitor.page.wait_for_timeout(SETTLED_MS)
+    expect(visitor.page.locator("#state")).to_have_text("Live")
+    expect(visitor.page.locator("#notice")).to_be_hidden()
+    visitor.forgive()
+
+
+def first(held: list[Route], visitor: Visitor) -> Route:
+    """The request that is held back, once it is there."""
+    while not held:
+        visitor.page.wait_for_timeout(SETTLED_MS)
+    return held.pop()
 
 
 def test_names_with_markup_are_text(

@@ -42,10 +42,13 @@ export async function call(method, path, body) {
 
 export const get = (path) => call("GET", path);
 
+/** The server has spoken, here or by WebSocket: whatever said that it cannot be reached is over. */
+export const reached = () => notice("");
+
 async function send(path, options) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    notice("");
+    reached();
     return response;
   } catch {
     const text = "The server cannot be reached. Trying again by itself.";

@@ -1,6 +1,6 @@
 // A session's board as it changes: by WebSocket, and by polling while none can be had.
 
-import { get } from "./api.js";
+import { get, reached } from "./api.js";
 
 const POLL_MS = 1000;
 const FIRST_RETRY_MS = 1000;
@@ -48,6 +48,7 @@ class Watcher {
     this.retryMs = FIRST_RETRY_MS;
     clearTimeout(this.pollTimer);
     this.pinger = setInterval(() => this.ping(), PING_MS);
+    reached();
     this.on.state("live");
   }
 
@@ -75,8 +76,8 @@ class Watcher {
       this.on.board(board);
       if (!board.provisional) this.finish(await get(`/api/results/${this.sessionId}`));
     } catch (error) {
-      if (this.stopped) return;
-      if (error.status === 404) return;
+      if (this.stopped || error.status === 404) return;
+      if (this.isOpen) return reached(); // a late failure; the socket knows better
       this.on.state("offline");
     }
     if (!this.stopped && !this.isOpen) this.pollTimer = setTimeout(() => this.poll(), POLL_MS);
