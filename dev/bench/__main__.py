@@ -11,6 +11,7 @@ import structlog
 from core.config import ConfigError
 from dev.bench import environment, report
 from dev.bench.close_runs import CloseRuns
+from dev.bench.cluster_runs import ClusterRuns
 from dev.bench.drain_runs import DrainRuns
 from dev.bench.generators import Generator, GeneratorBroken, Sockets, Wrk
 from dev.bench.measures import MEASURES, Figures, Result, result_of
@@ -27,13 +28,18 @@ SERVES = {
     "latency": {"bid-p99"},
     "fsync": {"always-to-everysec"},
     "metrics": {"metrics-to-none"},
+    "cluster": {"cluster-to-one"},
     "board": {"board-to-echo"},
     "watchers": {"watchers-to-none", "frame-lag-p99", "watcher-memory"},
     "drain": {"drain-to-insert", "drain-to-bids"},
     "script": {"script-growth"},
     "close": {"close-to-sql"},
 }
-HTTP_RUNS = ("bids", "latency", "fsync", "metrics", "board", "watchers")
+HTTP_RUNS = ("bids", "latency", "fsync", "metrics", "cluster", "board", "watchers")
+
+
+class _HttpRuns(WatchRuns, ClusterRuns):
+    """All of them on one stack."""
 
 
 def main() -> int:
@@ -89,7 +95,7 @@ def _measure_http(
         return
     _say("Starting the web servers and the worker")
     with http_stack(started) as stack:
-        http = WatchRuns(started, stack, _generator(options), figures, options)
+        http = _HttpRuns(started, stack, _generator(options), figures, options)
         for name in wanted:
             _say(f"Measuring: {name}")
             run: Callable[[], None] = getattr(http, name)

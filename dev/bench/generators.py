@@ -115,7 +115,7 @@ class Wrk:
             *("--connections", str(plan.connections)),
             *("--duration", f"{ceil(plan.seconds) + GRACE_SECONDS}s", "--timeout", "10s"),
             *("--script", SCRIPT, f"http://{plan.host}:{plan.port}{plan.path}", "--"),
-            *(plan.method, plan.path, f"{plan.host}:{plan.port}", plan.session_id),
+            *(plan.method, plan.path, f"{plan.host}:{plan.port}", ",".join(plan.session_ids)),
             *(str(plan.first_cents), str(plan.seconds), str(self.threads), plan.tokens_path),
         ]
         return _WrkRunning(Process(command), plan)

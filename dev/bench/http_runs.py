@@ -46,10 +46,10 @@ CENTS_PER_RUN = 10_000_000
 
 @dataclass(slots=True)
 class Sale:
-    """A session that takes bids, and the next price that nobody has named."""
+    """Sessions that take bids in turn, and the next price that nobody has named."""
 
     services: Services
-    session_id: UUID
+    session_ids: tuple[UUID, ...]
     tokens_path: Path
     next_cents: int = field(default=FIRST_CENTS)
 
@@ -60,15 +60,17 @@ class Sale:
 
     def sequence(self) -> int:
         """How many bids Redis has accepted."""
-        text = self.services.redis.hget(keys.session_params(self.session_id), "sequence")
-        return int(str(text or 0))
+        return sum(
+            int(str(self.services.redis.hget(keys.session_params(each), "sequence") or 0))
+            for each in self.session_ids
+        )
 
     def persisted(self) -> int:
         with self.services.database.begin() as db:
             return (
                 db.scalar(
-                    select(BidLogOffset.persisted_sequence).where(
-                        BidLogOffset.session_id == self.session_id
+                    select(func.sum(BidLogOffset.persisted_sequence)).where(
+                        BidLogOffset.session_id.in_(self.session_ids)
                     )
                 )
                 or 0
@@ -78,7 +80,9 @@ class Sale:
         with self.services.database.begin() as db:
             return (
                 db.scalar(
-                    select(func.count()).select_from(Bid).where(Bid.session_id == self.session_id)
+                    select(func.count())
+                    .select_from(Bid)
+                    .where(Bid.session_id.in_(self.session_ids))
                 )
                 or 0
             )
@@ -129,10 +133,10 @@ class HttpRuns:
             self._await_persisted(sale)
             for number in range(1, self._options.rounds + 1):
                 found = [
-                    self._metrics_round(sale, name, server, port)
-                    for name, server, port in (
-                        ("metered", self._stack.web, self._stack.web_port),
-                        ("unmetered", program, port),
+                    self._compared_round(*side)
+                    for side in (
+                        ("metered", sale, self._stack.web, self._stack.web_port),
+                        ("unmetered", sale, program, port),
                     )
                 ]
                 self._say(
@@ -175,7 +179,8 @@ class HttpRuns:
         self._figures.add("thousand bids", load.answered / 1000)
         return load
 
-    def _metrics_round(self, sale: Sale, name: str, server: Program, port: int) -> float:
+    def _compared_round(self, name: str, sale: Sale, server: Program, port: int) -> float:
+        """Bids/s of one of two web servers that are compared."""
         before = sale.sequence()
         meter = Meter({f"web, {name}": server.process})
         load = self._run(self._bid_plan(sale, port=port), f"bids, {name}")
@@ -228,7 +233,7 @@ class HttpRuns:
 
     def _open_sale(self) -> Sale:
         services = self._servers.services
-        return Sale(services, open_session(services), self._tokens_path)
+        return Sale(services, (open_session(services),), self._tokens_path)
 
     def _bid_plan(
         self,
@@ -248,7 +253,7 @@ class HttpRuns:
             seconds=self._options.seconds + longer,
             rate=rate,
             tokens_path=str(sale.tokens_path),
-            session_id=str(sale.session_id),
+            session_ids=tuple(map(str, sale.session_ids)),
             first_cents=sale.take_prices(),
         )
 
@@ -262,7 +267,7 @@ class HttpRuns:
             connections=CONNECTIONS,
             seconds=self._options.seconds,
             tokens_path=str(self._tokens_path),
-            session_id=str(UUID(int=0)),
+            session_ids=(str(UUID(int=0)),),
             first_cents=FIRST_CENTS,
         )
 
@@ -271,7 +276,7 @@ class HttpRuns:
             host=LOOPBACK,
             port=self._stack.web_port,
             method="GET",
-            path=f"/api/leaderboard/{sale.session_id}",
+            path=f"/api/leaderboard/{sale.session_ids[0]}",
             connections=CONNECTIONS,
             seconds=self._options.seconds,
         )

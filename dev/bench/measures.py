@@ -91,6 +91,15 @@ MEASURES = (
         at_least=True,
     ),
     Measure(
+        "cluster-to-one",
+        "bids/s on three masters of a cluster ÷ on one Redis",
+        "bids/s, cluster",
+        "bids/s, one Redis",
+        0.70,
+        at_least=True,
+        is_judged=False,
+    ),
+    Measure(
         "close-to-sql",
         "seconds of a close ÷ seconds of its ranking SQL alone",
         "close s",

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 # How long answers are waited for after the last request was sent.
@@ -28,8 +29,9 @@ END_OF_HEAD = b"\r\n\r\n"
 class Plan:
     """What to send, where, and for how long.
 
-    POSTs carry a token and a price; `first_cents` and every `step`th price after it, so
-    that several processes never send the same. Without a `tokens_path` it is a plain GET.
+    POSTs carry a token, one of the sessions in turn, and a price; `first_cents` and every
+    `step`th price after it, so that several processes never send the same. Without a
+    `tokens_path` it is a plain GET.
     """
 
     host: str
@@ -40,7 +42,7 @@ class Plan:
     seconds: float
     rate: float | None = None
     tokens_path: str = ""
-    session_id: str = ""
+    session_ids: tuple[str, ...] = ()
     first_cents: int = 0
     step: int = 1
 
@@ -181,8 +183,8 @@ def _requests(plan: Plan) -> Iterator[bytes]:
         for token in tokens
     ]
     cents = plan.first_cents
-    while True:
-        body = b'{"session_id":"%s","price":%.2f}' % (plan.session_id.encode(), cents / 100)
+    for session_id in cycle(plan.session_ids):
+        body = b'{"session_id":"%s","price":%.2f}' % (session_id.encode(), cents / 100)
         yield b"%sContent-Length: %d\r\n\r\n%s" % (heads[cents % len(heads)], len(body), body)
         cents += plan.step
 

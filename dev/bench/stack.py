@@ -177,18 +177,25 @@ def unwatched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
 
 
 @contextmanager
+def worker(servers: Servers, name: str) -> Iterator[Program]:
+    """A worker on all queues. It may not be up yet."""
+    with Program(
+        name, _worker_arguments(name), servers.environ, servers.folder
+    ).running() as program:
+        yield program
+
+
+@contextmanager
 def http_stack(servers: Servers) -> Iterator[HttpStack]:
     """Both web servers under the same gunicorn settings, and one worker on all queues."""
     with ExitStack() as started:
         web, web_port = started.enter_context(web_server(servers, "web", APPLICATION))
         echo, echo_port = started.enter_context(web_server(servers, "echo", "dev.bench.echo:app"))
-        worker = started.enter_context(
-            Program("worker", _worker_arguments(), servers.environ, servers.folder).running()
-        )
+        drains = started.enter_context(worker(servers, "worker"))
         web.await_ready(f"http://{LOOPBACK}:{web_port}/health")
         echo.await_ready(f"http://{LOOPBACK}:{echo_port}/")
-        worker.await_ready()
-        yield HttpStack(web, echo, worker, web_port, echo_port)
+        drains.await_ready()
+        yield HttpStack(web, echo, drains, web_port, echo_port)
 
 
 def open_session(services: Services) -> UUID:
@@ -252,10 +259,10 @@ def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _worker_arguments() -> tuple[str, ...]:
+def _worker_arguments(name: str) -> tuple[str, ...]:
     return (
         *("celery", "--quiet", "-A", "worker", "worker"),
-        *("--queues", "bids,sessions,default", "--hostname", "bench@%h"),
+        *("--queues", "bids,sessions,default", "--hostname", f"{name}@%h"),
         *("--concurrency", str(WORKER_PROCESSES)),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )

@@ -123,7 +123,7 @@ class WatchRuns(HttpRuns):
         folder = Path(mkdtemp(prefix="watchers-", dir=self._servers.folder))
         host = f"http://{LOOPBACK}:{self._stack.web_port}"
         arguments = (
-            *("loadtest", "watch", "--host", host, "--session", str(sale.session_id)),
+            *("loadtest", "watch", "--host", host, "--session", str(sale.session_ids[0])),
             *("--watchers", str(size), "--ledger", str(folder)),
         )
         before = live.process.memory_info().rss
@@ -148,6 +148,6 @@ class WatchRuns(HttpRuns):
 
 def _moments(sale: Sale) -> list[float]:
     """When each bid was accepted, in seconds since 1970; ascending."""
-    accepted_at = select(Bid.accepted_at).where(Bid.session_id == sale.session_id)
+    accepted_at = select(Bid.accepted_at).where(Bid.session_id == sale.session_ids[0])
     with sale.services.database.begin() as db:
         return [moment.timestamp() for moment in db.scalars(accepted_at.order_by(Bid.sequence))]

@@ -1,6 +1,6 @@
 --[[ The requests that wrk sends, and what it reports. Used by dev/bench/generators.py.
 
-  Arguments after "--": method, path, host, session id, first price in cents, seconds
+  Arguments after "--": method, path, host, session ids with commas between, first price in cents, seconds
   to send for, number of threads, and the file of tokens, one a line ("" for none).
 
   Every POST carries another price, so that no bid is a replay. Sending stops before
@@ -25,7 +25,7 @@ function setup(thread)
   threads_made = threads_made + 1
 end
 
-local heads, get, session, cents, step, seconds, stop_at
+local heads, get, sessions, cents, step, seconds, stop_at
 local turn
 
 local function read_tokens(path)
@@ -37,12 +37,16 @@ local function read_tokens(path)
 end
 
 local function body()
+  -- The turn of a thread goes up by the number of threads.
+  local session = sessions[math.floor(turn / step) % #sessions + 1]
   return string.format('{"session_id":"%s","price":%.2f}', session, cents / 100)
 end
 
 function init(args)
   local method, path, host = args[1], args[2], args[3]
-  session, cents = args[4], tonumber(args[5]) + number
+  sessions = {}
+  for session in args[4]:gmatch("[^,]+") do sessions[#sessions + 1] = session end
+  turn, cents = number, tonumber(args[5]) + number
   seconds, step = tonumber(args[6]), tonumber(args[7])
   local start = string.format("%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
   heads = {}
@@ -51,7 +55,6 @@ function init(args)
       "\r\nContent-Type: application/json\r\nContent-Length: " .. #body() .. "\r\n\r\n"
   end
   if #heads == 0 then get = start .. "\r\n" end
-  turn = number
 end
 
 function request()

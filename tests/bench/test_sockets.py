@@ -62,7 +62,7 @@ def run(server: Server, folder: Path, rate: float | None) -> Tally:
         seconds=0.3,
         rate=rate,
         tokens_path=str(folder / "tokens"),
-        session_id="s",
+        session_ids=("s",),
         first_cents=1000,
     )
     generator = Generator(plan)
