@@ -19,7 +19,7 @@ import structlog
 from redis import Redis
 
 from core import errors, keys
-from core.steps import Steps
+from core.steps import Aside, Steps
 
 log = structlog.get_logger(__name__)
 
@@ -94,21 +94,22 @@ class BacklogGuard:
         self._look_at = 0.0
 
     def steps(self) -> Steps[None]:
-        """Raise BacklogFull when no bid may be taken; what is known may be a second old."""
+        """Raise BacklogFull when no bid may be taken; what is known may be a second old.
+
+        The bid that looks need not wait for it: a node of a cluster that hangs would hold it up.
+        """
         now = time.monotonic()
         if now >= self._look_at:
             # Before looking, so that one looks while the others go on.
             self._look_at = now + LOOK_INTERVAL_SECONDS
-            with suppress(errors.TemporarilyUnavailable):
-                yield self._look
+            yield Aside(self._look)
         if self._level is Level.FULL:
             raise errors.BacklogFull
 
     def _look(self) -> None:
-        try:
+        # Each bid finds an outage for itself.
+        with suppress(*errors.REDIS_OUTAGES):
             self._note(self.measure())
-        except errors.REDIS_OUTAGES as outage:
-            raise errors.BidNotTaken from outage
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""

@@ -6,7 +6,6 @@ again; a bid costs one round trip otherwise.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +22,7 @@ from core.backlog import BacklogGuard
 from core.bid_log import DRAIN_TRUST_US
 from core.loading import SessionLoader
 from core.scripts import Outcome
-from core.steps import Caller, Steps, run
+from core.steps import Aside, Router, Steps, run
 from core.tokens import Revocations
 from core.weights import Weights
 
@@ -94,7 +93,7 @@ class Bidding:
 
     def __init__(  # noqa: PLR0913 - all that a bid stands on
         self,
-        calls: Caller,
+        calls: Router,
         loader: SessionLoader,
         weights: Weights,
         revocations: Revocations,
@@ -148,15 +147,14 @@ class Bidding:
             match reply[0]:
                 case Outcome.ACCEPTED | Outcome.REPLAYED:
                     if reply[10]:
-                        # The bid is taken; a drain that nobody had time to enqueue is found
-                        # by the next sweep.
-                        with suppress(errors.TemporarilyUnavailable):
-                            yield partial(schedule_drain, session_id)
+                        # The bid is taken; a drain that nobody enqueues is found by the
+                        # next sweep.
+                        yield Aside(partial(schedule_drain, session_id))
                     return _placed(session_id, reply)
                 case Outcome.UNKNOWN_SESSION:
                     yield partial(self._loader.load, session_id)
                 case Outcome.UNKNOWN_WEIGHT:
-                    weight = repr((yield partial(self._weights.load, bidder.user_id)))
+                    weight = repr((yield from self._weights.steps(bidder.user_id)))
                 case Outcome.UNKNOWN_REVOCATIONS:
                     yield partial(self._revocations.load_beside, session_id)
                 case _:

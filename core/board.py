@@ -19,7 +19,7 @@ from core.models import Ranking
 from core.results import RankedEntry, count_bidders, entries, pages
 from core.scripts import Outcome, Script
 from core.sessions import Sessions, SessionView
-from core.steps import Caller, Query, Steps, run
+from core.steps import Query, Router, Steps, run
 
 # Fields of the params hash that change whenever a board does; every bid moves `sequence`.
 _MARK_FIELDS = ("status", "start", "end", "sequence", "final")
@@ -80,7 +80,7 @@ class Board:
         sessions: Sessions,
         loader: SessionLoader,
         *,
-        calls: Caller,
+        calls: Router,
     ) -> None:
         self._database = database
         self._redis = redis

@@ -41,7 +41,7 @@ from core.replication import Replication
 from core.results import Results
 from core.sessions import Sessions
 from core.stats import Statistics
-from core.steps import Caller
+from core.steps import Router
 from core.telling import Telling
 from core.tokens import Revocations
 from core.webhooks import Webhooks
@@ -92,7 +92,7 @@ def create_redis(settings: Settings) -> Redis:
     return _connect(settings, settings.redis_host, settings.redis_port)
 
 
-def create_calls(settings: Settings, redis: Redis, replicas: Replicas | None) -> Caller:
+def create_calls(settings: Settings, redis: Redis, replicas: Replicas | None) -> Router:
     """What carries calls, combined; confirmed by so many replicas."""
     if isinstance(redis, ClusterClient):
         return ClusterCalls(redis, partial(_connect, settings), replicas)

@@ -6,8 +6,9 @@ copy of the logged-out tokens, and a member's weight is asked for at the first b
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Any, cast
@@ -21,6 +22,7 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own, no OSError
     MovedError,
+    RedisClusterException,
     SlotNotCoveredError,
     TimeoutError,  # noqa: A004 - likewise
 )
@@ -31,11 +33,21 @@ from core.backlog import BacklogGuard, Share, room_in
 from core.combiner import CallCombiner, Replicas, key_of
 from core.lifecycle import Status
 from core.models import BiddingSession
+from core.steps import Carrier, Command, Query, Steps
 from core.tokens import Revocations
 from core.weights import Weights
 
 # A dead node makes every thread ask for the new order at once; one question will do.
 _ORDER_TRUSTED_SECONDS = 0.2
+# After one of these another node may serve the key.
+_ORDER_HAS_CHANGED = (
+    MovedError,
+    ConnectionError,
+    TimeoutError,
+    ClusterDownError,
+    SlotNotCoveredError,
+)
+_NOT_TOLD: tuple[type[Exception], ...] = (errors.Unconfirmed, *errors.REDIS_OUTAGES)
 NO_MASTER = "No master of the cluster answers."
 # A session's copy is read from PostgreSQL anew this often, so that whatever a failover
 # took from it is put right.
@@ -105,6 +117,13 @@ class ClusterClient:
         node = self.connected().get_node_from_key(key)  # type: ignore[no-untyped-call]
         return node.host, node.port
 
+    def known_master_of(self, key: str) -> tuple[str, int] | None:
+        """`master_of` without waiting; None when it is not known."""
+        if self._cluster is not None:
+            with suppress(SlotNotCoveredError):
+                return self.master_of(key)
+        return None
+
     def learn_order(self) -> None:
         """Ask the cluster anew which node serves what; not when that was done just now."""
         cluster = self.connected()
@@ -130,35 +149,91 @@ class ClusterCalls:
     ) -> None:
         self._cluster, self._connect, self._replicas = cluster, connect, replicas
         self._lock = Lock()
-        self._combiners: dict[tuple[str, int], CallCombiner] = {}
+        self._nodes: dict[tuple[str, int], _Node] = {}
 
     def execute_command(self, *command: str | float) -> Any:
         """The command's reply. Raises what redis-py raises, and Unconfirmed."""
-        key = key_of(command)
         try:
-            return self._combiner(key).execute_command(*command)
-        except MovedError:
-            self._cluster.learn_order()
-            return self._combiner(key).execute_command(*command)
-        except AskError:
-            # The key's slot is moving just now; redis-py knows the way.
-            reply = self._cluster.connected().execute_command(*command)  # type: ignore[no-untyped-call]
-            if self._replicas:
-                raise errors.Unconfirmed from None
-            return reply
-        except (ConnectionError, TimeoutError, ClusterDownError, SlotNotCoveredError):
-            self._cluster.learn_order()
-            raise
+            address = self._cluster.master_of(key_of(command))
+            return self._node_at(address).combiner.execute_command(*command)
+        except Exception as error:  # noqa: BLE001 - raised again unless it can be put right
+            [reply] = self.put_right([command], [error])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
-    def _combiner(self, key: str) -> CallCombiner:
-        address = self._cluster.master_of(key)
-        combiner = self._combiners.get(address)
-        if combiner is None:
+    def carrier_of(self, command: Command) -> Carrier:
+        """The command's node; all of them where that has to be asked for first."""
+        address = self._cluster.known_master_of(key_of(command))
+        return self if address is None else self._node_at(address)
+
+    def execute_commands(self, commands: Sequence[Command]) -> list[Any]:
+        """Replies from whatever nodes have the keys, or each one's error in its place."""
+        try:
+            self._cluster.learn_order()
+        except Exception as error:  # noqa: BLE001 - each caller is told
+            return [error] * len(commands)
+        addresses = [self._cluster.known_master_of(key_of(command)) for command in commands]
+        return self._ask_at(addresses, commands)
+
+    def put_right(self, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
+        """These replies of a node, with those of the right one where it was the wrong one."""
+        if any(isinstance(reply, _ORDER_HAS_CHANGED) for reply in replies):
+            with suppress(RedisClusterException, *errors.REDIS_OUTAGES):
+                self._cluster.learn_order()
+        moved = [at for at, reply in enumerate(replies) if isinstance(reply, MovedError)]
+        addresses = [replies[at].node_addr for at in moved]
+        answers = self._ask_at(addresses, [commands[at] for at in moved])
+        for at, answer in zip(moved, answers, strict=True):
+            replies[at] = answer
+        return [
+            # To redis-py, a MovedError is an AskError.
+            self._ask(command) if type(reply) is AskError else reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    def _ask_at(
+        self, addresses: Sequence[tuple[str, int] | None], commands: Sequence[Command]
+    ) -> list[Any]:
+        """Each command's reply from the node at its address; one pipeline a node."""
+        replies: list[Any] = [SlotNotCoveredError(NO_MASTER)] * len(commands)
+        places_at: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for at, address in enumerate(addresses):
+            if address is not None:
+                places_at[address].append(at)
+        for address, places in places_at.items():
+            node = self._node_at(address)
+            answers = node.combiner.execute_commands([commands[at] for at in places])
+            for at, answer in zip(places, answers, strict=True):
+                replies[at] = answer
+        return replies
+
+    def _ask(self, command: Command) -> Any:
+        """The reply while the key's slot is moving, or the error. redis-py knows the way."""
+        try:
+            reply = self._cluster.connected().execute_command(*command)  # type: ignore[no-untyped-call]
+        except Exception as error:  # noqa: BLE001 - the caller is told
+            return error
+        return errors.Unconfirmed() if self._replicas else reply
+
+    def _node_at(self, address: tuple[str, int]) -> "_Node":
+        node = self._nodes.get(address)
+        if node is None:
             with self._lock:
-                combiner = self._combiners.setdefault(
-                    address, CallCombiner(self._connect(*address), self._replicas)
-                )
-        return combiner
+                combiner = CallCombiner(self._connect(*address), self._replicas)
+                node = self._nodes.setdefault(address, _Node(combiner, self))
+        return node
+
+
+class _Node:
+    """One node's calls."""
+
+    def __init__(self, combiner: CallCombiner, calls: ClusterCalls) -> None:
+        self.combiner, self._calls = combiner, calls
+
+    def execute_commands(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies, or each one's error in its place."""
+        return self._calls.put_right(commands, self.combiner.execute_commands(commands))
 
 
 class ClusterRevocations(Revocations):
@@ -232,6 +307,11 @@ class ClusterWeights(Weights):
     def keys_beside(self, user_id: UUID) -> tuple[str, ...]:  # noqa: ARG002 - none, whoever it is
         return ()
 
-    def load(self, user_id: UUID) -> float:
-        cached: Any = self._redis.get(keys.user_weight(user_id))
-        return super().load(user_id) if cached is None else float(cached)
+    def steps(self, user_id: UUID) -> Steps[float]:
+        """Asked of the member's node, as a bid is of the session's; not when that is away."""
+        try:
+            cached = yield Query(("GET", keys.user_weight(user_id)))
+        except _NOT_TOLD:
+            weight: float = yield partial(self.read, user_id)
+            return weight
+        return (yield from super().steps(user_id)) if cached is None else float(cached)

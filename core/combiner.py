@@ -91,6 +91,10 @@ class CallCombiner:
         except Exception as error:  # noqa: BLE001 - each caller is told
             return [error] * len(commands)
 
+    def carrier_of(self, command: Command) -> "CallCombiner":  # noqa: ARG002 - one for all
+        """Whatever it is, this Redis has it."""
+        return self
+
     def _lead(self, own: _Call) -> None:
         """Send all that wait now, hand the lead on, and tell the others their replies."""
         with self._mutex:

@@ -5,6 +5,7 @@ The formula and its source are in core/weighting.py; a test holds the two togeth
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from redis import Redis
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from core import errors, keys, weighting
 from core.database import Database
 from core.models import BiddingSession, User
+from core.steps import Steps
 
 # Any constant will do: two recomputations at once would lock the same members' rows
 # in different orders.
@@ -60,14 +62,24 @@ class Weights:
         """The cached weight's key, where the bid script can read it."""
         return (keys.user_weight(user_id),)
 
+    def steps(self, user_id: UUID) -> Steps[float]:
+        """A member's weight that the bid script did not find, in steps. Raises TokenInvalid."""
+        weight: float = yield partial(self.load, user_id)
+        return weight
+
     def load(self, user_id: UUID) -> float:
-        """A member's weight from PostgreSQL, put into the cache."""
+        """A member's weight from PostgreSQL, put into the cache. Raises TokenInvalid."""
+        weight = self.read(user_id)
+        # Never over a value that a recomputation wrote meanwhile.
+        self._redis.set(keys.user_weight(user_id), repr(weight), nx=True)
+        return weight
+
+    def read(self, user_id: UUID) -> float:
+        """A member's weight from PostgreSQL. Raises TokenInvalid."""
         with self._database.begin() as db:
             weight = db.scalar(select(User.weight).where(User.id == user_id))
         if weight is None:
             raise errors.TokenInvalid
-        # Never over a value that a recomputation wrote meanwhile.
-        self._redis.set(keys.user_weight(user_id), repr(weight), nx=True)
         return weight
 
     def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:

@@ -18,7 +18,7 @@ from uuid import UUID
 from core.board import Board, BoardPage, State
 from core.lifecycle import Status
 from core.results import RankedEntry
-from core.steps import Caller, Steps, run
+from core.steps import Router, Steps, run
 from web.answers import encode
 
 _MAX_PAGES = 500
@@ -58,7 +58,7 @@ class BoardPages:
         self._mutex = Lock()
 
     @property
-    def calls(self) -> Caller:
+    def calls(self) -> Router:
         """What carries the commands of the steps."""
         return self._board.calls
 

@@ -10,9 +10,6 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
-# What an oversized body may have left to send before the answer; see `discard`.
-_MAX_DISCARDED_BYTES = 32 * 1024 * 1024
-_CHUNK_BYTES = 64 * 1024
 # What the server raises when the chunks of a body are none, or end too soon.
 _BROKEN_CHUNKS = (ParseException, NoMoreData)
 
@@ -62,19 +59,13 @@ def _read_within_limit(request: Request) -> bytes:
 
 
 def discard(request: Request) -> None:
-    """Read what is left of a refused body, within a bound.
+    """Read what is left of a refused body, or it would be taken for a request.
 
-    A connection closed with unread data is reset, and the reset can overtake the
-    answer: the client would see a broken connection in place of its reason.
+    One that is too long is left: its connection ends with the answer (web/patient_worker.py).
     """
-    if g.get("body_was_read"):
-        return
-    stream = request.environ["wsgi.input"]
-    length = _MAX_DISCARDED_BYTES if _is_chunked(request) else request.content_length or 0
-    left = min(length, _MAX_DISCARDED_BYTES)
-    with suppress(*_BROKEN_CHUNKS):
-        while left > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
-            left -= len(chunk)
+    if not g.get("body_was_read") and (request.content_length or 0) <= MAX_BODY_BYTES:
+        with suppress(*_BROKEN_CHUNKS):
+            request.environ["wsgi.input"].read(MAX_BODY_BYTES)
 
 
 def _is_chunked(request: Request) -> bool:

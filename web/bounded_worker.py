@@ -1,4 +1,4 @@
-"""Gunicorn's threaded worker with a bound on how long a request waits for a thread.
+"""A patient worker with a bound on how long a request waits for a thread.
 
 Gunicorn lets requests wait without bound: under more load than a process can serve, each
 answer would come later than the one before, until clients give up on answers that are
@@ -10,27 +10,24 @@ time, and a refusal costs the main loop a few microseconds.
 `/health`, `/metrics` and the admin's calls have two threads of their own for that case.
 """
 
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
-from selectors import EVENT_READ
 from typing import Any
 
 import structlog
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from core import metrics
 from core.config import load_settings
 from web import early_refusal
+from web.arrival import whole_length
+from web.patient_worker import READ_BYTES, PatientWorker, has_read_ahead, start_of
 
 log = structlog.get_logger(__name__)
 
 SPARED_THREADS = 2
-_PEEKED_BYTES = 65_536
 _LOG_INTERVAL_SECONDS = 5.0
 # A refused connection is not listened to for so long. It was told to wait longer; a client
 # that asks again at once would have the main loop take the time of the threads that serve.
@@ -71,7 +68,7 @@ class Line:
         return time.monotonic() - waiting[0][0] if waiting else 0.0
 
 
-class BoundedWorker(ThreadWorker):  # type: ignore[misc]
+class BoundedWorker(PatientWorker):
     """A threaded worker that refuses early what it would serve too late."""
 
     def run(self) -> None:
@@ -88,14 +85,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         finally:
             spared_pool.shutdown(wait=False)
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Have a request served, or refuse it. A connection that is silent waits for no thread."""
-        if not (conn.initialized or conn.data_ready):
-            self._await_data(conn)
-        else:
-            self.take(conn)
-
-    def take(self, conn: TConn) -> None:
+    def take(self, conn: TConn, start: bytes | None) -> None:  # noqa: ARG002 - as it is called
         """Have a thread serve the connection's next request, or refuse it."""
         if self._line.is_slow():
             self.turn_away(conn)
@@ -126,14 +116,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
         line.submit(self.handle, conn).add_done_callback(finish)
 
-    def _await_data(self, conn: TConn) -> None:
-        conn.timeout = time.monotonic() + self.cfg.keepalive
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
-
     def turn_away(self, conn: TConn) -> None:
         """Refuse a request, unless it is one of those that are spared."""
-        if early_refusal.is_spared(peek(conn) or b"") and not self._spared.is_slow():
+        if early_refusal.is_spared(start_of(conn) or b"") and not self._spared.is_slow():
             self._submit(self._spared, conn, if_late=self.refuse)
         else:
             self.refuse(conn)
@@ -141,18 +126,18 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def refuse(self, conn: TConn) -> None:
         """Tell the client to come again later."""
         self._note_refusal()
-        start = peek(conn) or b""
-        length = None if has_read_ahead(conn) else early_refusal.whole_length(start)
+        start = start_of(conn) or b""
+        length = None if has_read_ahead(conn) else whole_length(start)
         keeps = length is not None and self.has_room_to_keep()
         try:
-            conn.sock.recv(length if keeps else _PEEKED_BYTES)
+            conn.sock.recv(length if keeps else READ_BYTES)
             conn.sock.send(early_refusal.answer(start, keeps_connection=keeps))
         except OSError:
             keeps = False
         if keeps:
             self._resting.append((time.monotonic() + REST_SECONDS, conn))
         else:
-            self.close(conn)
+            self.linger(conn)
 
     def has_room_to_keep(self) -> bool:
         """Whether one more connection may stay open."""
@@ -169,23 +154,6 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             else:
                 self.close(conn)
 
-    def keep(self, conn: TConn) -> None:
-        """Wait for the connection's next request."""
-        conn.set_timeout()
-        if not self.alive:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
-        self.keepalived_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
-
-    def close(self, conn: TConn) -> None:
-        """End a connection without waiting for the peer, as the main loop must: a body that
-        is still on its way may cost the peer the answer.
-        """
-        self.nr_conns -= 1
-        with suppress(OSError):
-            conn.sock.shutdown(socket.SHUT_WR)
-        conn.close()
-
     def _note_refusal(self) -> None:
         metrics.REFUSED_EARLY.inc()
         self._refused += 1
@@ -193,20 +161,3 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if now - self._said_at > _LOG_INTERVAL_SECONDS:
             log.warning("requests_refused_early", requests=self._refused)
             self._refused, self._said_at = 0, now
-
-
-def peek(conn: TConn) -> bytes | None:
-    """What has arrived of the next request, left where it is.
-
-    None when that cannot be told, nothing when the client has hung up.
-    """
-    with suppress(OSError):
-        conn.sock.setblocking(False)
-        start: bytes = conn.sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)
-        return start
-    return None
-
-
-def has_read_ahead(conn: TConn) -> bool:
-    """Whether bytes of the next request have left the socket already."""
-    return conn.parser is not None and bool(conn.parser.unreader.buf.getvalue())

@@ -44,6 +44,15 @@ OVERLOADED = Problem(
     "There are more requests than can be served in time. This one was not looked at: "
     "a bid in it was not accepted. Send it again in a few seconds.",
 )
+# Likewise, by web/patient_worker.py.
+REQUEST_TIMEOUT = Problem(
+    408, "request_timeout", "The rest of this request did not come in time. Send it again."
+)
+HEAD_TOO_LARGE = Problem(
+    431,
+    "head_too_large",
+    "The request's headers are too long. Send fewer or shorter ones.",
+)
 INTERNAL_ERROR = Problem(
     500, "internal_error", "Something went wrong here. Report the request_id if it happens again."
 )

@@ -19,7 +19,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
 
-from core.steps import Caller, Steps, run
+from core.steps import Router, Steps, run
 from web import cors, schemas
 from web.access import BID_PATH, AccessLog
 from web.answers import Answer, common_headers, encode, name_request
@@ -52,7 +52,7 @@ class Work:
     """A response to be, in steps, and what carries their commands to Redis."""
 
     steps: Steps[Response]
-    calls: Caller
+    calls: Router
 
 
 class ExpressLane:

@@ -18,21 +18,20 @@ import structlog
 from gunicorn.workers.gthread import TConn
 
 from core import errors
-from core.combiner import CallCombiner
 from core.config import load_settings
 from core.logs import request_id
-from core.steps import Caller, SlowStep, Step, Steps
+from core.steps import Aside, Carrier, Router, SlowStep, Step, Steps, take_aside
 from web import cors, early_refusal, plain_http
-from web.bounded_worker import BoundedWorker, Line, has_read_ahead, peek
-from web.channel import Channel
+from web.bounded_worker import BoundedWorker, Line
+from web.channel import MAX_COMMANDS, SLOW_SECONDS, Channel
 from web.express import ExpressLane, Response
+from web.patient_worker import has_read_ahead
+from web.plain_http import length_of_plain
 
 log = structlog.get_logger(__name__)
 
-# Taken up and waiting for Redis. More would make the first wait for the last; fewer would
-# share a flush of Redis's log among fewer.
-MAX_UNDER_WAY = 128
-_SEND_TIMEOUT_SECONDS = 10.0
+# Taken up and waiting for a Redis that answers.
+MAX_UNDER_WAY = MAX_COMMANDS
 
 
 class _Arrival(NamedTuple):
@@ -46,12 +45,12 @@ class _Arrival(NamedTuple):
 class _Turn:
     """A request that is being answered, and its id, which its log lines and jobs carry."""
 
-    __slots__ = ("channel", "conn", "request_id", "steps")
+    __slots__ = ("calls", "conn", "request_id", "steps")
 
-    def __init__(self, conn: TConn, steps: Steps[Response], channel: "Channel[_Turn]") -> None:
+    def __init__(self, conn: TConn, steps: Steps[Response], calls: Router) -> None:
         self.conn = conn
         self.steps = steps
-        self.channel = channel
+        self.calls = calls
         self.request_id = ""
 
 
@@ -62,9 +61,8 @@ class FlashWorker(BoundedWorker):
         """Serve until told to stop."""
         settings = load_settings()
         lane = getattr(self.wsgi, "wsgi_app", None)
-        # On a cluster a node that hangs must hold up its own sessions only: threads can wait.
-        has_lane = not (settings.redis_cluster or self.cfg.is_ssl)
-        self._lane = lane if has_lane and isinstance(lane, ExpressLane) else None
+        has_lane = isinstance(lane, ExpressLane) and not self.cfg.is_ssl
+        self._lane = lane if has_lane else None
         if isinstance(lane, ExpressLane):
             early_refusal.let_origins_read(cors.headers_of(self.wsgi))
         self._arrived: deque[_Arrival] = deque()
@@ -73,22 +71,17 @@ class FlashWorker(BoundedWorker):
         self._slow = Line(slow_pool, settings.max_queue_wait_seconds)
         # Those who wait for a step that a thread takes for another, since when, by the step.
         self._slow_calls: dict[object, deque[tuple[float, _Turn]]] = {}
-        self._senders = ThreadPoolExecutor(self.cfg.threads, "sender")
         try:
             super().run()
         finally:
             slow_pool.shutdown(wait=False)
-            self._senders.shutdown(wait=False)
 
-    def take(self, conn: TConn) -> None:
+    def take(self, conn: TConn, start: bytes | None) -> None:
         """Keep the request for the main loop when it is for the lane."""
         # Behind what a thread has read too far, the socket does not start with a request.
-        start = None if has_read_ahead(conn) else peek(conn)
-        length = plain_http.length_of_plain(start) if start else None
-        if start == b"":
-            self.close(conn)
-        elif start is None or length is None or self._lane is None or not self.alive:
-            super().take(conn)
+        length = None if start is None or has_read_ahead(conn) else length_of_plain(start)
+        if start is None or length is None or self._lane is None or not self.alive:
+            super().take(conn, start)
         elif self._wait_seconds() > self.max_wait_seconds / 2:
             self.refuse(conn)
         else:
@@ -96,10 +89,14 @@ class FlashWorker(BoundedWorker):
 
     def is_idle(self) -> bool:
         """Whether nothing waits."""
-        return not (self._arrived or self._slow_calls) and super().is_idle()
+        waits = self._arrived or self._slow_calls or self._is_a_channel_waited_for()
+        return not waits and super().is_idle()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Handle what happens, and answer what has arrived."""
+        if self._arrived:
+            # What they wait for may turn out to be slow.
+            timeout = min(timeout, SLOW_SECONDS)
         super().wait_for_and_dispatch_events(timeout)
         self._give_up_late()
         while self._arrived and self._under_way() < MAX_UNDER_WAY:
@@ -111,14 +108,17 @@ class FlashWorker(BoundedWorker):
         """For how long the first in the line has waited."""
         return time.monotonic() - self._arrived[0].at if self._arrived else 0.0
 
+    def _is_a_channel_waited_for(self) -> bool:
+        return any(channel.is_waited_for for channel in self._channels.values())
+
     def _under_way(self) -> int:
-        return sum(channel.load for channel in self._channels.values())
+        return sum(channel.load for channel in self._channels.values() if not channel.is_slow)
 
     def _take_up(self, arrival: "_Arrival") -> None:
         conn = arrival.conn
         turn = self._begin(arrival) if self.has_room_to_keep() else None
         if turn is None:
-            super().take(conn)
+            super().take(conn, arrival.request)
         elif _consume(conn, arrival.request):
             self._count_request()
             self._advance(turn, partial(next, turn.steps))
@@ -129,17 +129,16 @@ class FlashWorker(BoundedWorker):
         """The request in steps; None when it is not for the lane after all."""
         environ = plain_http.environ_of(arrival.request, arrival.conn.client, self.cfg)
         work = self._lane.work_on(environ) if environ and self._lane else None
-        return _Turn(arrival.conn, work.steps, self._channel_of(work.calls)) if work else None
+        return _Turn(arrival.conn, work.steps, work.calls) if work else None
 
-    def _channel_of(self, calls: Caller) -> "Channel[_Turn]":
-        channel = self._channels.get(id(calls))
+    def _channel_to(self, carrier: Carrier) -> "Channel[_Turn]":
+        channel = self._channels.get(id(carrier))
         if channel is None:
-            assert isinstance(calls, CallCombiner)  # noqa: S101 - a cluster has no lane
 
             def deliver(turns: list[_Turn], replies: list[object]) -> None:
                 self.method_queue.defer(self._go_on, channel, turns, replies)
 
-            channel = self._channels[id(calls)] = Channel(calls, deliver)
+            channel = self._channels[id(carrier)] = Channel(carrier, deliver)
         return channel
 
     def _count_request(self) -> None:
@@ -166,7 +165,7 @@ class FlashWorker(BoundedWorker):
             self.close(turn.conn)
         else:
             if answer is not None:
-                self._send(turn.conn, answer)
+                self.send(turn.conn, answer)
         # What the main loop logs by itself is no request's.
         request_id.set("")
 
@@ -174,14 +173,27 @@ class FlashWorker(BoundedWorker):
         """The answer; None while the turn waits for something more."""
         try:
             step = take_step()
+            turn.request_id = request_id.get()
+            while not self._waits_for(turn, step):
+                step = turn.steps.send(None)
         except StopIteration as stop:
             return plain_http.bytes_of(stop.value)
-        turn.request_id = request_id.get()
+        return None
+
+    def _waits_for(self, turn: _Turn, step: Step) -> bool:
+        """Have the step taken; whether the turn must wait for that."""
+        if isinstance(step, Aside):
+            self._slow.submit(_call, partial(take_aside, step), turn.request_id)
+            return False
         if callable(step):
             self._take_slowly(turn, step)
+            return True
+        channel = self._channel_to(turn.calls.carrier_of(step))
+        if channel.is_stuck:
+            self.method_queue.defer(self._resume, turn, _nothing_sent())
         else:
-            turn.channel.add(turn, step)
-        return None
+            channel.add(turn, step)
+        return True
 
     def _take_slowly(self, turn: _Turn, step: SlowStep) -> None:
         """Have a thread take this step, unless one does already; go on when it is done."""
@@ -189,8 +201,9 @@ class FlashWorker(BoundedWorker):
         if key in self._slow_calls:
             self._slow_calls[key].append((time.monotonic(), turn))
             return
-        self._slow_calls[key] = deque()
         future = self._slow.submit(_call, step, turn.request_id)
+        # Not before: were there no thread to be had, nobody would ever go on.
+        self._slow_calls[key] = deque()
         done = partial(self._slowly_taken, key, turn)
         future.add_done_callback(partial(self.method_queue.defer, done))
 
@@ -203,9 +216,15 @@ class FlashWorker(BoundedWorker):
             self._resume(each, reply)
 
     def _give_up_late(self) -> None:
-        """Let nobody wait too long to be taken up, for a thread, or for another's slow step."""
+        """Let nobody wait too long to be taken up, for a pipeline, for a thread, or for another's
+        slow step.
+        """
         while self._wait_seconds() > self.max_wait_seconds:
             self.refuse(self._arrived.popleft().conn)
+        stuck = [channel for channel in self._channels.values() if channel.is_slow]
+        for channel in stuck:
+            for turn in channel.late(self.max_wait_seconds):
+                self._resume(turn, _nothing_sent())
         self._slow.give_up_late()
         give_up_since = time.monotonic() - self.max_wait_seconds
         # Copied, for who goes on may ask for another slow step. And each gets an error of its own:
@@ -214,30 +233,6 @@ class FlashWorker(BoundedWorker):
             while joined and joined[0][0] < give_up_since:
                 self._resume(joined.popleft()[1], errors.TemporarilyUnavailable())
 
-    def _send(self, conn: TConn, answer: bytes) -> None:
-        try:
-            sent = conn.sock.send(answer)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.close(conn)
-            return
-        if sent == len(answer):
-            self.keep(conn)
-        else:
-            self._senders.submit(self._send_rest, conn, answer[sent:])
-
-    def _send_rest(self, conn: TConn, rest: bytes) -> None:
-        """In a thread: to a client that reads slowly."""
-        finish: Callable[[Any], None] = self.keep
-        try:
-            conn.sock.settimeout(_SEND_TIMEOUT_SECONDS)
-            conn.sock.sendall(rest)
-            conn.sock.setblocking(False)
-        except OSError:
-            finish = self.close
-        self.method_queue.defer(finish, conn)
-
 
 def _consume(conn: TConn, request: bytes) -> bool:
     """Take what was looked at from the socket. False when the client has broken off."""
@@ -245,6 +240,10 @@ def _consume(conn: TConn, request: bytes) -> bool:
         return bool(conn.sock.recv(len(request)) == request)
     except OSError:
         return False
+
+
+def _nothing_sent() -> Exception:
+    return errors.NothingSent("Redis takes too long.")
 
 
 def _call(step: SlowStep, name: str) -> Any:

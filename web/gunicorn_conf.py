@@ -5,9 +5,12 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from core import logs, metrics
+from core import descriptors, logs, metrics
 from core.config import ConfigError, load_settings
 from core.publishing import Publisher
+
+# For Redis, PostgreSQL, logs, metrics, and what is accepted before the limit is noticed.
+_SPARE_DESCRIPTORS = 200
 
 try:
     _settings = load_settings()
@@ -22,7 +25,9 @@ threads = _settings.web_threads
 # where importing would leave members waiting for seconds at each restart. The application
 # connects to nothing before its first request, so no connection crosses the fork.
 preload_app = True
-# Flash traffic comes in bursts over kept connections.
+# Flash traffic comes in bursts over kept connections. Each takes some kilobytes while it is
+# silent; more than these wait for the system to hand them over.
+worker_connections = min(10_000, descriptors.raise_limit() - _SPARE_DESCRIPTORS)
 backlog = 2048
 keepalive = 75
 timeout = 30

@@ -14,7 +14,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.util import http_date
 
 from web.access import BID_PATH
-from web.early_refusal import whole_length
+from web.arrival import whole_length
 from web.express import BOARD_PREFIX, Response
 
 _STARTS = (f"POST {BID_PATH} ".encode(), f"GET {BOARD_PREFIX}".encode())

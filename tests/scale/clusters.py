@@ -32,7 +32,11 @@ def shop_on(running: Servers, settings: Mapping[str, str]) -> Iterator[Shop]:
 
 def master_of(cluster: Cluster, session_id: UUID | str) -> ClusterNode:
     """The node that was made to serve the session's slot."""
-    slot: int = key_slot(keys.session_params(session_id).encode())
+    return master_of_key(cluster, keys.session_params(session_id))
+
+
+def master_of_key(cluster: Cluster, key: str) -> ClusterNode:
+    slot: int = key_slot(key.encode())
     share = -(-SLOTS // len(cluster.masters))
     return cluster.masters[slot // share]
 

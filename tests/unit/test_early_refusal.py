@@ -4,37 +4,9 @@ import json
 
 import pytest
 
-from web.early_refusal import answer, is_spared, whole_length
+from web.early_refusal import answer, is_spared
 
 BID = b"POST /api/bid HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Request-ID: abc-1\r\n\r\n{}"
-
-
-def test_a_request_that_is_wholly_there_has_a_length() -> None:
-    assert whole_length(BID) == len(BID)
-    assert whole_length(BID + b"GET / HTTP/1.1\r\n\r\n") == len(BID)
-    get = b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n"
-    assert whole_length(get) == len(get)
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"",
-        b"POST /api/bid HTTP/1.1\r\nHost: x\r\n",
-        BID[:-1],
-        BID.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        BID.replace(b"Host: x", b"Connection: close"),
-        BID.replace(b"Host: x", b"Content-Length: 2"),
-        BID.replace(b"Content-Length: 2", b"Content-Length : 2"),
-        BID.replace(b"Content-Length: 2", b"Content-Length: +2"),
-        BID.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
-        BID.replace(b"POST", b"HEAD"),
-        BID.replace(b"\r\n", b"\n"),
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    ],
-)
-def test_where_the_end_is_not_certain_there_is_none(start: bytes) -> None:
-    assert whole_length(start) is None
 
 
 @pytest.mark.parametrize(

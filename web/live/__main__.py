@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 
 import structlog
 
-from core import metrics
+from core import descriptors, metrics
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, load_settings
 from core.logs import configure_logs
@@ -51,7 +50,7 @@ async def _serve(services: Services, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     showing = Showing(services)
-    limit = min(services.settings.live_max_watchers, _most_descriptors() - _SPARE_DESCRIPTORS)
+    limit = min(services.settings.live_max_watchers, descriptors.raise_limit() - _SPARE_DESCRIPTORS)
     reception = Reception(listener, showing, max_watchers=limit)
     log.info("live_process_serves", max_watchers=limit)
     async with asyncio.TaskGroup() as group:
@@ -60,13 +59,6 @@ async def _serve(services: Services, listener: socket.socket) -> None:
         for job in jobs:
             job.cancel()
     await reception.close()
-
-
-def _most_descriptors() -> int:
-    """Raise the limit of open files as far as the system lets us; each watcher is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 if __name__ == "__main__":
