@@ -18,13 +18,15 @@ from sqlalchemy.orm import Session
 
 from core import errors, keys, scoring
 from core.bid_log import Entry, LoggedBid
-from core.database import Database
+from core.database import Database, allow_silence
 from core.events import Loss, losses
 from core.lifecycle import Status
 from core.models import Bid, BiddingSession, BidLogOffset, Ranking
 
 # How many differences a check names; it counts them all.
 MAX_SHOWN = 10
+# Millions of rows become objects in a transaction that locks nothing.
+_READ_SECONDS = 3600.0
 _NO_BOARD = "Redis does not hold this session: there is no board until a request loads it"
 
 
@@ -109,6 +111,7 @@ class Audit:
         with self._database.begin() as db:
             # One snapshot: the rows and the offset must be of one moment.
             db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            allow_silence(db, seconds=_READ_SECONDS)
             session = db.get(BiddingSession, session_id)
             if session is None:
                 raise errors.SessionNotFound(session_id)

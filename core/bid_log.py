@@ -251,9 +251,11 @@ class BidLog:
         _move_offset(db, session_id, newest)
         return Batch(len(bids), newest)
 
-    def _read(self, session_id: UUID, *, first: str = "-", count: int | None = None) -> list[Entry]:
+    def _read(
+        self, session_id: UUID, *, first: str = "-", last: str = "+", count: int | None = None
+    ) -> list[Entry]:
         name = keys.bid_log(session_id)
-        return self._redis.xrange(name, min=first, count=count)  # type: ignore[return-value]
+        return self._redis.xrange(name, first, last, count)  # type: ignore[return-value]
 
     def _read_anew(self, db: Session, session_id: UUID, offset: int) -> list[Entry]:
         """Entries to persist when the log begins at or below the offset.
@@ -263,7 +265,8 @@ class BidLog:
         bids get places behind all others, and the session, without params, takes no
         bid until it has been loaded from PostgreSQL again.
         """
-        old = [entry for entry in self._read(session_id) if sequence_of(entry[0]) <= offset]
+        # No more than those: the rest may be the backlog of an outage, millions of entries.
+        old = self._read(session_id, last=f"{offset}-0")
         stored = _stored(db, session_id, [sequence_of(entry_id) for entry_id, _ in old])
         doubled = [entry for entry in old if _identity(entry) != stored.get(sequence_of(entry[0]))]
         if not doubled:

@@ -16,18 +16,18 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from core import metrics
-from core.database import Database
+from core.database import Database, allow_silence
 from core.models import EmailDelivery, WebhookDelivery
 
 log = structlog.get_logger(__name__)
 
 _DUE_LIMIT = 100
-# A host that vanished keeps its locks until PostgreSQL misses it. Longer than any send.
-_SILENT_CLAIM = text("SET LOCAL idle_in_transaction_session_timeout = '120s'")
+# Longer than any takes. A host that vanished keeps its claim for so long.
+_SEND_SECONDS = 120.0
 
 D = TypeVar("D", EmailDelivery, WebhookDelivery)
 
@@ -97,7 +97,7 @@ class Outbox(Generic[D]):
         """
         deadline = time.monotonic() + seconds
         attempts = 0
-        with self._turn() as is_ours:
+        with self._turn(seconds) as is_ours:
             while is_ours and (due := self._due()):
                 for delivery_id in due:
                     self._attempt(delivery_id, send)
@@ -130,9 +130,13 @@ class Outbox(Generic[D]):
         return db.scalar(counted) or 0
 
     @contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """Whether this process may deliver now. The lock goes with its transaction."""
+    def _turn(self, seconds: float) -> Iterator[bool]:
+        """Whether this process may deliver now. The lock goes with its transaction.
+
+        That one is silent throughout: for so many seconds, and until the last send is over.
+        """
         with self._database.begin() as db:
+            allow_silence(db, seconds=seconds + _SEND_SECONDS)
             yield bool(db.scalar(select(func.pg_try_advisory_xact_lock(self._turn_lock))))
 
     def _due(self) -> Sequence[UUID]:
@@ -146,7 +150,7 @@ class Outbox(Generic[D]):
 
     def _attempt(self, delivery_id: UUID, send: Callable[[Session, D], None]) -> None:
         with self._database.begin() as db:
-            db.execute(_SILENT_CLAIM)
+            allow_silence(db, seconds=_SEND_SECONDS)
             delivery = self._claim(db, delivery_id)
             if delivery is None:
                 return
