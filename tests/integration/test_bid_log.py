@@ -206,6 +206,23 @@ def test_a_drain_goes_on_after_a_crash_before_the_trim(shop: Shop) -> None:
     assert (sequences(shop), log_of(shop, session), events(shop)) == ([1, 2, 3, 4], [], [])
 
 
+def test_a_drain_after_a_crash_before_the_trim_does_not_read_the_whole_log(shop: Shop) -> None:
+    """It may be the backlog of an outage, and the transaction is silent meanwhile."""
+    session = session_with_bids(shop, 1)
+    [(_, fields)] = log_of(shop, session)
+    name = keys.bid_log(session.session_id)
+    with shop.services.redis.pipeline() as pipeline:
+        for sequence in range(2, 3001):
+            pipeline.xadd(name, fields, id=f"{sequence}-0")
+        pipeline.execute()
+    with pytest.raises(CrashError):
+        bid_log(shop, DiesBeforeTrim, batch_size=1).run_once(session.session_id)
+    sent_before = shop.services.redis.info("stats")["total_net_output_bytes"]
+    assert bid_log(shop, batch_size=1).run_once(session.session_id) == Batch(1, 2)
+    sent = shop.services.redis.info("stats")["total_net_output_bytes"] - sent_before
+    assert sent < shop.services.redis.memory_usage(name)
+
+
 def test_entries_that_postgresql_has_are_trimmed_and_not_read_again(shop: Shop) -> None:
     session = session_with_bids(shop, 2)
     entries = log_of(shop, session)

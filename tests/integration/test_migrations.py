@@ -7,27 +7,19 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
-from core.bootstrap import Services
-from core.database import alembic_config, migrate
+from core.config import Settings
+from core.database import alembic_config, create_database_engine, migrate
 from core.models import Base
-
-DATABASE = "flashbid_test_migrations"
 
 
 @pytest.fixture
-def engine(services: Services) -> Iterator[Engine]:
-    """An engine over an empty database. A pooler's idle connections to it are cut off."""
-    server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {DATABASE}"))
-        engine = create_engine(services.engine.url.set(database=DATABASE))
-        yield engine
-        engine.dispose()
-        connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
-    server.dispose()
+def engine(empty_database: Settings) -> Iterator[Engine]:
+    """An engine over an empty database."""
+    engine = create_database_engine(empty_database)
+    yield engine
+    engine.dispose()
 
 
 def tables(engine: Engine) -> set[str]:
