@@ -40,6 +40,10 @@ auth_type = any
 pool_mode = transaction
 max_client_conn = 1000
 default_pool_size = 40
+tcp_keepidle = 10
+tcp_keepintvl = 5
+tcp_keepcnt = 3
+tcp_user_timeout = 25000
 """
 
 
