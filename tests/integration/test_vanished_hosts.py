@@ -56,7 +56,8 @@ def cut_off(services: Services, settings: Settings) -> None:
     with services.engine.begin() as connection:
         connection.execute(
             text(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :it"
+                "SELECT pg_terminate_backend(pid, 5000)"
+                "  FROM pg_stat_activity WHERE datname = :database"
             ),
             {"database": settings.postgres_db},
         )
