@@ -293,7 +293,7 @@ def test_a_crash_between_sending_and_noting_repeats_that_message_alone(
 def test_while_one_process_delivers_another_leaves_at_once(shop: Shop, receiver: Receiver) -> None:
     told_session(shop)
     sender = webhooks(shop, receiver)
-    with sender._outbox._turn() as is_ours:
+    with sender._outbox._turn(seconds=30) as is_ours:
         assert is_ours
         assert webhooks(shop, receiver).deliver_due(seconds=30).attempts == 0
     assert receiver.got == []
