@@ -4,10 +4,20 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+from websockets.frames import Frame, Opcode
+
 from web.live.snapshot import Snapshot
-from web.live.watcher import FRAME_INTERVAL_SECONDS, MAX_BEHIND_SECONDS, House, Watcher
+from web.live.watcher import (
+    FRAME_INTERVAL_SECONDS,
+    MAX_BEHIND_SECONDS,
+    PIECE_BYTES,
+    House,
+    Watcher,
+)
 
 FRAME_BYTES = 64 * 1024
+# What ten thousand winners make, and more than the kernel takes for a browser that does not read.
+WINNERS_BYTES = 1_400_000
 HANDSHAKE = (
     b"GET /ws/a-session HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -46,7 +56,7 @@ def test_a_slow_reader_is_kept_one_frame_and_then_dropped() -> None:
             most = max(most, watcher.transport.get_write_buffer_size())
             now += FRAME_INTERVAL_SECONDS
             await asyncio.sleep(0)
-        assert 0 < most <= FRAME_BYTES
+        assert 0 < most <= PIECE_BYTES
         assert now > MAX_BEHIND_SECONDS
         await asyncio.sleep(0)
         assert watcher.transport.get_write_buffer_size() == 0
@@ -59,8 +69,8 @@ def test_without_the_bound_the_process_would_keep_every_frame() -> None:
 
     async def stop_reading(watcher: Watcher, _: socket.socket) -> None:
         frames = 200
-        for number in range(frames):
-            watcher.show(snapshot(), float(number))
+        for _ in range(frames):
+            watcher.transport.write(snapshot().frames)
             await asyncio.sleep(0)
         assert watcher.transport.get_write_buffer_size() > frames * FRAME_BYTES / 2
 
@@ -83,3 +93,32 @@ def test_a_reader_gets_every_frame_and_stays() -> None:
         assert not watcher.transport.is_closing()
 
     with_watcher(read)
+
+
+def test_a_frame_with_all_winners_is_kept_once_for_everybody() -> None:
+    async def stop_reading(watcher: Watcher, _: socket.socket) -> None:
+        watcher.show(Snapshot(bytes(WINNERS_BYTES), is_final=True), 0.0)
+        assert 0 < watcher.transport.get_write_buffer_size() <= PIECE_BYTES
+
+    with_watcher(stop_reading)
+
+
+def test_a_frame_in_pieces_arrives_whole_and_what_follows_it_behind_it() -> None:
+    winners = Frame(Opcode.TEXT, b"w" * WINNERS_BYTES).serialize(mask=False)
+    pong = Frame(Opcode.TEXT, b"pong").serialize(mask=False)
+
+    async def read_late(watcher: Watcher, browser: socket.socket) -> None:
+        browser.setblocking(False)
+        loop, got = asyncio.get_running_loop(), b""
+        while not got.endswith(b"\r\n\r\n"):
+            got += await loop.sock_recv(browser, FRAME_BYTES)
+        watcher.show(Snapshot(winners, is_final=True), 0.0)
+        answering = asyncio.create_task(watcher.send("pong"))
+        await asyncio.sleep(0)
+        got = b""
+        while len(got) < len(winners + pong):
+            got += await loop.sock_recv(browser, FRAME_BYTES)
+        assert got == winners + pong
+        await answering
+
+    with_watcher(read_late)

@@ -25,9 +25,13 @@ _PING_TIMEOUT_SECONDS = 20.0
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _MAX_MESSAGE_BYTES = 1024
 _MAX_MESSAGES_QUEUED = 4
-_WRITE_LIMIT_BYTES = 4 * 1024
+# Whatever waits here to be read holds back what would come after it.
+_WRITE_LIMIT_BYTES = 0
 # The kernel's share of what a watcher may leave unread: a few frames.
 _SEND_BUFFER_BYTES = 32 * 1024
+# A frame goes to the transport in pieces, since that may copy what the kernel does not take:
+# with many winners the last frame is megabytes, and all watchers get it at the same moment.
+PIECE_BYTES = 16 * 1024
 
 
 class Watcher(ServerConnection):
@@ -45,12 +49,24 @@ class Watcher(ServerConnection):
             write_limit=_WRITE_LIMIT_BYTES,
         )
         self.seen: Snapshot | None = None
+        # What is left of the frame: a view of the bytes that all watchers share.
+        self._unsent = memoryview(b"")
         self._sent_at = float("-inf")
         self._behind_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Leave out the handler task that the library's own server would start."""
         Connection.connection_made(self, transport)
+
+    def resume_writing(self) -> None:
+        """Go on with the frame: what waited here has been read."""
+        super().resume_writing()
+        self._send_on()
+
+    def send_data(self) -> None:
+        """Hold back what the library sends until the frame is out: it must not go into one."""
+        if not self._unsent:
+            super().send_data()
 
     async def open(self, connection: socket.socket, handshake_request: bytes) -> bool:
         """Complete the handshake; whether the WebSocket is open."""
@@ -92,13 +108,25 @@ class Watcher(ServerConnection):
         return not self._is_behind(now)
 
     def show(self, snapshot: Snapshot, now: float) -> None:
-        """Send it. Nothing else that is sent here comes in fragments, so it may go between."""
-        self.transport.write(snapshot.frames)
+        """Send it to a watcher for whom it is due: no other frame is on its way then."""
+        self._unsent = memoryview(snapshot.frames)
         self.seen, self._sent_at = snapshot, now
+        self._send_on()
+
+    def _send_on(self) -> None:
+        """Send pieces until one waits to be read."""
+        while self._unsent and not self._has_waiting and not self.transport.is_closing():
+            piece, self._unsent = self._unsent[:PIECE_BYTES], self._unsent[PIECE_BYTES:]
+            self.transport.write(piece)
+        self.send_data()
+
+    @property
+    def _has_waiting(self) -> bool:
+        return self.transport.get_write_buffer_size() > 0
 
     def _is_behind(self, now: float) -> bool:
         """Whether the last frame still waits here to be read."""
-        if self.transport.get_write_buffer_size() == 0:
+        if not self._has_waiting:
             self._behind_since = None
             return False
         self._behind_since = self._behind_since or now
