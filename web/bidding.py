@@ -11,12 +11,11 @@ from core.bidding import PlacedBid
 from core.board import Standing
 from core.history import PastBid
 from core.lifecycle import Status
-from core.results import SessionResults
 from core.sessions import SessionView
 from web import schemas
 from web.limiting import Limit
 from web.operation import operation
-from web.state import board_pages, services
+from web.state import board_pages, results_pages, services
 from web.tokens import Auth, current_bidder, current_user_id
 from worker import enqueue
 
@@ -105,9 +104,9 @@ def session(session_id: UUID) -> SessionView:
     answer=schemas.Results(),
     refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
 )
-def results(session_id: UUID, page: int, page_size: int) -> SessionResults:
+def results(session_id: UUID, page: int, page_size: int) -> bytes:
     """Who won, at what price, and everybody's rank."""
-    return services().results.get(session_id, page=page, page_size=page_size)
+    return results_pages().page(session_id, page=page, page_size=page_size)
 
 
 @blueprint.get("/bids/me")

@@ -1,4 +1,4 @@
-"""Gives views what their application keeps: its services and its board pages."""
+"""Gives views what their application keeps: its services, and the pages that it keeps."""
 
 from typing import cast
 
@@ -6,15 +6,18 @@ from flask import Flask, current_app
 
 from core.bootstrap import Services
 from web.board_pages import BoardPages
+from web.results_pages import ResultsPages
 
 _SERVICES_KEY = "flashbid_services"
 _BOARD_PAGES_KEY = "flashbid_board_pages"
+_RESULTS_PAGES_KEY = "flashbid_results_pages"
 
 
 def init_app(app: Flask, services: Services) -> None:
     """Give the application its services."""
     app.extensions[_SERVICES_KEY] = services
     app.extensions[_BOARD_PAGES_KEY] = BoardPages(services.board)
+    app.extensions[_RESULTS_PAGES_KEY] = ResultsPages(services.results)
 
 
 def services() -> Services:
@@ -35,3 +38,8 @@ def board_pages() -> BoardPages:
 def board_pages_of(app: Flask) -> BoardPages:
     """The board pages of an application."""
     return cast(BoardPages, app.extensions[_BOARD_PAGES_KEY])
+
+
+def results_pages() -> ResultsPages:
+    """The results pages of the application that handles this request."""
+    return cast(ResultsPages, current_app.extensions[_RESULTS_PAGES_KEY])
