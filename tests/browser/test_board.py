@@ -17,6 +17,14 @@ TIMEOUT_MS = 30_000
 SETTLED_MS = 200  # a page needs no longer to say that a request failed
 PAGE_LIMIT_BYTES = 100 * 1024
 USABLE_LIMIT_SECONDS = 5.0
+BOARD_ROWS = 50
+OWN_PLACE = "**/api/leaderboard/*/me"
+PACED = """async () => {
+  const { paced } = await import("/board/pace.js");
+  window.runs = 0;
+  const call = paced(1000, async () => { window.runs += 1; });
+  for (let at = 0; at < 5; at += 1) call();
+}"""
 POLLS = "**/api/leaderboard/**"
 NEVER_TIMES_OUT = "AbortSignal.timeout = () => new AbortController().signal"
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -46,6 +54,70 @@ def test_member_signs_up_bids_and_sees_rank_fall_without_reload(
     assert member().bid(session_id, 5000).status == 200
     expect(visitor.standing).to_contain_text("rank 2 with 150.00: not winning")
     expect(visitor.page.locator("#step")).to_contain_text("now puts you at rank 1")
+
+
+@pytest.fixture
+def outbid(
+    visit: Visit, new_session: NewSession, member: Callable[..., Client]
+) -> tuple[Visitor, Callable[[float], None]]:
+    """A bidder further down than the board shows, and what makes the leader bid and be seen."""
+    session_id = new_session(inventory=1, beta=0)["session_id"]
+    own, leader = member(), member()
+    assert own.bid(session_id, 150).status == 200
+    for bidder in (leader, *(member() for _ in range(BOARD_ROWS - 1))):
+        assert bidder.bid(session_id, 300).status == 200
+    visitor = visit(own).watch(session_id)
+    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 150.00")
+
+    def lead(price: float) -> None:
+        assert leader.bid(session_id, price).status == 200
+        expect(visitor.rows.first).to_contain_text(f"{price:.2f}")
+
+    return visitor, lead
+
+
+def test_place_that_the_board_does_not_show_is_one_question_at_a_time(
+    outbid: tuple[Visitor, Callable[[float], None]],
+) -> None:
+    visitor, lead = outbid
+    questions: list[Route] = []
+    visitor.page.route(OWN_PLACE, lambda route: questions.append(route))  # noqa: PLW0108
+    for price in (301, 302, 303, 304):
+        lead(price)
+    [question] = (first(questions, visitor), *questions)
+    lead(305)
+    question.fulfill(json={"rank": 77, "price": 150, "is_winner": False})
+    expect(visitor.standing).to_contain_text("rank 77")
+    first(questions, visitor).fulfill(json={"rank": 78, "price": 150, "is_winner": False})
+    expect(visitor.standing).to_contain_text("rank 78")
+
+
+def test_answer_from_before_a_bid_does_not_hide_the_bid(
+    outbid: tuple[Visitor, Callable[[float], None]],
+) -> None:
+    visitor, lead = outbid
+    questions: list[Route] = []
+    visitor.page.route(OWN_PLACE, lambda route: questions.append(route))  # noqa: PLW0108
+    lead(301)
+    question = first(questions, visitor)
+    visitor.bid(160)
+    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 160.00")
+    question.fulfill(json={"rank": 77, "price": 150, "is_winner": False})
+    answer = first(questions, visitor)
+    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 160.00")
+    answer.fulfill(json={"rank": 78, "price": 160, "is_winner": False})
+    expect(visitor.standing).to_contain_text("rank 78 with 160.00")
+
+
+def test_many_calls_make_one_run_in_a_second_and_the_last_is_served(visit: Visit) -> None:
+    page = visit().go().page
+    page.clock.install()
+    page.evaluate(PACED)
+    counts = []
+    for milliseconds in (0, 900, 200, 900, 2000):
+        page.clock.run_for(milliseconds)
+        counts.append(page.evaluate("window.runs"))
+    assert counts == [1, 1, 2, 2, 2]
 
 
 def test_step_shown_as_missing_takes_the_rank(

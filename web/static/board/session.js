@@ -3,9 +3,11 @@ import { announce, field, form, h } from "./dom.js";
 import { counted, price, score } from "./format.js";
 import { tick, timer } from "./list.js";
 import { watch } from "./live.js";
+import { paced } from "./pace.js";
 import { Plot } from "./plot.js";
 import { nextStep } from "./scoring.js";
 
+const OWN_PLACE_MS = 1000;
 const STATES = { live: "Live", polling: "Live, every second", offline: "Connection lost. Trying again …" };
 const VERBS = { activate: "Activate", deactivate: "Deactivate", close: "Close for good" };
 
@@ -20,7 +22,9 @@ class SessionView {
   constructor(session) {
     this.session = session;
     this.own = null;
-    this.hasBid = this.isLast = false;
+    this.hasBid = this.isListed = this.isLast = this.stopped = false;
+    this.bidsPlaced = 0;
+    this.askOwnPlace = paced(OWN_PLACE_MS, () => this.readOwnPlace());
     this.plot = new Plot();
     this.timer = timer(session);
     this.state = h("p", { class: "state", id: "state" }, "Connecting …");
@@ -59,6 +63,7 @@ class SessionView {
   async bid(amount) {
     const placed = await call("POST", "/api/bid", { session_id: this.session.session_id, price: amount });
     this.hasBid = true;
+    this.bidsPlaced += 1;
     this.setOwn({ rank: placed.rank, price: placed.price, is_winner: placed.is_winning });
   }
 
@@ -86,13 +91,19 @@ class SessionView {
       results: (results) => this.showResults(results),
       state: (state) => (this.state.textContent = STATES[state]),
     });
-    return () => (timers.forEach(clearInterval), stop());
+    return () => {
+      this.stopped = true;
+      timers.forEach(clearInterval);
+      stop();
+    };
   }
 
   async findOwnBid() {
-    const bids = await get(`/api/bids/me?session_id=${this.session.session_id}&page_size=1`).catch(() => []);
-    if (bids.length) this.hasBid = true;
-    if (this.hasBid && this.board) this.findOwn(this.board);
+    const bids = await get(`/api/bids/me?session_id=${this.session.session_id}&page_size=1`).catch(() => null);
+    if (this.stopped) return;
+    if (!bids) setTimeout(() => this.stopped || this.findOwnBid(), OWN_PLACE_MS);
+    else if (bids.length) this.hasBid = true;
+    if (this.board) this.findOwn(this.board);
   }
 
   everySecond() {
@@ -128,13 +139,25 @@ class SessionView {
     this.body.replaceChildren(...rows);
   }
 
-  async findOwn(board) {
-    if (!me()) return this.showStep();
-    const entry = board.leaderboard.find(({ user_id: id }) => id === me().user_id);
-    if (entry) this.hasBid = true;
-    const path = `/api/leaderboard/${this.session.session_id}/me`;
-    const own = entry ?? (this.hasBid ? await get(path).catch(() => this.own) : null);
-    if (board === this.board) this.setOwn(own);
+  /** The own place as the board shows it; one further down is asked for. */
+  findOwn(board) {
+    const entry = me() && board.leaderboard.find(({ user_id: id }) => id === me().user_id);
+    this.isListed = Boolean(entry);
+    if (entry) {
+      this.hasBid = true;
+      this.setOwn(entry);
+    } else {
+      if (this.hasBid) this.askOwnPlace();
+      this.showStep();
+    }
+  }
+
+  /** Until the answer the place stays as it is shown. A bid or a board meanwhile knows better. */
+  async readOwnPlace() {
+    const before = this.bidsPlaced;
+    const own = await get(`/api/leaderboard/${this.session.session_id}/me`).catch(() => null);
+    if (before !== this.bidsPlaced) this.askOwnPlace();
+    else if (own && !this.stopped && !this.isListed) this.setOwn(own);
   }
 
   setOwn(own) {
