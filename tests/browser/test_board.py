@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import TOKEN_KEY, Visitor
 from tests.system.client import Client
 
 # Generous: the machine may be busy.
@@ -18,6 +18,8 @@ SETTLED_MS = 200  # a page needs no longer to say that a request failed
 PAGE_LIMIT_BYTES = 100 * 1024
 USABLE_LIMIT_SECONDS = 5.0
 BOARD_ROWS = 50
+OWN_ACCOUNT = "**/api/auth/me"
+KEPT_TOKEN = f"sessionStorage.getItem({TOKEN_KEY!r})"
 OWN_PLACE = "**/api/leaderboard/*/me"
 PACED = """async () => {
   const { paced } = await import("/board/pace.js");
@@ -205,6 +207,68 @@ def first(held: list[Route], visitor: Visitor) -> Route:
     while not held:
         visitor.page.wait_for_timeout(SETTLED_MS)
     return held.pop()
+
+
+@pytest.mark.parametrize("answer", ["none", "cut"])
+def test_bid_without_an_answer_is_said_to_be_uncertain_and_can_be_sent_again(
+    visit: Visit, new_session: NewSession, member: Callable[..., Client], answer: str
+) -> None:
+    visitor = visit(member()).watch(new_session()["session_id"])
+
+    def lose(route: Route) -> None:
+        if answer == "none":
+            route.abort()
+        else:
+            route.fulfill(status=200, content_type="application/json", body='{"rank": 1,')
+
+    visitor.page.route("**/api/bid", lose)
+    visitor.bid(150)
+    alert = visitor.page.get_by_role("form", name="Bid").get_by_role("alert")
+    expect(alert).to_contain_text("may or may not have arrived. Please send it again")
+    expect(visitor.standing).to_be_empty()
+    expect(visitor.page.locator("#notice")).to_be_hidden()
+    visitor.page.unroute("**/api/bid")
+    visitor.page.get_by_role("button", name="Place bid").click()
+    expect(visitor.standing).to_contain_text("rank 1 with 150.00")
+    expect(alert).to_be_hidden()
+    visitor.forgive()
+
+
+def test_member_stays_one_when_the_server_cannot_say_who_it_is(
+    visit: Visit, new_session: NewSession, member: Callable[..., Client]
+) -> None:
+    new_session()
+    visitor = visit(member())
+    visitor.page.route(OWN_ACCOUNT, lambda route: route.fulfill(status=503), times=1)
+    visitor.go()
+    expect(visitor.page.get_by_role("button", name="Sign out")).to_be_visible()
+    visitor.forgive()
+
+
+def test_wrong_password_does_not_take_a_token_away(
+    visit: Visit, member: Callable[..., Client]
+) -> None:
+    own = member()
+    visitor = visit(own)
+    visitor.page.route(OWN_ACCOUNT, lambda route: route.fulfill(status=503))
+    form = visitor.go("/#/account").page.get_by_role("form", name="Sign in")
+    form.get_by_label("Username").fill("somebody")
+    form.get_by_label("Password").fill("not-the-word")
+    form.get_by_role("button").click()
+    expect(form.get_by_role("alert")).not_to_be_empty()
+    assert visitor.page.evaluate(KEPT_TOKEN) == own.token
+    visitor.page.unroute(OWN_ACCOUNT)
+    expect(visitor.page.get_by_role("button", name="Sign out")).to_be_visible()
+    visitor.forgive()
+
+
+def test_token_that_is_no_good_is_forgotten(visit: Visit, member: Callable[..., Client]) -> None:
+    own = member()
+    own.token = f"{own.token}x"
+    visitor = visit(own).go()
+    expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
+    assert visitor.page.evaluate(KEPT_TOKEN) is None
+    visitor.forgive()
 
 
 def test_names_with_markup_are_text(

@@ -5,6 +5,10 @@ import { notice } from "./dom.js";
 
 const TOKEN = "flashbid.token";
 const TIMEOUT_MS = 10_000;
+// What says that the token itself is of no use; a wrong password is refused with 401, too.
+const TOKEN_IS_BAD = new Set(["token_invalid", "token_expired", "token_revoked"]);
+const WILL_ASK_AGAIN = "The server cannot be reached. Trying again by itself.";
+const MAY_HAVE_ARRIVED = "No answer came: this may or may not have arrived. Please send it again. The same bid again is never counted twice.";
 let offsetMs = null;
 let isExact = false;
 let account = null;
@@ -32,11 +36,10 @@ export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
-  const response = await send(path, { method, headers, body: body && JSON.stringify(body) });
+  const [response, answer] = await send(path, { method, headers, body: body && JSON.stringify(body) });
   observe(response.headers.get("Date"), false);
-  const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  if (response.status === 401 && token) forget();
+  if (TOKEN_IS_BAD.has(answer.code) && token === sessionStorage.getItem(TOKEN)) forget();
   throw new Problem(response.status, answer.code, sentence(answer));
 }
 
@@ -45,16 +48,24 @@ export const get = (path) => call("GET", path);
 /** The server has spoken, here or by WebSocket: whatever said that it cannot be reached is over. */
 export const reached = () => notice("");
 
+/** The response and its document. Whoever reads asks again; nobody but the member repeats an action. */
 async function send(path, options) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const answer = await documentOf(response);
     reached();
-    return response;
+    return [response, answer];
   } catch {
-    const text = "The server cannot be reached. Trying again by itself.";
-    notice(text);
-    throw new Problem(0, "unreachable", text);
+    const isRead = options.method === "GET";
+    if (isRead) notice(WILL_ASK_AGAIN);
+    throw new Problem(0, "unreachable", isRead ? WILL_ASK_AGAIN : MAY_HAVE_ARRIVED);
   }
+}
+
+/** A success that was cut on its way is no answer; a failure is one by its status alone. */
+async function documentOf(response) {
+  if (response.status === 204) return null;
+  return response.ok ? response.json() : response.json().catch(() => ({}));
 }
 
 function sentence(problem) {
@@ -64,9 +75,17 @@ function sentence(problem) {
 
 export const me = () => account;
 
-/** Read the account behind a token kept from before a reload. */
+/** Whether a token is kept, though its member may not be known yet. */
+export const hasToken = () => Boolean(sessionStorage.getItem(TOKEN));
+
+/** Read the account behind a token kept from before a reload; whether that signed somebody in. */
 export async function restore() {
-  if (sessionStorage.getItem(TOKEN)) account = await get("/api/auth/me");
+  const token = sessionStorage.getItem(TOKEN);
+  if (!token || account) return false;
+  const found = await get("/api/auth/me");
+  if (token !== sessionStorage.getItem(TOKEN)) return false;
+  account = found;
+  return true;
 }
 
 export async function enter(path, values) {

@@ -1,6 +1,6 @@
 import { showAccount } from "./account.js";
 import { showAdmin } from "./admin.js";
-import { get, leave, me, restore } from "./api.js";
+import { get, hasToken, leave, me, restore } from "./api.js";
 import { h } from "./dom.js";
 import { showList } from "./list.js";
 import { showSession } from "./session.js";
@@ -39,9 +39,10 @@ function show(hash) {
 function showNav() {
   const account = me();
   const out = h("button", { type: "button", class: "quiet", click: leave }, "Sign out");
+  const guest = hasToken() ? h("span", { class: "who" }, "Signing in …") : h("a", { href: "#/account" }, "Sign in");
   document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, "Sessions"),
     account?.is_admin ? h("a", { href: "#/admin" }, "Admin") : "",
-    ...(account ? [h("span", { class: "who" }, account.username), out] : [h("a", { href: "#/account" }, "Sign in")]));
+    ...(account ? [h("span", { class: "who" }, account.username), out] : [guest]));
 }
 
 /** Unread news of closed sessions; a server without them stays silent. */
@@ -54,6 +55,15 @@ async function showNews() {
   news.hidden = !links.length;
 }
 
+/** Sign in by the kept token, however often it takes; a bad one is forgotten. */
+async function recognise() {
+  try {
+    if (await restore()) dispatchEvent(new Event("signed-in"));
+  } catch {
+    setTimeout(recognise, RETRY_MS);
+  }
+}
+
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
@@ -61,5 +71,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
 addEventListener("hashchange", route);
 addEventListener("signed-out", route);
 addEventListener("signed-in", () => (location.hash === "#/account" ? (location.hash = "#/") : route()));
-await restore().catch(() => null);
-route();
+await recognise();
+if (!me()) route();
