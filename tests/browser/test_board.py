@@ -29,6 +29,16 @@ PACED = """async () => {
 }"""
 POLLS = "**/api/leaderboard/**"
 NEVER_TIMES_OUT = "AbortSignal.timeout = () => new AbortController().signal"
+COUNT_POLLS = f"""
+  {NEVER_TIMES_OUT};
+  const plain = window.fetch;
+  let polls = window.mostPolls = 0;
+  window.fetch = (path, options) => {{
+    if (!path.startsWith("/api/leaderboard/")) return plain(path, options);
+    window.mostPolls = Math.max(window.mostPolls, ++polls);
+    return plain(path, options).finally(() => (polls -= 1));
+  }};
+"""
 MARKUP = "<img src=x onerror=alert(1)>"
 
 Visit = Callable[..., Visitor]
@@ -199,6 +209,29 @@ def test_socket_that_comes_back_outlives_polls_that_fail(
     visitor.page.wait_for_timeout(SETTLED_MS)
     expect(visitor.page.locator("#state")).to_have_text("Live")
     expect(visitor.page.locator("#notice")).to_be_hidden()
+    visitor.forgive()
+
+
+def test_socket_lost_during_a_poll_starts_no_second_chain_of_them(
+    visit: Visit, new_session: NewSession, stack: Stack
+) -> None:
+    visitor = visit()
+    visitor.page.add_init_script(COUNT_POLLS)
+    polls: list[Route] = []
+    visitor.page.route(POLLS, lambda route: polls.append(route))  # noqa: PLW0108 - no builtins
+    with visitor.page.expect_websocket() as opened:
+        visitor.watch(new_session()["session_id"])
+    expect(visitor.page.locator("#state")).to_have_text("Live")
+    slow = first(polls, visitor)
+    with opened.value.expect_event("close"):
+        stack["live"].kill()
+    slow.continue_()
+    expect(visitor.page.locator("#state")).to_have_text("Live, every second")
+    first(polls, visitor).continue_()
+    assert visitor.page.evaluate("window.mostPolls") == 1
+    visitor.page.unroute(POLLS)
+    stack.start()
+    expect(visitor.page.locator("#state")).to_have_text("Live")
     visitor.forgive()
 
 

@@ -21,7 +21,7 @@ export function watch(sessionId, on) {
 
 class Watcher {
   constructor(sessionId, on) {
-    Object.assign(this, { sessionId, on, stopped: false, isOpen: false, retryMs: FIRST_RETRY_MS });
+    Object.assign(this, { sessionId, on, stopped: false, isOpen: false, isPolling: false, retryMs: FIRST_RETRY_MS });
   }
 
   connect() {
@@ -68,19 +68,29 @@ class Watcher {
     this.retryMs = Math.min(this.retryMs * 2, LONGEST_RETRY_MS);
   }
 
+  /** Poll until the socket speaks. A poll still on its way when the socket is lost goes on by itself. */
   async poll() {
+    if (this.isPolling) return;
+    this.isPolling = true;
+    const isKnown = await this.look();
+    this.isPolling = false;
+    if (isKnown && !this.stopped && !this.isOpen) this.pollTimer = setTimeout(() => this.poll(), POLL_MS);
+  }
+
+  /** Ask for the board once; whether there is such a session. */
+  async look() {
     try {
       const board = await get(`/api/leaderboard/${this.sessionId}`);
-      if (this.stopped || this.isOpen) return;
+      if (this.stopped || this.isOpen) return true;
       this.on.state("polling");
       this.on.board(board);
       if (!board.provisional) this.finish(await get(`/api/results/${this.sessionId}`));
     } catch (error) {
-      if (this.stopped || error.status === 404) return;
-      if (this.isOpen) return reached(); // a late failure; the socket knows better
-      this.on.state("offline");
+      if (this.stopped || error.status === 404) return false;
+      if (this.isOpen) reached(); // a late failure; the socket knows better
+      else this.on.state("offline");
     }
-    if (!this.stopped && !this.isOpen) this.pollTimer = setTimeout(() => this.poll(), POLL_MS);
+    return true;
   }
 
   finish(results) {
