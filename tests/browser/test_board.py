@@ -1,6 +1,7 @@
 """What members and admins see and do, in Chromium."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -302,6 +303,22 @@ def test_token_that_is_no_good_is_forgotten(visit: Visit, member: Callable[..., 
     expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
     assert visitor.page.evaluate(KEPT_TOKEN) is None
     visitor.forgive()
+
+
+def test_session_that_is_opened_early_counts_from_its_new_start(
+    visit: Visit, new_session: NewSession, admin: Client
+) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=30)
+    session_id = new_session(start_time=later.isoformat())["session_id"]
+    visitor = visit().watch(session_id)
+    expect(visitor.page.locator(".timer")).to_contain_text("Starts in")
+    expect(visitor.page.locator("#state")).to_have_text("Live")
+    opened = admin.put(f"/api/admin/sessions/{session_id}/activate").json
+    start = datetime.fromisoformat(opened["start_time"])
+    assert start < later
+    milliseconds = str(int(start.timestamp() * 1000))
+    expect(visitor.page.locator(".timer")).to_have_attribute("data-start", milliseconds)
+    expect(visitor.page.locator(".timer")).to_contain_text("left")
 
 
 def test_names_with_markup_are_text(

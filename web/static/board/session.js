@@ -8,6 +8,7 @@ import { Plot } from "./plot.js";
 import { nextStep } from "./scoring.js";
 
 const OWN_PLACE_MS = 1000;
+const REREAD_WITHIN_MS = 1000;
 const STATES = { live: "Live", polling: "Live, every second", offline: "Connection lost. Trying again …" };
 const VERBS = { activate: "Activate", deactivate: "Deactivate", close: "Close for good" };
 
@@ -124,6 +125,7 @@ class SessionView {
   showBoard(board) {
     observe(board.server_time);
     this.board = board;
+    if (board.status === "active" && this.session.status !== "active") this.rereadSoon();
     if (board.status !== this.session.status || board.end_time !== this.session.end_time) {
       Object.assign(this.session, { status: board.status, end_time: board.end_time });
       this.retime();
@@ -131,6 +133,19 @@ class SessionView {
     this.plot.add(now(), board.threshold_score);
     this.showRows(board.leaderboard);
     this.findOwn(board);
+  }
+
+  /** Each page at a moment of its own: everybody sees the opening at once. */
+  rereadSoon() {
+    setTimeout(() => this.stopped || this.reread(), Math.random() * REREAD_WITHIN_MS);
+  }
+
+  /** No board has the start, which moves when a session is opened early, and not before Redis opens it. */
+  async reread() {
+    const session = await get(`/api/sessions/${this.session.session_id}`).catch(() => null);
+    if (!session || Date.parse(session.start_time) > now()) return this.rereadSoon();
+    this.session.start_time = session.start_time;
+    this.retime();
   }
 
   showRows(entries) {
