@@ -8,15 +8,25 @@ const LAST_MS = 10_000;
 /** The list of sessions, newest start first. Returns a function that stops it. */
 export function showList(main) {
   const list = h("ul", { class: "cards" }, h("li", {}, "Loading …"));
+  let shown = "";
   main.replaceChildren(h("h1", {}, "Sessions"), list);
   const refresh = async () => {
     const sessions = await get("/api/sessions?page_size=50").catch(() => null);
-    if (sessions) list.replaceChildren(...(sessions.length ? sessions.map(card) : [h("li", {}, "No sessions yet. They appear here by themselves.")]));
+    if (!sessions || shown === JSON.stringify(sessions)) return;
+    shown = JSON.stringify(sessions);
+    replaceCards(list, sessions);
     tick(main);
   };
   refresh();
   const timers = [setInterval(refresh, REFRESH_MS), setInterval(() => tick(main), 250)];
   return () => timers.forEach(clearInterval);
+}
+
+/** New cards; who had come to one by keyboard stays there. */
+function replaceCards(list, sessions) {
+  const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  list.replaceChildren(...(sessions.length ? sessions.map(card) : [h("li", {}, "No sessions yet. They appear here by themselves.")]));
+  if (focused) list.querySelector(`a[href="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 function card(session) {
