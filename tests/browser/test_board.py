@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from core.config import PROJECT_ROOT
-from dev.stack import Stack
+from dev.stack import Stack, wait_until
 from tests.browser.visitor import TOKEN_KEY, Visitor
-from tests.system.client import Client
+from tests.system.client import RESULTS_TIMEOUT_SECONDS, Client
 
 # Generous: the machine may be busy.
 TIMEOUT_MS = 30_000
@@ -19,6 +19,7 @@ SETTLED_MS = 200  # a page needs no longer to say that a request failed
 PAGE_LIMIT_BYTES = 100 * 1024
 USABLE_LIMIT_SECONDS = 5.0
 BOARD_ROWS = 50
+UNREAD = "/api/notifications?unread=true"
 OWN_ACCOUNT = "**/api/auth/me"
 KEPT_TOKEN = f"sessionStorage.getItem({TOKEN_KEY!r})"
 OWN_PLACE = "**/api/leaderboard/*/me"
@@ -330,6 +331,40 @@ def test_list_that_changes_leaves_the_keyboard_where_it_is(
     new_session(name=(name := f"A new one {uuid4().hex}"))
     expect(visitor.page.get_by_role("link", name=name)).to_be_visible()
     assert visitor.page.evaluate("document.activeElement.hash") == f"#/session/{session_id}"
+
+
+@pytest.fixture
+def told(new_session: NewSession, member: Callable[..., Client], admin: Client) -> Client:
+    """A member with news of one session."""
+    session_id, bidder = new_session()["session_id"], member()
+    assert bidder.bid(session_id, 150).status == 200
+    admin.put(f"/api/admin/sessions/{session_id}/close")
+    assert wait_until(lambda: bool(bidder.get(UNREAD).json), RESULTS_TIMEOUT_SECONDS)
+    return bidder
+
+
+def test_news_that_is_opened_is_read(visit: Visit, told: Client) -> None:
+    visitor = visit(told).go()
+    visitor.page.locator("#news").get_by_role("link").click()
+    expect(visitor.page.locator("#news")).to_be_hidden()
+    expect(visitor.page.locator("#results")).to_contain_text("Final price 150.00")
+    assert told.get(UNREAD).json == []
+
+
+def test_news_that_comes_after_the_member_left_is_nobodys(visit: Visit, told: Client) -> None:
+    visitor = visit(told)
+    held: list[Route] = []
+    visitor.page.route("**/api/notifications*", lambda route: held.append(route))  # noqa: PLW0108
+    late = first(held, visitor.go())
+    answer = visitor.page.request.get(
+        f"{visitor.origin}{UNREAD}", headers={"Authorization": f"Bearer {told.token}"}
+    )
+    visitor.page.get_by_role("button", name="Sign out").click()
+    expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
+    with visitor.page.expect_event("requestfinished", lambda request: UNREAD in request.url):
+        late.fulfill(response=answer)
+    visitor.page.wait_for_timeout(SETTLED_MS)
+    expect(visitor.page.locator("#news")).to_be_hidden()
 
 
 def test_names_with_markup_are_text(

@@ -1,6 +1,6 @@
 import { showAccount } from "./account.js";
 import { showAdmin } from "./admin.js";
-import { get, hasToken, leave, me, restore } from "./api.js";
+import { call, get, hasToken, leave, me, restore } from "./api.js";
 import { h } from "./dom.js";
 import { showList } from "./list.js";
 import { showSession } from "./session.js";
@@ -9,6 +9,7 @@ const main = document.getElementById("main");
 const RETRY_MS = 2000;
 let stop = () => {};
 let turn = 0;
+let newsTurn = 0;
 
 /** Show what the address names; an address that changes meanwhile wins. */
 async function route() {
@@ -45,14 +46,20 @@ function showNav() {
     ...(account ? [h("span", { class: "who" }, account.username), out] : [guest]));
 }
 
-/** Unread news of closed sessions; a server without them stays silent. */
+/** Unread news of closed sessions; a server without them stays silent. Of two looks the later counts. */
 async function showNews() {
-  const found = me() ? await get("/api/notifications").catch(() => []) : [];
-  const unread = found.filter((item) => !item.read_at);
-  const links = unread.map((item) => h("li", {}, h("a", { href: `#/session/${item.session_id}` }, item.message)));
+  const own = ++newsTurn;
+  const found = me() ? await get("/api/notifications?unread=true").catch(() => []) : [];
+  if (own !== newsTurn) return;
   const news = document.getElementById("news");
-  news.replaceChildren(...links);
-  news.hidden = !links.length;
+  news.replaceChildren(...found.map(newsItem));
+  news.hidden = !found.length;
+}
+
+/** One outcome; whoever opens it has read it. */
+function newsItem({ notification_id: id, session_id: session, message }) {
+  const read = () => call("PUT", `/api/notifications/${id}/read`).then(showNews, () => null);
+  return h("li", {}, h("a", { href: `#/session/${session}`, click: read }, message));
 }
 
 /** Sign in by the kept token, however often it takes; a bad one is forgotten. */
