@@ -173,7 +173,7 @@ class Limiter:
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None
 
-    def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading:
+    def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading | None:
         readings = []
         for policy in self._policies[limit]:
             if policy.strangers_only and counter.storage.get(caller.known_key):
@@ -184,7 +184,8 @@ class Limiter:
             if not is_admitted:
                 raise TooManyRequests(reading)
             readings.append(reading)
-        return min(readings, key=lambda reading: reading.remaining)
+        # None where the only limits that are on are for strangers, and this one is known.
+        return min(readings, key=lambda reading: reading.remaining, default=None)
 
 
 def init_app(app: Flask, settings: LimitSettings) -> None:

@@ -208,6 +208,16 @@ def test_a_limit_of_nothing_is_none(limited: Limited) -> None:
     assert "RateLimit" not in answers[0].headers
 
 
+def test_who_is_known_comes_in_where_only_strangers_are_limited(
+    limited: Limited, shop: Shop
+) -> None:
+    shop.account("ada")
+    client = limited(tries_per_minute=0, logins_per_minute=0)
+    answers = [log_in(client, "ada") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert ["RateLimit" in answer.headers for answer in answers] == [True, False, False]
+
+
 # When the Redis that counts does not answer
 
 
