@@ -156,7 +156,7 @@ class Limiter:
             for policy in self._policies[Limit.LOGIN]:
                 if policy.name == "login-name":
                     counter.clear(policy.item, policy.key(caller))
-            counter.storage.incr(caller.known_key, _KNOWN_ADDRESS_SECONDS)
+            counter.know(caller.known_key, _KNOWN_ADDRESS_SECONDS)
 
         is_remembered, _ = self._with_shared(remember)
         if not is_remembered:
@@ -176,7 +176,7 @@ class Limiter:
     def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading | None:
         readings = []
         for policy in self._policies[limit]:
-            if policy.strangers_only and counter.storage.get(caller.known_key):
+            if policy.strangers_only and counter.is_known(caller.known_key):
                 continue
             is_admitted, window = counter.count(policy.item, policy.key(caller))
             seconds = max(1, ceil(window.reset_time - time.time()))

@@ -12,6 +12,7 @@ from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from limits.util import WindowStats
+from redis import Redis
 
 # Each of the library's scripts reads its arguments from ARGV, which is its parameter here.
 _COUNT_AND_READ = b"""
@@ -35,6 +36,16 @@ class Windows(SlidingWindowCounterRateLimiter):
         """Count one, if the limit allows it; whether it did, and what is left."""
         return self.hit(item, key), self.get_window_stats(item, key)
 
+    def know(self, key: str, seconds: int) -> None:
+        """Know the key for so long from now on, whenever it became known."""
+        # A counter's time begins when it is made and does not begin again when it counts.
+        self.storage.clear(key)
+        self.storage.incr(key, seconds)
+
+    def is_known(self, key: str) -> bool:
+        """Whether the key was made known, and not too long ago."""
+        return bool(self.storage.get(key))
+
 
 class SharedWindows(Windows):
     """Windows in a Redis: one server, or a cluster of them."""
@@ -51,6 +62,11 @@ class SharedWindows(Windows):
         answer = self._script([f"{current}/-1", current], [item.amount, item.get_expiry(), _ONE])
         is_counted, *window = cast(Sequence[int | bytes | None], answer)
         return bool(is_counted), _stats(item, *(int(number or 0) for number in window))
+
+    def know(self, key: str, seconds: int) -> None:
+        """Know the key for so long from now on; in one command, so that it is never unknown."""
+        redis = cast(Redis, self._redis.get_connection())
+        redis.set(self._redis.prefixed_key(key), _ONE, ex=seconds)
 
 
 def _stats(

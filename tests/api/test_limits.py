@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 from werkzeug.test import TestResponse
 
 from core.bootstrap import Services
@@ -107,6 +108,19 @@ def test_failures_are_forgotten_by_who_knows_the_password(limited: Limited, shop
         assert log_in(client, "ada", "wrong password").status_code == 401
         assert log_in(client, "ada", "wrong password").status_code == 401
         assert log_in(client, "ada").status_code == 200
+
+
+def test_an_address_stays_known_for_thirty_days_after_the_last_login(
+    services: Services, limited: Limited, shop: Shop
+) -> None:
+    shop.account("ada")
+    client = limited()
+    counters = Redis.from_url(services.settings.limits.storage_url)
+    log_in(client, "ada")
+    [known] = counters.keys("limits:known/*")
+    counters.expire(known, 60)
+    log_in(client, "ada")
+    assert counters.ttl(known) > 29 * 86_400
 
 
 def test_the_spelling_of_a_name_brings_no_further_guesses(limited: Limited, shop: Shop) -> None:

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import RedisStorage
+from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from redis import Redis
 
 from core.bootstrap import Services
-from web.windows import SharedWindows
+from web.windows import SharedWindows, Windows
 
 LIMIT = 7
 PREFIX = "windows-of-a-test"
@@ -80,6 +80,20 @@ def test_the_first_is_told_that_the_window_has_just_begun(
     is_counted, stats = windows.count(item, f"{uuid4()}")
     assert (is_counted, stats.remaining) == (True, LIMIT - 1)
     assert 0 <= time.time() + WINDOW_SECONDS - stats.reset_time < TOLERANCE_SECONDS
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_what_is_made_known_again_is_known_for_the_whole_time_again(
+    windows: SharedWindows, is_shared: bool
+) -> None:
+    known = windows if is_shared else Windows(MemoryStorage())
+    key = f"known/{uuid4()}"
+    assert not known.is_known(key)
+    for seconds in (WINDOW_SECONDS, 10 * WINDOW_SECONDS):
+        known.know(key, seconds)
+        assert known.is_known(key)
+        left_seconds = cast(Storage, known.storage).get_expiry(key) - time.time()
+        assert 0 <= seconds - left_seconds < TOLERANCE_SECONDS
 
 
 def test_it_is_one_trip(storage: RedisStorage, windows: SharedWindows, item: RateLimitItem) -> None:
