@@ -221,18 +221,33 @@ class BidLog:
                 )
         return claimed
 
-    def unpersisted(self, session_id: UUID, user_id: UUID, *, look_back: int) -> list[LoggedBid]:
-        """A member's bids among the newest `look_back` entries of the log, newest first."""
-        entries: list[Entry] = self._redis.xrevrange(  # type: ignore[assignment]
-            keys.bid_log(session_id), count=look_back
-        )
+    def unpersisted(
+        self, session_ids: Iterable[UUID], user_id: UUID, *, look_back: int
+    ) -> list[LoggedBid]:
+        """A member's bids among the newest `look_back` entries of each session's log."""
         bids = []
-        for entry in entries:
-            if entry[1].get("user_id") == str(user_id):
-                # One that makes no sense is the drain's to report.
-                with suppress(ValueError):
-                    bids.append(LoggedBid.parse(session_id, entry))
+        for session_id in self._with_bid_of(user_id, session_ids):
+            entries: list[Entry] = self._redis.xrevrange(  # type: ignore[assignment]
+                keys.bid_log(session_id), count=look_back
+            )
+            for entry in entries:
+                if entry[1].get("user_id") == str(user_id):
+                    # One that makes no sense is the drain's to report.
+                    with suppress(ValueError):
+                        bids.append(LoggedBid.parse(session_id, entry))
         return bids
+
+    def _with_bid_of(self, user_id: UUID, session_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of the sessions in which the member has bid: only their logs are worth reading."""
+        asked = list(session_ids)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for session_id in asked:
+                pipeline.exists(keys.standing_bid(session_id, user_id))
+            return [
+                session_id
+                for session_id, has_bid in zip(asked, pipeline.execute(), strict=True)
+                if has_bid
+            ]
 
     def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
         """Insert what follows the offset and move the offset, in the caller's transaction."""

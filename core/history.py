@@ -1,12 +1,13 @@
 """A member's own accepted bids: what PostgreSQL has, and the newest it does not have yet."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select, text, tuple_
+from sqlalchemy.orm import Session
 
 from core import errors
 from core.bid_log import BidLog, LoggedBid
@@ -43,24 +44,23 @@ class History:
         self, user_id: UUID, session_id: UUID | None, *, page: int, page_size: int
     ) -> tuple[Sequence[PastBid], int]:
         """One page of a member's bids, newest first, and how many there are in all."""
+        sessions = self._open_sessions(session_id)
         waiting = {
             (bid.session_id, bid.sequence): _from_log(bid)
-            for session in self._open_sessions(session_id)
-            for bid in self._bid_log.unpersisted(session, user_id, look_back=_LOOK_BACK)
+            for bid in self._bid_log.unpersisted(sessions, user_id, look_back=_LOOK_BACK)
         }
+        own = select(Bid).where(Bid.user_id == user_id)
+        if session_id is not None:
+            own = own.where(Bid.session_id == session_id)
         with self._database.begin() as db:
-            own = select(Bid).where(Bid.user_id == user_id)
-            if session_id is not None:
-                own = own.where(Bid.session_id == session_id)
+            # One snapshot: a drain between two statements would move bids over the pages' edges.
+            db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            # A drain may have come since the log was read: what is in both is shown once.
+            for place in _stored(db, waiting):
+                del waiting[place]
             total = db.scalar(select(func.count()).select_from(own.subquery())) or 0
-            newest = own.order_by(Bid.accepted_at.desc(), Bid.sequence.desc())
-            stored = [_from_table(bid) for bid in db.scalars(newest.limit(page * page_size))]
-        # A drain may have come between the two reads: what is in both is shown once.
-        for bid in stored:
-            waiting.pop((bid.session_id, bid.sequence), None)
-        bids = sorted([*waiting.values(), *stored], key=lambda bid: (bid.accepted_at, bid.sequence))
-        bids.reverse()
-        return bids[(page - 1) * page_size : page * page_size], total + len(waiting)
+            bids = _page(db, own, list(waiting.values()), (page - 1) * page_size, page * page_size)
+        return bids, total + len(waiting)
 
     def _open_sessions(self, session_id: UUID | None) -> Sequence[UUID]:
         """The session asked for, or all that can have bids on their way."""
@@ -72,6 +72,31 @@ class History:
             return db.scalars(
                 select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
             ).all()
+
+
+def _stored(db: Session, places: Collection[tuple[UUID, int]]) -> list[tuple[UUID, int]]:
+    """Which of these places in logs are in the table."""
+    if not places:
+        return []
+    place = tuple_(Bid.session_id, Bid.sequence)
+    rows = db.execute(select(Bid.session_id, Bid.sequence).where(place.in_(places)))
+    return [(row.session_id, row.sequence) for row in rows]
+
+
+def _page(
+    db: Session, own: Select[Bid], waiting: Sequence[PastBid], first: int, end: int
+) -> Sequence[PastBid]:
+    """From place `first` to before `end` of what is stored and what waits together, newest first.
+
+    A bid that waits moves what is stored by one place at the most, so rows that are further
+    than that in front of the page are of earlier pages for certain, and are not read.
+    """
+    skipped = max(0, first - len(waiting))
+    newest = own.order_by(Bid.accepted_at.desc(), Bid.sequence.desc(), Bid.session_id.desc())
+    stored = db.scalars(newest.offset(skipped).limit(end - skipped))
+    bids = [*waiting, *map(_from_table, stored)]
+    bids.sort(key=lambda bid: (bid.accepted_at, bid.sequence, bid.session_id), reverse=True)
+    return bids[first - skipped : end - skipped]
 
 
 def _from_log(bid: LoggedBid) -> PastBid:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import event
 
 from core import clock, errors, keys
 from core.bidding import Bidder
@@ -104,6 +105,82 @@ def test_pages_cut_the_history_without_loss(shop: Shop, drained_after: int) -> N
     pages = [history(shop, bidder, page=number, page_size=2) for number in (1, 2, 3, 4)]
     assert [[bid.sequence for bid in bids] for bids, _ in pages] == [[5, 4], [3, 2], [1], []]
     assert {total for _, total in pages} == {5}
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 5, 7])
+def test_pages_cut_a_history_of_which_some_waits_and_some_is_stored(
+    shop: Shop, page_size: int
+) -> None:
+    """The stored ones lie between those that wait, before them and behind them."""
+    bidder = shop.bidder()
+    drained, half_drained, waiting = sessions = [shop.session() for _ in range(3)]
+    for number in range(12):
+        shop.bid(bidder, sessions[number % 3], str(120 + number))
+        if number == 6:
+            shop.drain(half_drained)
+    shop.drain(drained)
+    whole, total = history(shop, bidder)
+    assert [str(bid.price) for bid in whole] == [f"{131 - n}.00" for n in range(12)]
+    assert total == 12
+    pages = [history(shop, bidder, page=n, page_size=page_size)[0] for n in range(1, 14)]
+    assert [bid for page in pages for bid in page] == list(whole)
+    assert all(len(page) == page_size for page in pages[: 12 // page_size])
+    only = history(shop, bidder, waiting.session_id, page=2, page_size=3)
+    assert [str(bid.price) for bid in only[0]] == ["122.00"]
+
+
+def test_a_bid_that_a_drain_has_just_stored_is_of_one_page_only(shop: Shop) -> None:
+    """Wherever the page is: what is in both is shown and counted once."""
+    session, bidder = shop.session(), shop.bidder()
+    for number in range(6):
+        shop.bid(bidder, session, str(120 + number))
+    name = keys.bid_log(session.session_id)
+    log = shop.services.redis.xrange(name)
+    shop.drain(session)
+    shop.services.redis.delete(name)
+    for entry_id, fields in log:
+        shop.services.redis.xadd(name, fields, id=entry_id)
+    pages = [history(shop, bidder, page=number, page_size=2) for number in (1, 2, 3, 4)]
+    assert [[bid.sequence for bid in bids] for bids, _ in pages] == [[6, 5], [4, 3], [2, 1], []]
+    assert {total for _, total in pages} == {6}
+
+
+@pytest.mark.parametrize("page", [4, 1_000_000])
+def test_a_page_reads_no_rows_of_the_pages_before_it(shop: Shop, page: int) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    for number in range(12):
+        if number == 11:
+            shop.drain(session)
+        shop.bid(bidder, session, str(120 + number))
+    rows_read = []
+
+    def note(*arguments: Any) -> None:
+        cursor = arguments[1]
+        rows_read.append(cursor.rowcount)
+
+    event.listen(shop.services.engine, "after_cursor_execute", note)
+    try:
+        bids, total = history(shop, bidder, page=page, page_size=3)
+    finally:
+        event.remove(shop.services.engine, "after_cursor_execute", note)
+    assert (len(bids), total) == (3 if page == 4 else 0, 12)
+    # One waits, and may have moved the page by one place.
+    assert max(rows_read) <= 3 + 1
+
+
+def test_logs_of_sessions_without_a_bid_of_the_member_are_not_read(shop: Shop) -> None:
+    one, bidder = shop.session(), shop.bidder()
+    for session in (one, shop.session(), shop.session()):
+        shop.bid(shop.bidder(), session, "120")
+    shop.bid(bidder, one, "121")
+
+    def logs_read() -> int:
+        return int(shop.services.redis.info("commandstats")["cmdstat_xrevrange"]["calls"])
+
+    history(shop, bidder)
+    before = logs_read()
+    assert history(shop, bidder)[1] == 1
+    assert logs_read() - before == 1
 
 
 def test_a_bid_in_a_session_that_has_only_just_started_is_shown(shop: Shop) -> None:
