@@ -1,16 +1,17 @@
 """The API's description: the OpenAPI document, and Swagger UI from local files."""
 
-from importlib.resources import files
+from importlib import resources
 
-from flask import Blueprint, Response, current_app, jsonify, render_template, send_from_directory
+from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from web import files
 from web.openapi import openapi_document
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 
 # Swagger UI's own files come with a package; nothing is loaded from elsewhere.
-_SWAGGER_UI = str(files("flask_swagger_ui") / "dist")
-_OWN_FILES = str(files("web") / "static" / "docs")
+_SWAGGER_UI = str(resources.files("flask_swagger_ui") / "dist")
+_OWN_FILES = str(resources.files("web") / "static" / "docs")
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -34,10 +35,10 @@ def swagger_ui() -> Response:
 @blueprint.get("/docs/assets/<path:name>")
 def swagger_ui_file(name: str) -> Response:
     """One of Swagger UI's files."""
-    return send_from_directory(_SWAGGER_UI, name, max_age=86_400)
+    return files.send(_SWAGGER_UI, name, max_age=86_400)
 
 
 @blueprint.get("/docs/start.js")
 def swagger_ui_start() -> Response:
     """The script that starts Swagger UI; a file, so that no inline script is needed."""
-    return send_from_directory(_OWN_FILES, "start.js")
+    return files.send(_OWN_FILES, "start.js")

@@ -1,12 +1,14 @@
 """The live board: one page, from local files, with no build step."""
 
-from importlib.resources import files
+from importlib import resources
 
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response
+
+from web import files
 
 blueprint = Blueprint("page", __name__)
 
-_FILES = str(files("web") / "static" / "board")
+_FILES = str(resources.files("web") / "static" / "board")
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -16,7 +18,7 @@ _CONTENT_SECURITY_POLICY = (
 @blueprint.get("/")
 def board() -> Response:
     """The board page."""
-    response = send_from_directory(_FILES, "index.html")
+    response = files.send(_FILES, "index.html")
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -27,4 +29,4 @@ def board_file(name: str) -> Response:
     """One of the page's files. Browsers ask each time and get 304 by its ETag: a release
     never mixes files of two versions for long.
     """
-    return send_from_directory(_FILES, name)
+    return files.send(_FILES, name)

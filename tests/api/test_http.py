@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
@@ -160,3 +161,26 @@ def test_boards_files_are_asked_for_again_by_their_etag(anyone: CheckedClient) -
     assert first.headers["Cache-Control"] == "no-cache"
     again = anyone.get("/board/main.js", headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/", "/board/main.js", "/docs/assets/swagger-ui.css"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2029 99999999999999999999:00:00 GMT",
+        "Mon, 01 Jan 2029 00:00:00 +99999999999999",
+    ],
+)
+def test_a_date_that_cannot_be_is_no_date(client: FlaskClient, path: str, date: str) -> None:
+    whole = client.get(path, buffered=True)
+    for headers in (
+        {"If-Modified-Since": date},
+        {"If-Range": date, "Range": "bytes=0-3"},
+        {"If-Range": date, "Range": "bytes=0-3", "If-Modified-Since": date},
+    ):
+        answer = client.get(path, buffered=True, headers=headers)
+        assert (answer.status_code, answer.data) == (200, whole.data)
+    assert client.get(path, buffered=True, headers={"Range": "bytes=0-3"}).data == whole.data[:4]
+    dated = {"If-Modified-Since": whole.headers["Last-Modified"]}
+    assert client.get(path, buffered=True, headers=dated).status_code == 304
