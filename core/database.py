@@ -5,7 +5,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
+from psycopg2.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.config import Settings
@@ -42,6 +45,10 @@ VANISHED_CLIENT: Mapping[str, str] = {
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class UnknownSchema(Exception):
+    """The schema is of a version that this code has no migrations for."""
+
+
 def create_database_engine(settings: Settings) -> Engine:
     """A pooled engine that notices dead connections before it hands them out."""
     return create_engine(
@@ -68,9 +75,15 @@ def allow_silence(db: Session, *, seconds: float) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest migration. Safe to run twice at once."""
+    """Bring the schema to the newest migration. Safe to run twice at once.
+
+    Raises UnknownSchema when a newer version has been here.
+    """
     with engine.begin() as connection:
-        command.upgrade(alembic_config(connection), "head")
+        try:
+            command.upgrade(alembic_config(connection), "head")
+        except CommandError as error:
+            raise UnknownSchema(str(error)) from error
         # Here the migrations' lock is still held. It is no migration, since a database that
         # was restored from a dump has all migrations, but not its roles' settings.
         set_session_defaults(connection, VANISHED_CLIENT)
@@ -91,6 +104,13 @@ def set_session_defaults(connection: Connection, defaults: Mapping[str, str]) ->
         connection.exec_driver_sql(
             f"ALTER ROLE SESSION_USER IN DATABASE {database} SET {name} = '{value}'"
         )
+
+
+def lacks_tables(error: Exception) -> bool:
+    """Whether this was raised because the schema is older than the code, or none at all."""
+    return isinstance(error, ProgrammingError) and isinstance(
+        error.orig, UndefinedTable | UndefinedColumn
+    )
 
 
 def alembic_config(connection: object) -> Config:

@@ -5,11 +5,12 @@ from typing import Any
 import click
 
 from core.capacity import CONSTANTS, MEMORY_FACTOR, PLANNED_LOAD, Plan, Sale, plan
+from web.command import Command
 
 GIB = 1024**3
 
 
-@click.command("capacity")
+@click.command("capacity", cls=Command)
 @click.option("--bidders", type=click.IntRange(1), required=True, help="Members who bid.")
 @click.option(
     "--peak-rate",

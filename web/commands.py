@@ -12,21 +12,21 @@ from uuid import UUID
 
 import click
 from flask import Flask
-from marshmallow import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from core import errors
 from core.accounts import Account
 from core.admin_actions import Actor
 from core.audit import Check
-from core.database import migrate
+from core.database import UnknownSchema, migrate
 from web import tokens
 from web.capacity import capacity
+from web.command import CHECK, CROSS, Command, report
 from web.schemas import Registration
 from web.state import services
 from worker import enqueue
 
-CHECK, CROSS, UNCHECKED = "✓", "✗", "?"
+UNCHECKED = "?"
 MAX_SEEDED_MEMBERS = 100_000
 
 
@@ -41,7 +41,7 @@ def register(app: Flask) -> None:
     app.cli.add_command(capacity)
 
 
-@click.command("init-db")
+@click.command("init-db", cls=Command)
 def init_db() -> None:
     """Create or upgrade the schema, and check PostgreSQL and Redis."""
     failed = [not _migrate_database(), not _check_redis()]
@@ -49,30 +49,19 @@ def init_db() -> None:
         raise SystemExit(1)
 
 
-@click.command("create-admin")
+@click.command("create-admin", cls=Command)
 @click.argument("username")
 @click.argument("email")
 @click.password_option(help="Asked for when not given; 6 to 128 characters.")
 def create_admin(username: str, email: str, password: str) -> None:
     """Create an account that may administer."""
-    try:
-        fields = Registration().load({"username": username, "email": email, "password": password})
-        with recorded("create-admin", username=username):
-            account = services().accounts.create_admin(**fields)
-    except ValidationError as error:
-        for field, messages in error.normalized_messages().items():  # type: ignore[no-untyped-call]
-            click.echo(f"{CROSS} {field}: {' '.join(messages)}", err=True)
-        raise SystemExit(1) from None
-    except errors.Refusal as refusal:
-        click.echo(f"{CROSS} {refusal.detail}", err=True)
-        raise SystemExit(1) from None
-    except errors.DATABASE_OUTAGES as outage:
-        _report_database(outage)
-        raise SystemExit(1) from None
+    fields = Registration().load({"username": username, "email": email, "password": password})
+    with recorded("create-admin", username=username):
+        account = services().accounts.create_admin(**fields)
     click.echo(f"{CHECK} {account.username} is an admin.")
 
 
-@click.command("seed-members")
+@click.command("seed-members", cls=Command)
 @click.argument("count", type=click.IntRange(1, MAX_SEEDED_MEMBERS))
 @click.option(
     "--tokens",
@@ -90,66 +79,40 @@ def seed_members(count: int, path: Path) -> None:
     except OSError as error:
         click.echo(f"{CROSS} {path} cannot be written: {error.strerror}.", err=True)
         raise SystemExit(1) from None
-    except errors.DATABASE_OUTAGES as outage:
-        _report_database(outage)
-        raise SystemExit(1) from None
     click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
 
 
-@click.command("replay-webhook")
+@click.command("replay-webhook", cls=Command)
 @click.argument("delivery", type=click.UUID)
 def replay_webhook(delivery: UUID) -> None:
     """Send DELIVERY to the shop's system again, whatever became of it."""
     if not services().webhooks.is_on:
         click.echo(f"{CROSS} There is nowhere to send it: WEBHOOK_URL is not set.", err=True)
         raise SystemExit(1)
-    try:
-        with recorded("replay-webhook", delivery_id=str(delivery)):
-            services().webhooks.replay(delivery)
-    except errors.Refusal as refusal:
-        click.echo(f"{CROSS} {refusal.detail}", err=True)
-        raise SystemExit(1) from None
-    except errors.DATABASE_OUTAGES as outage:
-        _report_database(outage)
-        raise SystemExit(1) from None
+    with recorded("replay-webhook", delivery_id=str(delivery)):
+        services().webhooks.replay(delivery)
     enqueue.webhooks()
     click.echo(f"{CHECK} It goes out now; GET /api/admin/webhook-deliveries tells how it went.")
 
 
-@click.command("rebuild")
+@click.command("rebuild", cls=Command)
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
 def rebuild(session_id: UUID) -> None:
     """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
     try:
         with recorded("rebuild", session_id=str(session_id)):
             services().loader.rebuild(session_id)
-    except errors.SessionNotFound:
-        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
-        raise SystemExit(2) from None
     except errors.SessionEnded:
         click.echo(f"{CROSS} Session {session_id} has ended; PostgreSQL holds it.", err=True)
-        raise SystemExit(1) from None
-    except errors.TemporarilyUnavailable as refusal:
-        click.echo(f"{CROSS} {refusal.detail}", err=True)
-        raise SystemExit(1) from None
-    except errors.OUTAGES as outage:
-        report_outage(outage)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
 def verify(session_id: UUID) -> None:
     """Prove SESSION's ranks and winners from its bid log; exit 1 when not all is proven."""
-    try:
-        checks = services().audit.verify(session_id)
-    except errors.SessionNotFound:
-        click.echo(f"{CROSS} There is no session {session_id}.", err=True)
-        raise SystemExit(2) from None
-    except errors.OUTAGES as outage:
-        report_outage(outage)
-        raise SystemExit(1) from None
+    checks = services().audit.verify(session_id)
     for check in checks:
         _report_check(check)
     if any(check.differences or check.obstacle for check in checks):
@@ -199,42 +162,22 @@ def _token_line(account: Account) -> str:
 
 
 def _migrate_database() -> bool:
+    settings = services().settings
     try:
         migrate(services().engine)
-    except DBAPIError as error:
-        _report_database(error)
+    except (DBAPIError, UnknownSchema) as error:
+        if not report(error):
+            raise
         return False
-    click.echo(
-        f"{CHECK} PostgreSQL: schema is up to date at {services().settings.database_address}"
-    )
+    click.echo(f"{CHECK} PostgreSQL: schema is up to date at {settings.database_address}")
     return True
 
 
-def report_outage(error: Exception) -> None:
-    if isinstance(error, errors.REDIS_OUTAGES):
-        click.echo(f"{CROSS} Redis: {error}", err=True)
-    else:
-        _report_database(error)
-
-
-def _report_database(error: Exception) -> None:
-    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    click.echo(
-        f"{CROSS} PostgreSQL at {services().settings.database_address}: {reason}\n"
-        "  Start it, or correct the POSTGRES_* settings.",
-        err=True,
-    )
-
-
 def _check_redis() -> bool:
-    address = services().settings.redis_address
     try:
         services().redis.ping()
     except errors.REDIS_OUTAGES as error:
-        click.echo(
-            f"{CROSS} Redis at {address}: {error}\n  Start it, or correct the REDIS_* settings.",
-            err=True,
-        )
+        report(error)
         return False
-    click.echo(f"{CHECK} Redis: answers at {address}")
+    click.echo(f"{CHECK} Redis: answers at {services().settings.redis_address}")
     return True

@@ -7,7 +7,8 @@ from flask import Flask
 
 from core import errors
 from core.membership import Membership
-from web.commands import CHECK, CROSS, recorded, report_outage
+from web.command import CHECK, Command, report
+from web.commands import recorded
 from web.state import services
 
 
@@ -17,28 +18,28 @@ def register(app: Flask) -> None:
         app.cli.add_command(command)
 
 
-@click.command("promote")
+@click.command("promote", cls=Command)
 @click.argument("username")
 def promote(username: str) -> None:
     """Let USERNAME administer."""
     _change("promote", Membership.promote, username, "is an admin")
 
 
-@click.command("demote")
+@click.command("demote", cls=Command)
 @click.argument("username")
 def demote(username: str) -> None:
     """Let USERNAME administer no more."""
     _change("demote", Membership.demote, username, "is no admin")
 
 
-@click.command("disable-member")
+@click.command("disable-member", cls=Command)
 @click.argument("username")
 def disable_member(username: str) -> None:
     """Shut USERNAME out at once; standing bids stay."""
     _change("disable-member", Membership.disable, username, "is shut out; standing bids stay")
 
 
-@click.command("enable-member")
+@click.command("enable-member", cls=Command)
 @click.argument("username")
 def enable_member(username: str) -> None:
     """Let USERNAME in again."""
@@ -51,11 +52,8 @@ def _change(
     try:
         with recorded(action, username=username):
             name = change(services().membership, username)
-    except errors.Refusal as refusal:
-        click.echo(f"{CROSS} {refusal.detail}", err=True)
-        raise SystemExit(1) from None
     except errors.OUTAGES as outage:
-        report_outage(outage)
+        report(outage)
         click.echo("  Nothing has changed.", err=True)
         raise SystemExit(1) from None
     click.echo(f"{CHECK} {name} {outcome}.")

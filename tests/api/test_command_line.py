@@ -1,12 +1,21 @@
-"""The command line before its settings are right, as on a fresh machine."""
+"""The command line before its settings and its database are right, as on a fresh machine."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from click.testing import Result
+from sqlalchemy import Engine, create_engine, text
 
+from core.bootstrap import Services, bootstrap
+from core.channel_settings import WebhookSettings
 from core.config import PROJECT_ROOT
+from web import create_app
 
 
 def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,3 +42,82 @@ def test_what_a_command_does_needs_them() -> None:
     done = flask("init-db")
     assert done.returncode == 1
     assert done.stderr.startswith("Flashbid cannot start: JWT_SECRET ")
+
+
+# On a database that is not of this version
+
+WITHOUT_TABLES = "flashbid_test_without_tables"
+ANY_ID = str(uuid4())
+
+
+@pytest.fixture
+def unprepared(services: Services) -> Iterator[Engine]:
+    """An empty database. A pooler's idle connections to it are cut off."""
+    server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {WITHOUT_TABLES} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {WITHOUT_TABLES}"))
+        engine = create_engine(services.engine.url.set(database=WITHOUT_TABLES))
+        yield engine
+        engine.dispose()
+        connection.execute(text(f"DROP DATABASE {WITHOUT_TABLES} WITH (FORCE)"))
+    server.dispose()
+
+
+def run(services: Services, *arguments: str) -> Result:
+    """A command of an application over another database."""
+    webhook = WebhookSettings("http://127.0.0.1:1/", b"")
+    settings = replace(services.settings, postgres_db=WITHOUT_TABLES, webhook=webhook)
+    over_it = bootstrap(settings)
+    app = create_app(services=over_it)
+    try:
+        with app.app_context():
+            return app.test_cli_runner().invoke(args=list(arguments))
+    finally:
+        over_it.redis.close()
+        over_it.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create-admin", "ada", "ada@example.com", "--password", "a good password"),
+        ("seed-members", "3", "--tokens", "tokens.jsonl"),
+        ("replay-webhook", ANY_ID),
+        ("rebuild", ANY_ID),
+        ("verify", ANY_ID),
+        ("promote", "ada"),
+        ("demote", "ada"),
+        ("disable-member", "ada"),
+        ("enable-member", "ada"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("unprepared")
+def test_a_command_before_init_db_says_so(
+    services: Services,
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(services, *arguments)
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 1
+    assert "flask --app web init-db" in done.stderr
+    assert done.stdout == ""
+
+
+def test_older_code_leaves_a_newer_schema_alone_and_says_so(
+    services: Services, unprepared: Engine
+) -> None:
+    assert run(services, "init-db").exit_code == 0
+    with unprepared.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of the future'"))
+    done = run(services, "init-db")
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 1
+    assert "of the future" in done.stderr
+    assert "newer version" in done.stderr
+    # Redis is checked all the same.
+    assert "Redis: answers" in done.stdout
