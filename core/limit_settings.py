@@ -1,6 +1,7 @@
 """How often one may ask. 0 switches a limit off."""
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from core.settings_reader import ConfigError, SettingsReader
 
@@ -42,6 +43,11 @@ def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitS
         raise ConfigError(
             f"LIMITS_REDIS_URL must be a URL that starts with one of {', '.join(_LIMITS_SCHEMES)}."
         )
+    if not _is_complete(url):
+        raise ConfigError(
+            "LIMITS_REDIS_URL must be a URL whose ports are numbers. A cluster's hosts and "
+            "sentinels need theirs, and the service's name follows: redis+sentinel://host:port/name."
+        )
     return LimitSettings(
         storage_url=url,
         registrations_per_minute=quota("REGISTRATIONS_PER_MINUTE", 600),
@@ -51,3 +57,17 @@ def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitS
         stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
         member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
     )
+
+
+def _is_complete(url: str) -> bool:
+    """Whether it can be connected to: nobody does before the first request."""
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = [urlsplit(f"//{host}").port for host in hosts]
+    except ValueError:
+        return False
+    if parts.scheme not in ("redis+cluster", "redis+sentinel"):
+        return True
+    is_named = parts.scheme == "redis+cluster" or bool(parts.path.strip("/"))
+    return None not in ports and is_named

@@ -24,7 +24,6 @@ from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core import errors, metrics
@@ -121,14 +120,8 @@ class Limiter:
     """Counts for all operations of one application."""
 
     def __init__(self, settings: LimitSettings) -> None:
-        storage = storage_from_string(
-            settings.storage_url,
-            key_prefix=_KEY_PREFIX,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            socket_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]
-        )
-        self._shared = SharedWindows(cast(RedisStorage, storage))
+        self._storage_url = settings.storage_url
+        self._shared: SharedWindows | None = None
         self._own = Windows(MemoryStorage())
         self._policies = _policies(settings)
         self._rests_until = 0.0
@@ -167,11 +160,27 @@ class Limiter:
         if time.monotonic() < self._rests_until:
             return False, None
         try:
-            return True, use(self._shared)
-        except RedisError as error:
+            return True, use(self._shared_windows())
+        except errors.REDIS_OUTAGES as error:
             self._rests_until = time.monotonic() + _REST_SECONDS
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None
+
+    def _shared_windows(self) -> SharedWindows:
+        """Made at first use: a cluster's client connects as soon as it is made, which must
+        neither stop the start nor be before gunicorn forks.
+        """
+        if self._shared is None:
+            # Threads that come at once make one each, and one of them stays.
+            storage = storage_from_string(
+                self._storage_url,
+                key_prefix=_KEY_PREFIX,
+                socket_connect_timeout=_TIMEOUT_SECONDS,
+                socket_timeout=_TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]
+            )
+            self._shared = SharedWindows(cast(RedisStorage, storage))
+        return self._shared
 
     def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading | None:
         readings = []

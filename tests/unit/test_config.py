@@ -107,6 +107,9 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("CORS_ORIGINS", "https://shop.example https://*.example"),
         ("CORS_ORIGINS", "https://shop.example/"),
         ("LIMITS_REDIS_URL", "memcached://localhost"),
+        ("LIMITS_REDIS_URL", "redis://localhost:six"),
+        ("LIMITS_REDIS_URL", "redis+cluster://a:1,b"),
+        ("LIMITS_REDIS_URL", "redis+sentinel://a:1"),
         ("LOGINS_PER_MINUTE", "-1"),
         ("READS_PER_MINUTE", "many"),
         ("DRAIN_BATCH_SIZE", "0"),
@@ -343,7 +346,15 @@ def test_a_poor_webhook_secret_stops_the_start_and_is_not_shown(secret: str) -> 
             {"CELERY_BROKER_URL": "amqp://jobs", "REDIS_PASSWORD": "a/b"},
             "redis://:a%2Fb@localhost:6379/0",
         ),
-        ({"LIMITS_REDIS_URL": "redis+cluster://a:1"}, "redis+cluster://a:1"),
+        *(
+            ({"LIMITS_REDIS_URL": url}, url)
+            for url in (
+                "redis+cluster://:p%40ss@a:1,b:2",
+                "redis+sentinel://a:1,b:2/service",
+                "redis+unix:///run/redis.sock",
+                "rediss://a/3",
+            )
+        ),
     ],
 )
 def test_limits_are_counted_where_the_jobs_are_if_that_is_a_redis(
