@@ -19,6 +19,10 @@ _WHOLE = re.compile(r"-?[0-9]+")
 # Control characters (NUL among them) and lone surrogates: PostgreSQL's text takes
 # neither NUL nor surrogates, and no name needs the others.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
+# Characters that shape their neighbours and show nothing: joiners, marks of direction, BOM.
+_FORMAT = "Cf"
+# Letters and a symbol, to Unicode, that are blank all the same.
+_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _LINE_BREAKS = "\t\n\r"
 # Category Cc inside the brackets of a regular expression, of Python's kind and ECMA's.
 CONTROL_CHARACTERS = r"\u0000-\u001f\u007f-\u009f"
@@ -51,6 +55,22 @@ class Text(fields.String):
             if unicodedata.category(character) in _UNPRINTABLE and character not in self._allowed:
                 raise ValidationError("Must not contain control characters.")
         return value
+
+
+class Name(Text):
+    """A text that shows all there is of it: on the board no name may pass for another, or for
+    none. Only for new names; those that are there already go on being read as `Text`.
+    """
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        for character in text:
+            if unicodedata.category(character) == _FORMAT or character in _BLANKS:
+                raise ValidationError(
+                    f"Must not contain the invisible character U+{ord(character):04X}: "
+                    "leave it out."
+                )
+        return text
 
 
 class Number(fields.Float):

@@ -17,6 +17,7 @@ from web.fields import (
     Identifier,
     Integer,
     Moment,
+    Name,
     Number,
     Price,
     QueryFlag,
@@ -59,7 +60,11 @@ def _coefficient(default: float) -> Number:
 
 
 class Registration(Request):
-    username = Text(required=True, validate=[validate.Length(3, 50), trimmed])
+    username = Name(
+        required=True,
+        validate=[validate.Length(3, 50), trimmed],
+        metadata={"description": "Without invisible characters."},
+    )
     email = Text(
         required=True,
         validate=[validate.Length(max=254), validate.Email()],

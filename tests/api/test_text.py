@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api.conftest import CheckedClient
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, Shop
 
 TEXTS = {
     "sql": "Robert'); DROP TABLE users;--",
@@ -14,9 +14,9 @@ TEXTS = {
     "null": "null",
     "number": "1e999",
     "emoji": "\N{GRINNING FACE}" * 50,
-    "right to left": "\N{RIGHT-TO-LEFT OVERRIDE}שלום עולם",
+    "right to left": "שלום עולם",
     "combining": "e\N{COMBINING ACUTE ACCENT}" * 25,
-    "four bytes": "\U0001f9d1\u200d\U0001f680" * 16,
+    "four bytes": "\U0001f9d1\U0001f680" * 25,
     "cjk": "日本語の名前",
     "shortest": "abc",
     "longest": "x" * 50,
@@ -61,7 +61,12 @@ def test_password_of_any_characters_logs_in(
 
 
 @pytest.mark.parametrize(
-    ("name", "description"), [("x" * 200, "y" * 1000), ("\N{GRINNING FACE}" * 200, "")]
+    ("name", "description"),
+    [
+        ("x" * 200, "y" * 1000),
+        ("\N{GRINNING FACE}" * 200, ""),
+        ("\U0001f9d1\u200d\U0001f680" * 66, "\N{RIGHT-TO-LEFT OVERRIDE}שלום עולם"),
+    ],
 )
 def test_product_text_may_have_its_full_length(
     admin: CheckedClient, name: str, description: str
@@ -77,3 +82,33 @@ def test_unknown_fields_are_ignored(admin: CheckedClient) -> None:
         deep = [deep]
     product = admin.post("/api/admin/products", json={"name": "Camera", "x": deep, "id": "1"})
     assert product.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u200b\u200b\u200b",
+        "bob\u200b",
+        "bo\u200db",
+        "\u202ebob",
+        "\u2060bob",
+        "\ufeffbob",
+        "bob\xad",
+        "bob\U000e0041",
+        "\u3164\u3164\u3164",
+        "bob\u2800",
+    ],
+    ids=ascii,
+)
+def test_a_new_name_has_no_characters_that_cannot_be_seen(anyone: CheckedClient, name: str) -> None:
+    new = {"username": name, "email": "eve@example.com", "password": PASSWORD}
+    refused = anyone.post("/api/auth/register", json=new)
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+    [sentence] = refused.json["errors"]["username"]
+    assert "invisible character U+" in sentence
+
+
+def test_a_member_of_an_older_name_goes_on_logging_in(anyone: CheckedClient, shop: Shop) -> None:
+    shop.account("bob\u200b")
+    login = anyone.post("/api/auth/login", json={"username": "bob\u200b", "password": PASSWORD})
+    assert login.json["username"] == "bob\u200b"
