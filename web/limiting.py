@@ -10,6 +10,7 @@ refused it: a client that tries one name in a loop does not use up what everybod
 router shares.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _KEY_PREFIX = "limits"
 _TIMEOUT_SECONDS = 0.5
 _REST_SECONDS = 5.0
 _KNOWN_ADDRESS_SECONDS = 30 * 86_400
+_ADDRESS_AND_PORT = re.compile(r"(?:\[([^]]*)\]|([0-9.]+))(?::[0-9]+)?")
 
 
 T = TypeVar("T")
@@ -236,9 +238,13 @@ def add_headers(response: Response) -> None:
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: of IPv6 the /64 that one customer has at the least."""
+    """What counts as one address: of IPv6 the /64 that one customer has at the least.
+
+    Without the port that some proxies append: each connection has another.
+    """
+    written = _ADDRESS_AND_PORT.fullmatch(address)
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(written[1] or written[2] if written else address)
     except ValueError:
         return address
     if not isinstance(parsed, IPv6Address):
