@@ -13,7 +13,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 # What the API answers is no page: nothing in it may be run, framed, guessed at or kept.
-_COMMON_HEADERS = {
+COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -35,9 +35,9 @@ class Answer:
 def common_headers(settings: Settings) -> dict[str, str]:
     """Headers of every answer that does not say otherwise."""
     if not settings.hsts_seconds:
-        return dict(_COMMON_HEADERS)
+        return dict(COMMON_HEADERS)
     hsts = f"max-age={settings.hsts_seconds}"
-    return {**_COMMON_HEADERS, "Strict-Transport-Security": hsts}
+    return {**COMMON_HEADERS, "Strict-Transport-Security": hsts}
 
 
 def encode(document: Any) -> bytes:

@@ -21,7 +21,7 @@ from gunicorn.workers.gthread import TConn
 
 from core import metrics
 from core.config import load_settings
-from web import early_refusal
+from web import early_refusal, unreadable
 from web.arrival import whole_length
 from web.patient_worker import READ_BYTES, PatientWorker, has_read_ahead, start_of
 
@@ -84,6 +84,10 @@ class BoundedWorker(PatientWorker):
             super().run()
         finally:
             spared_pool.shutdown(wait=False)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Tell a client why its request cannot be read."""
+        unreadable.refuse(client, addr, exc)
 
     def take(self, conn: TConn, start: bytes | None) -> None:  # noqa: ARG002 - as it is called
         """Have a thread serve the connection's next request, or refuse it."""

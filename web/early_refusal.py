@@ -1,9 +1,11 @@
 """Refuses a request by its first bytes: nothing is parsed, no thread taken, no server asked."""
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from random import getrandbits, randint
 
+from web.answers import COMMON_HEADERS, Answer
 from web.arrival import HEAD_END
 from web.cors import HeadersOf, no_headers
 from web.errors import OVERLOADED, Problem, problem_answer
@@ -15,16 +17,7 @@ _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]{1,256})[ \t]*\r\n", re.IGNORECAS
 # Spread, so that those who were refused together do not come back together.
 RETRY_AFTER_MAX_SECONDS = 3
 
-_HEADERS = (
-    "HTTP/1.1 {status}\r\n"
-    "Content-Type: application/problem+json\r\n"
-    "Content-Length: {length}\r\n"
-    "Connection: {connection}\r\n"
-    "X-Request-ID: {request_id}\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
-    "Cache-Control: no-store\r\n"
-    "{more}\r\n"
-)
+_common_headers: Mapping[str, str] = COMMON_HEADERS
 _cors_headers_of: HeadersOf = no_headers
 
 
@@ -32,6 +25,12 @@ def let_origins_read(headers_of: HeadersOf) -> None:
     """Tell pages of these origins, too, why they are refused; once in each web process."""
     global _cors_headers_of  # noqa: PLW0603 - the worker knows no application
     _cors_headers_of = headers_of
+
+
+def send_always(headers: Mapping[str, str]) -> None:
+    """Send these with every answer; once in each web process."""
+    global _common_headers  # noqa: PLW0603 - likewise
+    _common_headers = headers
 
 
 def is_spared(start: bytes) -> bool:
@@ -43,25 +42,28 @@ def answer(start: bytes, *, keeps_connection: bool, problem: Problem = OVERLOADE
     """The whole refusal of the request that starts so."""
     given = _REQUEST_ID.search(start)
     request_id = given[1].decode("ascii") if given else f"{getrandbits(64):016x}"
-    body = problem_answer(problem, request_id).body
-    headers = _HEADERS.format(
-        status=f"{problem.status} {HTTPStatus(problem.status).phrase}",
-        length=len(body),
-        connection="keep-alive" if keeps_connection else "close",
-        request_id=request_id,
-        more=_retry_line(problem) + _cors_lines(start),
-    )
-    return headers.encode("ascii") + body
+    refusal = problem_answer(problem, request_id)
+    if problem is OVERLOADED:
+        refusal.headers["Retry-After"] = str(randint(1, RETRY_AFTER_MAX_SECONDS))  # noqa: S311 - no secret
+    refusal.headers.update(_cors_headers(start))
+    return bytes_of(refusal, request_id, keeps_connection=keeps_connection)
 
 
-def _retry_line(problem: Problem) -> str:
-    if problem is not OVERLOADED:
-        return ""
-    return f"Retry-After: {randint(1, RETRY_AFTER_MAX_SECONDS)}\r\n"  # noqa: S311 - no secret
+def bytes_of(answer: Answer, request_id: str, *, keeps_connection: bool = False) -> bytes:
+    """An answer as it goes out where no application makes it, with the headers that all have."""
+    headers = {
+        **answer.headers,
+        "Content-Length": len(answer.body),
+        "Connection": "keep-alive" if keeps_connection else "close",
+        "X-Request-ID": request_id,
+        **_common_headers,
+    }
+    lines = "".join([f"{name}: {text}\r\n" for name, text in headers.items()])
+    phrase = HTTPStatus(answer.status).phrase
+    return f"HTTP/1.1 {answer.status} {phrase}\r\n{lines}\r\n".encode("ascii") + answer.body
 
 
-def _cors_lines(start: bytes) -> str:
+def _cors_headers(start: bytes) -> dict[str, str]:
     end = start.find(HEAD_END)
     given = _ORIGIN.search(start, 0, end + 2) if end >= 0 else None
-    headers = _cors_headers_of(given[1].decode("ascii") if given else None)
-    return "".join(f"{name}: {text}\r\n" for name, text in headers.items())
+    return _cors_headers_of(given[1].decode("ascii") if given else None)

@@ -8,6 +8,8 @@ from gunicorn.glogging import Logger
 from core import descriptors, logs, metrics
 from core.config import ConfigError, load_settings
 from core.publishing import Publisher
+from web import early_refusal
+from web.answers import common_headers
 
 # For Redis, PostgreSQL, logs, metrics, and what is accepted before the limit is noticed.
 _SPARE_DESCRIPTORS = 200
@@ -61,7 +63,8 @@ _publisher: Publisher | None = None
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
-    """Publish this worker's metrics from now on."""
+    """Publish this worker's metrics from now on, and let no answer lack the common headers."""
+    early_refusal.send_always(common_headers(_settings))
     global _publisher  # noqa: PLW0603 - one a process, and gunicorn keeps nothing for us
     _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
     _publisher.start()

@@ -13,6 +13,7 @@ import pytest
 from core.bootstrap import Services
 from tests.api.conftest import Log
 from tests.api.serving import serving
+from web.answers import COMMON_HEADERS
 
 TOO_LARGE = 10 * 1024 * 1024
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -23,7 +24,7 @@ MakeBody = Callable[[int], Body]
 
 @pytest.fixture(scope="module")
 def port(services: Services) -> Iterator[int]:
-    with serving() as port:
+    with serving(HSTS_SECONDS="60") as port:
         yield port
 
 
@@ -175,3 +176,31 @@ def test_what_is_not_http_is_refused_and_the_server_lives(
     assert re.match(rb"HTTP/1\.1 4\d\d ", answer) or answer == b""
     assert b"Traceback" not in answer
     still_good(connection)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GET /api/sessions?status=\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /api/sessions?status=a b HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer secret\r\n\r\n", 400),
+        (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: magic\r\n\r\n", 501),
+    ],
+)
+def test_refusal_of_what_cannot_be_read_is_like_all_others(
+    port: int, request_text: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        raw.sendall(request_text)
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        problem = json.loads(answer.read())
+    assert (answer.status, problem["status"], problem["code"]) == (status, status, "bad_request")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert dict(answer.headers).items() >= COMMON_HEADERS.items()
+    assert answer.headers["Strict-Transport-Security"] == "max-age=60"
+    assert b"secret" not in json.dumps(problem).encode()

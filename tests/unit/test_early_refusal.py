@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from web.answers import COMMON_HEADERS
 from web.early_refusal import answer, is_spared
 
 BID = b"POST /api/bid HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Request-ID: abc-1\r\n\r\n{}"
@@ -35,6 +36,7 @@ def test_the_answer_is_a_problem_with_the_request_id_that_was_given() -> None:
     assert headers["Content-Length"] == str(len(body))
     assert headers["Connection"] == "keep-alive"
     assert int(headers["Retry-After"]) >= 1
+    assert headers.items() >= COMMON_HEADERS.items()
 
 
 def test_each_answer_has_an_id_of_its_own_where_none_was_given() -> None:
