@@ -1,6 +1,8 @@
 """What operators do to members: make them admins or not, shut them out or let them in."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select
@@ -12,6 +14,14 @@ from core.models import User
 from core.tokens import Revocations
 
 log = structlog.get_logger(__name__)
+
+
+class NotToldYet(Exception):
+    """The member is let in, but Redis could not be told and still refuses its tokens."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(username)
+        self.username = username
 
 
 class Membership:
@@ -36,7 +46,8 @@ class Membership:
     def disable(self, username: str) -> str:
         """Shut a member out: neither logging in nor any token works.
 
-        Redis is told inside the transaction: when either is away, nothing has changed.
+        Redis is told before the commit: when it is away, nothing has changed, and at no
+        moment does it let in whom PostgreSQL shuts out.
         """
         with self._database.begin() as db:
             user = _locked(db, username)
@@ -47,14 +58,39 @@ class Membership:
         return user.username
 
     def enable(self, username: str) -> str:
-        """Let a member in again; tokens that have neither expired nor been logged out are good."""
+        """Let a member in again; tokens that have neither expired nor been logged out are good.
+
+        Redis is told after the commit, for the same reason. Raises NotToldYet when it is
+        away then: repeating this tells it, and so does `let_in_enabled`.
+        """
         with self._database.begin() as db:
             user = _locked(db, username)
             user.disabled_at = None
-            db.flush()
-            self._revocations.let_in(user.id)
+        try:
+            self._let_in([user.id])
+        except errors.OUTAGES as outage:
+            raise NotToldYet(user.username) from outage
         log.info("member_enabled", user_id=str(user.id))
         return user.username
+
+    def let_in_enabled(self) -> int:
+        """Let in whom Redis shuts out and PostgreSQL does not, since one of the two was away
+        when that changed; returns how many.
+        """
+        return self._let_in(self._revocations.shut_out_members())
+
+    def _let_in(self, user_ids: Sequence[UUID]) -> int:
+        """Tell Redis of those who are enabled, while nobody can disable them."""
+        with self._database.begin() as db:
+            enabled = db.scalars(
+                select(User.id)
+                .where(User.id.in_(user_ids), User.disabled_at.is_(None))
+                .order_by(User.id)
+                .with_for_update()
+            ).all()
+            for user_id in enabled:
+                self._revocations.let_in(user_id)
+        return len(enabled)
 
     def _set_admin(self, username: str, *, is_admin: bool) -> str:
         with self._database.begin() as db:

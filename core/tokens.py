@@ -7,6 +7,7 @@ that lost the set is given it back before the next token is judged.
 
 from datetime import UTC, datetime
 from math import inf
+from typing import Any
 from uuid import UUID
 
 from redis import Redis
@@ -42,6 +43,11 @@ class Revocations:
     def let_in(self, user_id: UUID) -> None:
         """Take `shut_out` back."""
         self._admit(str(user_id))
+
+    def shut_out_members(self) -> list[UUID]:
+        """Whom Redis shuts out."""
+        names: Any = self._redis.zrangebyscore(keys.REVOKED_TOKENS, inf, inf)
+        return [UUID(name) for name in names if name != keys.REVOCATIONS_LOADED]
 
     def require_good(self, token_id: str, user_id: UUID) -> None:
         """Raises TokenRevoked or AccountDisabled."""

@@ -6,8 +6,8 @@ import click
 from flask import Flask
 
 from core import errors
-from core.membership import Membership
-from web.command import CHECK, Command, report
+from core.membership import Membership, NotToldYet
+from web.command import CHECK, CROSS, Command, report
 from web.commands import recorded
 from web.state import services
 
@@ -52,6 +52,13 @@ def _change(
     try:
         with recorded(action, username=username):
             name = change(services().membership, username)
+    except NotToldYet as half_done:
+        click.echo(
+            f"{CROSS} {half_done.username} {outcome}, but Redis could not be told and refuses "
+            "the member's tokens.\n  Repeat this when Redis is back; else it is told at night.",
+            err=True,
+        )
+        raise SystemExit(1) from None
     except errors.OUTAGES as outage:
         report(outage)
         click.echo("  Nothing has changed.", err=True)

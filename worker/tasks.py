@@ -132,6 +132,7 @@ def recompute_all_weights() -> None:
 
 @app.task(**RETRY_OUTAGES)
 def purge_revocations() -> None:
-    """Forget logged-out tokens that have expired by themselves."""
+    """Forget logged-out tokens that have expired; let in whom only Redis still shuts out."""
     purged = services().revocations.purge_expired()
-    log.info("revocations_purged", tokens=purged)
+    let_in = services().membership.let_in_enabled()
+    log.info("revocations_purged", tokens=purged, members=let_in)

@@ -1,10 +1,15 @@
 """Members who are shut out: at once, everywhere, and until they are let in again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from flask import Flask
 
 from core import errors, keys
 from tests.api.conftest import CheckedClient
 from tests.factories import PASSWORD, Shop
+from worker import tasks
 
 LOGIN = {"username": "bob", "password": PASSWORD}
 
@@ -77,14 +82,75 @@ def test_member_who_is_let_in_again_is_as_before(
     assert bid(member, session.session_id) == (401, "token_revoked")
 
 
-def test_nothing_changes_when_redis_cannot_be_told(
-    member: CheckedClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_is_disabled_when_redis_cannot_be_told(member: CheckedClient, shop: Shop) -> None:
     shop.services.redis.set(keys.REVOKED_TOKENS, "no sorted set")
-    for change in (shop.services.membership.disable, shop.services.membership.enable):
-        with pytest.raises(errors.REDIS_OUTAGES):
-            change("bob")
+    with pytest.raises(errors.REDIS_OUTAGES):
+        shop.services.membership.disable("bob")
     assert shop.rows("SELECT count(*) FROM users WHERE disabled_at IS NOT NULL") == [(0,)]
+
+
+@contextmanager
+def refusing_commits(shop: Shop) -> Iterator[None]:
+    """PostgreSQL takes every change of an account, and then does not commit it."""
+    with shop.services.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE 'no commit' USING ERRCODE = 'connection_failure'; END $$;"
+            " CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    try:
+        yield
+    finally:
+        with shop.services.engine.begin() as connection:
+            connection.exec_driver_sql("DROP TRIGGER refuse ON users; DROP FUNCTION refuse()")
+
+
+def test_nobody_is_let_in_when_the_commit_fails(member: CheckedClient, shop: Shop) -> None:
+    shop.services.revocations.load()
+    shop.services.membership.disable("bob")
+    with refusing_commits(shop), pytest.raises(errors.DATABASE_OUTAGES):
+        shop.services.membership.enable("bob")
+    assert bid(member, shop.session().session_id) == (403, "account_disabled")
+
+
+def test_a_disabled_member_whose_commit_failed_is_let_in_by_night(
+    member: CheckedClient, shop: Shop
+) -> None:
+    session = shop.session()
+    with refusing_commits(shop), pytest.raises(errors.DATABASE_OUTAGES):
+        shop.services.membership.disable("bob")
+    assert bid(member, session.session_id) == (403, "account_disabled")
+    assert shop.services.membership.let_in_enabled() == 1
+    assert bid(member, session.session_id)[0] == 200
+
+
+@pytest.mark.parametrize("by_night", [False, True])
+def test_redis_that_was_away_when_a_member_was_let_in_is_told_later(
+    app: Flask, member: CheckedClient, shop: Shop, by_night: bool
+) -> None:
+    session, redis = shop.session(), shop.services.redis
+    shop.services.membership.disable("bob")
+    redis.rename(keys.REVOKED_TOKENS, "aside")
+    redis.set(keys.REVOKED_TOKENS, "no sorted set")
+    with app.app_context():
+        done = app.test_cli_runner().invoke(args=["enable-member", "bob"])
+    assert (done.exit_code, "Repeat this" in done.stderr) == (1, True)
+    assert "Nothing has changed" not in done.stderr
+    assert shop.rows("SELECT outcome FROM admin_actions") == [("failed",)]
+    redis.rename("aside", keys.REVOKED_TOKENS)
+    assert bid(member, session.session_id) == (403, "account_disabled")
+    if by_night:
+        tasks.purge_revocations()
+    else:
+        shop.services.membership.enable("bob")
+    assert bid(member, session.session_id)[0] == 200
+
+
+def test_letting_in_by_night_leaves_out_who_is_disabled(member: CheckedClient, shop: Shop) -> None:
+    shop.services.membership.disable("bob")
+    assert shop.services.membership.let_in_enabled() == 0
+    assert bid(member, shop.session().session_id) == (403, "account_disabled")
 
 
 def test_promoted_and_demoted_members_are_so_at_the_next_request(
