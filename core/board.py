@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from core import clock, errors, keys, scoring, scripts
 from core.database import Database
+from core.existence import Existence
 from core.lifecycle import Status, status_at
 from core.loading import SessionLoader
 from core.models import Ranking
@@ -87,6 +88,7 @@ class Board:
         self.calls = calls
         self._sessions = sessions
         self._loader = loader
+        self._existence = Existence(database)
 
     def state_steps(self, session_id: UUID) -> Steps[State]:
         """What changes whenever a board does, the clock aside. Cheap to ask."""
@@ -158,6 +160,7 @@ class Board:
         """A script's reply; None when the results are final and PostgreSQL has them."""
         reply = yield from script.steps(names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
+            yield from self._existence.steps(session_id)
             try:
                 yield partial(self._loader.load, session_id)
             except errors.SessionEnded:

@@ -1,16 +1,21 @@
 """read_board.lua and read_standing.lua, and the board before and after the results."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import ProgrammingError
 
 from core import clock, errors, keys, scripts
 from core.board import BoardPage, Mark
 from core.lifecycle import Status
 from core.sessions import SessionView
+from core.steps import SlowStep, Steps
 from tests.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}
@@ -215,3 +220,80 @@ def test_mark_of_a_scheduled_session_moves_when_its_time_has_come(shop: Shop) ->
     before = shop.services.board.marks([session.session_id])
     shop.begin(session)
     assert shop.services.board.marks([session.session_id]) != before
+
+
+# Boards of sessions that nobody made
+
+
+class Looks:
+    """Looks at boards, step by step."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._board = shop.services.board
+
+    def begin(self, session_id: UUID) -> tuple[Steps[Any], SlowStep]:
+        """A look that Redis knows nothing of, and the slow step it waits for."""
+        steps = self._board.page_steps(session_id, page=1, page_size=10)
+        step: Any = next(steps)
+        while not callable(step):
+            step = steps.send(self._board.calls.execute_command(*step))
+        return steps, step
+
+
+@contextmanager
+def counting_statements(shop: Shop) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(shop.services.engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(shop.services.engine, "before_cursor_execute", note)
+
+
+def test_all_who_look_at_boards_of_nothing_are_one_question(shop: Shop) -> None:
+    looks = Looks(shop)
+    begun = [looks.begin(uuid4()) for _ in range(50)]
+    [step] = {step for _, step in begun}
+    with counting_statements(shop) as statements:
+        step()
+    assert len(statements) == 1
+    for steps, _ in begun:
+        with pytest.raises(errors.SessionNotFound):
+            steps.send(None)
+
+
+def test_who_comes_while_a_question_is_under_way_is_of_the_next(shop: Shop) -> None:
+    looks, session = Looks(shop), shop.session()
+    _, step = looks.begin(uuid4())
+    step()
+    shop.services.redis.delete(keys.session_params(session.session_id))
+    late, joined = looks.begin(session.session_id)
+    assert joined == step
+    # It shared a step that had begun before, and so does not know yet.
+    assert late.send(None) == step
+    step()
+    # It exists: now it is loaded.
+    assert late.send(None) != step
+    late.close()
+    assert shop.services.board.page(session.session_id, page=1, page_size=10).total_count == 0
+
+
+def test_a_question_that_failed_has_failed_for_all_who_asked_it(shop: Shop) -> None:
+    looks = Looks(shop)
+    (_, step), (other, _) = looks.begin(uuid4()), looks.begin(uuid4())
+    with shop.services.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE sessions RENAME TO away"))
+    try:
+        with pytest.raises(ProgrammingError):
+            step()
+    finally:
+        with shop.services.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO sessions"))
+    with pytest.raises(errors.TemporarilyUnavailable):
+        other.send(None)
+    with pytest.raises(errors.SessionNotFound):
+        shop.services.board.page(uuid4(), page=1, page_size=10)
