@@ -4,8 +4,8 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import closing, nullcontext, suppress
+from dataclasses import fields, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +13,13 @@ import pytest
 from redis import Redis
 from werkzeug.test import TestResponse
 
+from core import metrics
 from core.bootstrap import Services
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.test_service import closed_port
 from tests.factories import PASSWORD, Shop
 from web import create_app
-from web.limiting import account_of, network_of
+from web.limiting import Caller, Limit, Limiter, TooManyRequests, account_of, network_of
 
 __all__ = ["closed_port"]
 
@@ -202,6 +203,40 @@ def test_bids_and_boards_pass_no_counter(limited: Limited, shop: Shop) -> None:
         assert not {"RateLimit", "RateLimit-Policy"} & set(bid.headers.keys())
 
 
+def hits_of(name: str) -> float:
+    value = metrics.REGISTRY.get_sample_value("flashbid_rate_limit_hits_total", {"limit": name})
+    return value or 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("register-name", {"tries_per_minute": 1}),
+        ("register", {"registrations_per_minute": 1}),
+        ("login-name", {"tries_per_minute": 1}),
+        ("login", {"logins_per_minute": 1}),
+        ("login-account", {"stranger_logins_per_hour": 1}),
+        ("read", {"reads_per_minute": 1}),
+        ("member-read", {"member_reads_per_minute": 1}),
+    ],
+)
+def test_who_a_limit_refuses_is_counted_under_its_name(
+    limited: Limited, shop: Shop, name: str, limits: dict[str, int]
+) -> None:
+    shop.account("ada")
+    token = log_in(limited(), "ada").json["token"]
+    client = limited(**limits)
+    ask: Callable[[], TestResponse] = {
+        "register": lambda: register(client, "eve"),
+        "login": lambda: log_in(client, "bob", "wrong"),
+        "read": lambda: client.get("/api/sessions"),
+        "member": lambda: client.get("/api/auth/me", headers={"Authorization": f"Bearer {token}"}),
+    }[name.partition("-")[0]]
+    before = hits_of(name)
+    assert [ask().status_code == 429 for _ in range(3)] == [False, True, True]
+    assert hits_of(name) - before == 2
+
+
 def test_answer_says_what_is_left(limited: Limited) -> None:
     client = limited(tries_per_minute=2, logins_per_minute=50)
     first, second, refused = (log_in(client, "ada", "wrong") for _ in range(3))
@@ -260,6 +295,29 @@ def test_reads_are_open_when_the_counters_are_away(limited: Limited, shop: Shop,
         answers = [client.get(path, headers=headers) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert "RateLimit" not in answers[0].headers
+
+
+# Whether a limit still refuses then. A new one is decided here, too.
+REFUSES_IN_AN_OUTAGE = {
+    Limit.REGISTER: True,
+    Limit.LOGIN: True,
+    Limit.READ: False,
+    Limit.MEMBER_READ: False,
+}
+
+
+@pytest.mark.parametrize("limit", sorted(set(Limit) - {Limit.NONE}))
+def test_each_limit_does_in_an_outage_what_was_decided(
+    services: Services, away: str, limit: Limit
+) -> None:
+    settings = services.settings.limits
+    quotas = {field.name: 1 for field in fields(settings) if field.name != "storage_url"}
+    limiter = Limiter(replace(settings, storage_url=away, **quotas))
+    caller = Caller(HOME, name="ada", member=str(uuid4()))
+    limiter.admit(limit, caller)
+    refusal = pytest.raises(TooManyRequests) if REFUSES_IN_AN_OUTAGE[limit] else nullcontext()
+    with refusal:
+        limiter.admit(limit, caller)
 
 
 def connections(server: socket.socket) -> int:
