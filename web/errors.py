@@ -49,9 +49,7 @@ REQUEST_TIMEOUT = Problem(
     408, "request_timeout", "The rest of this request did not come in time. Send it again."
 )
 HEAD_TOO_LARGE = Problem(
-    431,
-    "head_too_large",
-    "The request's headers are too long. Send fewer or shorter ones.",
+    431, "bad_request", "There are too many headers, or one of them is too long."
 )
 INTERNAL_ERROR = Problem(
     500, "internal_error", "Something went wrong here. Report the request_id if it happens again."

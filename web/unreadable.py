@@ -18,7 +18,7 @@ from gunicorn.util import write_nonblock
 
 from web.answers import name_request
 from web.early_refusal import bytes_of
-from web.errors import INTERNAL_ERROR, Problem, problem_answer
+from web.errors import HEAD_TOO_LARGE, INTERNAL_ERROR, Problem, problem_answer
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +31,7 @@ _PROBLEMS: dict[type[Exception], Problem] = {
     ),
     LimitRequestLine: Problem(414, "bad_request", "The address is too long."),
     ExpectationFailed: Problem(417, "bad_request", "Only 100-continue can be expected."),
-    LimitRequestHeaders: Problem(
-        431, "bad_request", "There are too many headers, or one of them is too long."
-    ),
+    LimitRequestHeaders: HEAD_TOO_LARGE,
     UnsupportedTransferCoding: Problem(
         501, "bad_request", "A body comes with its length, or chunked."
     ),
