@@ -8,6 +8,7 @@ import yaml
 
 from core import metrics
 from core.config import PROJECT_ROOT
+from web.errors import INTERNAL_ERROR, PROBLEMS
 
 RULES = yaml.safe_load((PROJECT_ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
 TESTS = yaml.safe_load((PROJECT_ROOT / "tests" / "alerts" / "alerts_test.yml").read_text())["tests"]
@@ -41,6 +42,15 @@ def test_every_alert_asks_for_metrics_that_exist() -> None:
     assert len(RULES) >= 10
     for rule in RULES:
         assert used(rule["expr"]) <= known(), rule["alert"]
+
+
+def test_bids_fail_by_every_answer_that_says_so() -> None:
+    [rule] = [rule for rule in RULES if rule["alert"] == "BidsFail"]
+    failed_here = {problem.code for problem in PROBLEMS.values() if problem.status >= 500}
+    asked = re.findall(r'outcome=~"([^"]+)"', rule["expr"])
+    assert [set(outcomes.split("|")) for outcomes in asked] == [
+        failed_here | {INTERNAL_ERROR.code}
+    ]
 
 
 def test_every_alert_has_an_entry_in_the_runbook() -> None:
