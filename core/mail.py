@@ -54,6 +54,8 @@ class Mailer:
         self._outbox = Outbox(
             database, EmailDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
         )
+        # From the first one on Prometheus must see them rise, so they begin at 0.
+        self._unreachable = metrics.NOTIFICATIONS.labels("email", "unreachable")
 
     @property
     def is_on(self) -> bool:
@@ -69,7 +71,7 @@ class Mailer:
                 return self._outbox.deliver(partial(_send, server), seconds=seconds)
             except ChannelDown as down:
                 log.warning("mail_server_unreachable", reason=str(down))
-                metrics.NOTIFICATIONS.labels("email", "unreachable").inc()
+                self._unreachable.inc()
                 return Delivered(attempts=0, unfinished=False)
 
     def backlog(self) -> Backlog:

@@ -27,7 +27,7 @@ from web import (
     state,
     tokens,
 )
-from web.access import AccessLog
+from web.access import AccessLog, count_failures_from_zero
 from web.answers import common_headers, name_request
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     areas = (auth, admin, bidding, notifications, service, metrics, docs, page, handing_in)
     for area in areas:
         app.register_blueprint(area.blueprint)
+    count_failures_from_zero(app)
     register_error_handlers(app)
     commands.register(app)
     member_commands.register(app)

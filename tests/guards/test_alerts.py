@@ -48,9 +48,7 @@ def test_bids_fail_by_every_answer_that_says_so() -> None:
     [rule] = [rule for rule in RULES if rule["alert"] == "BidsFail"]
     failed_here = {problem.code for problem in PROBLEMS.values() if problem.status >= 500}
     asked = re.findall(r'outcome=~"([^"]+)"', rule["expr"])
-    assert [set(outcomes.split("|")) for outcomes in asked] == [
-        failed_here | {INTERNAL_ERROR.code}
-    ]
+    assert [set(outcomes.split("|")) for outcomes in asked] == [failed_here | {INTERNAL_ERROR.code}]
 
 
 def test_every_alert_has_an_entry_in_the_runbook() -> None:

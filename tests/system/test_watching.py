@@ -9,11 +9,14 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
+from celery import Celery
 
+from core.config import Settings
 from core.publishing import ROLES
 from dev.stack import Stack, wait_until
 from tests.leaks import assert_stack_quiet
 from tests.system.client import Client, final_results
+from worker import queues
 
 PASSWORD = "hunter2-of-the-log-test"
 WORKERS = ("closer", "helper")
@@ -25,11 +28,15 @@ def scrape(stack: Stack) -> str:
         return str(answer.read().decode())
 
 
-def value(text: str, name: str, *labels: str) -> float:
+def samples(text: str, name: str, *labels: str) -> list[float]:
     lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
-    return sum(
+    return [
         float(line.rpartition(" ")[2]) for line in lines if all(label in line for label in labels)
-    )
+    ]
+
+
+def value(text: str, name: str, *labels: str) -> float:
+    return sum(samples(text, name, *labels))
 
 
 def log_lines(stack: Stack, name: str) -> Iterator[dict[str, Any]]:
@@ -44,6 +51,31 @@ def test_every_kind_of_process_is_counted(stack: Stack) -> None:
         return all(value(text, "flashbid_processes", f'role="{role}"') >= 1 for role in ROLES)
 
     assert wait_until(all_shown, TIMEOUT_SECONDS), scrape(stack)
+
+
+def routes(document: dict[str, Any]) -> Iterator[str]:
+    for path, operations in document["paths"].items():
+        for method in operations:
+            yield f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
+
+
+def test_what_alerts_wait_for_is_shown_before_it_happens(stack: Stack, client: Client) -> None:
+    """Prometheus sees nothing rise in a series that begins at 1."""
+    text = scrape(stack)
+    for route in routes(client.get("/openapi.json").json):
+        assert samples(text, "flashbid_http_requests_total", f'route="{route}"', 'status="500"')
+    for task, queue in {**queues.ROUTES, "worker.tasks.tell_members": queues.DEFAULT}.items():
+        labels = (f'role="{queue}"', f'task="{task.rpartition(".")[2]}"', 'outcome="failure"')
+        assert samples(text, "flashbid_jobs_total", *labels), labels
+    assert samples(text, "flashbid_notifications_total", 'channel="email"', 'outcome="unreachable"')
+
+
+def test_a_job_that_failed_for_good_is_counted(stack: Stack, settings: Settings) -> None:
+    labels = ("flashbid_jobs_total", 'role="bids"', 'task="persist_bids"', 'outcome="failure"')
+    before = value(scrape(stack), *labels)
+    with Celery(broker=settings.broker_url) as sender:
+        sender.send_task("worker.tasks.persist_bids", ["no session"], queue=queues.BIDS)
+    assert wait_until(lambda: value(scrape(stack), *labels) == before + 1, TIMEOUT_SECONDS)
 
 
 def test_work_of_the_other_processes_moves_their_metrics(
