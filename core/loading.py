@@ -113,8 +113,9 @@ class SessionLoader:
         # A log that outlived its params: PostgreSQL must know it all before it is read.
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         with self._database.begin() as db:
-            if not losses.settle(db, self._redis, session_id, token):
-                return False
+            load = losses.settle(db, self._redis, session_id, token)
+        if load is None:
+            return False
         with self._database.begin() as db:
             # The lock makes a change of status wait until it finds the params in Redis.
             session = db.scalar(
@@ -132,7 +133,7 @@ class SessionLoader:
             for number, chunk in enumerate(chunks):
                 if not self._put_back(session_id, token, chunk, first=number == 0):
                     return False
-            return self._publish(db, session, token, sequence or 0)
+            return self._publish(db, session, token, sequence or 0, load)
 
     def _put_back(
         self, session_id: UUID, token: str, bids: Sequence[tuple[str, ...]], *, first: bool
@@ -149,7 +150,9 @@ class SessionLoader:
         )
         return bool(reply[0] == Outcome.LOADING)
 
-    def _publish(self, db: Session, session: BiddingSession, token: str, sequence: int) -> bool:
+    def _publish(
+        self, db: Session, session: BiddingSession, token: str, sequence: int, load: losses.Load
+    ) -> bool:
         fields = params_of(session)
         highest_bid = db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session.id))
         if highest_bid is not None:
@@ -166,7 +169,7 @@ class SessionLoader:
             [token, sequence, *chain.from_iterable(fields.items())],
         )
         log.info("session_loaded", session_id=str(session.id), sequence=sequence)
-        metrics.SESSION_LOADS.inc()
+        metrics.SESSION_LOADS.labels(load.value).inc()
         return bool(reply[0] == Outcome.LOADED)
 
 

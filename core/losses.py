@@ -14,6 +14,7 @@ nor has one that has not begun.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -22,12 +23,24 @@ from redis.exceptions import ResponseError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core import clock, keys
+from core import clock, keys, metrics
 from core.events import Event, record
 from core.models import Bid, BiddingSession, BidLogOffset
 
 # More than a log can hold: with so many entries it would be 200 GB.
 SKIPPED_SEQUENCES = 1_000_000_000
+
+
+class Load(StrEnum):
+    """Whether Redis is given a session for the first time."""
+
+    FIRST = "first"
+    AGAIN = "again"
+
+
+# From the first load on Prometheus must see them rise, so each begins at 0.
+for _load in Load:
+    metrics.SESSION_LOADS.labels(_load.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +51,11 @@ class _Log:
     last_sequence: int | None
 
 
-def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> bool:
+def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> Load | None:
     """Record what is lost, and move the offset over it, before the session is published.
 
     Commit before publishing: a loss that is recorded twice is better than one that is
-    not. False when another process has taken the load over, or the log has entries
+    not. None when another process has taken the load over, or the log has entries
     that must be drained first.
     """
     offset = db.scalars(
@@ -50,7 +63,7 @@ def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> bool:
     ).one()
     found = _look(redis, session_id, token)
     if found is None or found.newest_entry > offset.persisted_sequence:
-        return False
+        return None
     now = clock.now(redis)
     if found.last_sequence is not None and found.last_sequence > offset.persisted_sequence:
         _record_gap(db, offset, found.last_sequence)
@@ -59,8 +72,9 @@ def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> bool:
         # One that was ended before its start has its end for a start.
         if session.start_time < min(session.end_time, now):
             _record_lost(db, offset)
+    load = Load.FIRST if offset.loaded_at is None else Load.AGAIN
     offset.loaded_at = now
-    return True
+    return load
 
 
 def _look(redis: Redis, session_id: UUID, token: str) -> _Log | None:

@@ -44,7 +44,7 @@ DRAIN_SECONDS = _histogram(
 )
 DRAIN_ROWS = _histogram("drain_batch_rows", "Bids in each batch of the bid log.", _ROW_BOUNDS)
 BIDS_PERSISTED = _counter("bids_persisted", "Bids written to PostgreSQL.")
-SESSION_LOADS = _counter("session_loads", "Sessions loaded from PostgreSQL into Redis.")
+SESSION_LOADS = _counter("session_loads", "Sessions loaded from PostgreSQL into Redis.", "kind")
 SESSION_EVENTS = _counter("session_events", "Rows of session_events: losses and oddities.", "kind")
 CLOSE_LAG_SECONDS = _histogram(
     "close_lag_seconds", "From a session's end until its results were final.", _JOB_BOUNDS

@@ -180,9 +180,9 @@ def no_loss_report(losses) -> None:
         offset = db.get_one(losses.BidLogOffset, session_id)
         found = losses._look(redis, session_id, token)
         if found is None or found.newest_entry > offset.persisted_sequence:
-            return False
+            return None
         offset.loaded_at = losses.clock.now(redis)
-        return True
+        return losses.Load.AGAIN
 
     _replace(losses, "settle", settle)
 

@@ -201,9 +201,18 @@ def test_sessions_due_soon_and_overdue_are_shown(read: Read, shop: Shop) -> None
     assert 0.05 <= read("flashbid_close_overdue_seconds") < 60
 
 
-def test_a_close_shows_its_lag_and_a_load_is_counted(read: Read, shop: Shop) -> None:
-    with moves(read, 1, "flashbid_session_loads_total"):
+def test_a_close_shows_its_lag_and_loads_are_counted_apart(read: Read, shop: Shop) -> None:
+    with (
+        moves(read, 1, "flashbid_session_loads_total", kind="first"),
+        moves(read, 0, "flashbid_session_loads_total", kind="again"),
+    ):
         session = shop.session()
+    with (
+        moves(read, 0, "flashbid_session_loads_total", kind="first"),
+        moves(read, 1, "flashbid_session_loads_total", kind="again"),
+    ):
+        shop.services.redis.delete(keys.session_params(session.session_id))
+        shop.bid(shop.bidder(), session, "150")
     with moves(read, 1, "flashbid_close_lag_seconds_count"):
         assert shop.close(session)
     with moves(read, 0, "flashbid_close_lag_seconds_count"):
