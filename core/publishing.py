@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -31,6 +31,8 @@ ALIVE_SECONDS = 10.0
 KEEP_SECONDS = 120.0
 # What the Procfile starts; a role that nobody plays is shown as 0.
 ROLES = ("web", "live", "bids", "sessions", "default", "deliveries", "beat")
+# What somebody runs by hand, and nobody misses when it has ended.
+COMMAND = "command"
 _SUFFIX = ".json"
 
 
@@ -97,6 +99,17 @@ class Publisher:
         ]
 
 
+@contextmanager
+def publishing(registry: CollectorRegistry, folder: str, role: str) -> Iterator[None]:
+    """Publish the metrics of this process while it does this, and the last counts after it."""
+    publisher = Publisher(registry, folder, role)
+    publisher.start()
+    try:
+        yield
+    finally:
+        publisher.stop()
+
+
 class PublishedMetrics(Collector):
     """What the processes of this host have published."""
 
@@ -112,7 +125,9 @@ class PublishedMetrics(Collector):
         merged: dict[str, Metric] = {}
         alive = dict.fromkeys(ROLES, 0)
         for document, is_alive in self._documents():
-            alive[document["role"]] = alive.get(document["role"], 0) + is_alive
+            role = document["role"]
+            if role != COMMAND:
+                alive[role] = alive.get(role, 0) + is_alive
             _merge(merged, document, with_gauges=is_alive)
         processes = GaugeMetricFamily("flashbid_processes", "Processes at work.", labels=["role"])
         for role, count in alive.items():

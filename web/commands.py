@@ -14,11 +14,12 @@ import click
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from core import errors
+from core import errors, metrics
 from core.accounts import Account
 from core.admin_actions import Actor
 from core.audit import Check
 from core.database import UnknownSchema, migrate
+from core.publishing import COMMAND, publishing
 from web import tokens
 from web.capacity import capacity
 from web.command import CHECK, CROSS, Command, report
@@ -100,7 +101,7 @@ def replay_webhook(delivery: UUID) -> None:
 def rebuild(session_id: UUID) -> None:
     """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
     try:
-        with recorded("rebuild", session_id=str(session_id)):
+        with published(), recorded("rebuild", session_id=str(session_id)):
             services().loader.rebuild(session_id)
     except errors.SessionEnded:
         click.echo(f"{CROSS} Session {session_id} has ended; PostgreSQL holds it.", err=True)
@@ -123,6 +124,11 @@ def recorded(action: str, **details: Any) -> AbstractContextManager[dict[str, An
     """A record of an operator's action around its doing; details hold no secret."""
     actor = Actor(f"command line: {_operator()}")
     return services().admin_actions.recording(actor, action, details)
+
+
+def published() -> AbstractContextManager[None]:
+    """What a command counts is shown by this host's web, as a worker's counts are."""
+    return publishing(metrics.REGISTRY, services().settings.metrics_folder, COMMAND)
 
 
 def _operator() -> str:

@@ -11,7 +11,7 @@ from core import descriptors, metrics
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, load_settings
 from core.logs import configure_logs
-from core.publishing import Publisher
+from core.publishing import publishing
 from web.live.showing import Showing
 from web.live.taking_over import AlreadyRunning, Reception, listening
 
@@ -32,12 +32,12 @@ def main() -> None:
     configure_logs(debug=settings.debug)
     os.nice(_NICENESS)
     services, path = bootstrap(settings), settings.live_socket
-    publisher = Publisher(metrics.REGISTRY, settings.metrics_folder, "live")
     try:
-        with listening(path) as listener:
-            publisher.start()
+        with (
+            listening(path) as listener,
+            publishing(metrics.REGISTRY, settings.metrics_folder, "live"),
+        ):
             asyncio.run(_serve(services, listener))
-            publisher.stop()
     except AlreadyRunning:
         raise SystemExit(f"A live process listens on {path} already.") from None
     except OSError as error:
