@@ -1,16 +1,19 @@
 """The Celery broker as tests see it: what waits in its queues, and how to empty them."""
 
 import json
+import os
 from base64 import b64decode
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from kombu import Connection, Queue
 from redis import Redis
 
-from worker import queues
+from worker import celery_app, queues
 
+NOWHERE = "127.0.0.1:1/0"
 Message = tuple[str, list[str]]
 
 
@@ -71,3 +74,20 @@ def broker_at(url: str) -> RedisBroker | RabbitBroker:
     """The broker behind a CELERY_BROKER_URL."""
     kind = RedisBroker if urlsplit(url).scheme == "redis" else RabbitBroker
     return kind(url)
+
+
+@contextmanager
+def broker_away(url: str) -> Iterator[None]:
+    """This process's Celery finds nobody at its broker's address meanwhile."""
+    before = os.environ["CELERY_BROKER_URL"]
+    _send_to(f"{urlsplit(url).scheme}://{NOWHERE}")
+    try:
+        yield
+    finally:
+        _send_to(url)
+        os.environ["CELERY_BROKER_URL"] = before
+
+
+def _send_to(url: str) -> None:
+    os.environ["CELERY_BROKER_URL"] = url
+    celery_app.app._after_fork()

@@ -17,12 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from core import keys, metrics
 from core.backlog import BID_BYTES
 from core.bootstrap import Services
+from core.config import Settings
 from core.errors import RateLimited
 from core.events import Event, record
 from core.gauges import StateGauges, read_waiting
 from core.publishing import KEEP_SECONDS, Publisher
 from tests.api.conftest import CheckedClient, Log
 from tests.api.test_service import away, closed_port
+from tests.broker import broker_away
 from tests.factories import Shop
 from web import create_app
 
@@ -149,7 +151,10 @@ def test_a_hit_of_the_rate_limit_is_counted(read: Read, shop: Shop) -> None:
 
 def test_board_pages_and_other_requests_are_counted(scraped: Flask, read: Read, shop: Shop) -> None:
     client, session = scraped.test_client(), shop.session()
-    with moves(read, 1, "flashbid_board_looks_total", outcome="ok"):
+    with (
+        moves(read, 1, "flashbid_board_looks_total", outcome="ok"),
+        moves(read, 1, "flashbid_board_look_seconds_count"),
+    ):
         client.get(f"/api/leaderboard/{session.session_id}")
     route = "GET /api/sessions/active"
     with (
@@ -261,6 +266,17 @@ def test_an_outage_is_shown_and_takes_nothing_else_away(
     assert f'flashbid_server_up{{server="{shown}"}} 0.0' in text
     assert text.count("flashbid_server_up{") == 2
     assert 'flashbid_processes{role="beat"}' in text
+
+
+def test_an_outage_of_the_broker_is_shown_and_takes_nothing_else_away(
+    scraped: Flask, settings: Settings
+) -> None:
+    with broker_away(settings.broker_url):
+        text = scraped.test_client().get("/metrics").text
+    assert "flashbid_broker_up 0.0" in text
+    assert "flashbid_queue_jobs{" not in text
+    assert text.count("flashbid_server_up{") == 2
+    assert "flashbid_broker_up 1.0" in scraped.test_client().get("/metrics").text
 
 
 def test_backlog_is_shown_while_postgresql_is_away(

@@ -1,9 +1,9 @@
 """The worker's tasks, called for real, and what they leave in the broker's queues."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -12,11 +12,9 @@ from sqlalchemy import text
 from core import clock, errors, keys
 from core.config import Settings
 from core.sessions import SessionView
-from tests.broker import Broker
+from tests.broker import Broker, broker_away
 from tests.factories import Shop
 from worker import celery_app, enqueue, queues, tasks
-
-NOWHERE = "127.0.0.1:1/0"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,20 +30,11 @@ def worker_process(settings: Settings) -> Iterator[None]:
 
 
 @pytest.fixture
-def broker_comes_back(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], None]]:
+def broker_comes_back(settings: Settings) -> Iterator[Callable[[], None]]:
     """The broker is away until the test calls this."""
-    scheme = urlsplit(settings.broker_url).scheme
-    monkeypatch.setenv("CELERY_BROKER_URL", f"{scheme}://{NOWHERE}")
-    celery_app.app._after_fork()
-
-    def come_back() -> None:
-        monkeypatch.setenv("CELERY_BROKER_URL", settings.broker_url)
-        celery_app.app._after_fork()
-
-    yield come_back
-    come_back()
+    with ExitStack() as outage:
+        outage.enter_context(broker_away(settings.broker_url))
+        yield outage.close
 
 
 def session_with_bids(shop: Shop, bids: int = 3) -> SessionView:
