@@ -19,8 +19,11 @@ from web.answers import Answer
 log = structlog.get_logger(__name__)
 
 BID_PATH = "/api/bid"
+_BOARD_RULE = "/api/leaderboard/<session_id>"
 SLOW_SECONDS = 1.0
 _UNMATCHED = "unmatched"
+# The two requests of a flash, whichever way they come.
+_FLASH = frozenset({BID_PATH, _BOARD_RULE})
 # Balancers and Prometheus ask them all day long.
 _ROUTINE = frozenset({"/health", "/ready", "/metrics"})
 
@@ -48,11 +51,7 @@ class AccessLog:
         path = environ["PATH_INFO"]
         tally = metrics.BIDS if path == BID_PATH else metrics.BOARD_LOOKS
         tally.add(answer.outcome, seconds)
-        if (
-            self._all
-            or seconds >= SLOW_SECONDS
-            or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        ):
+        if self._all or _is_notable(answer.status, seconds):
             self._write(environ, path, answer.status, answer.outcome, seconds)
 
     def note(self, response: Response) -> Response:
@@ -65,7 +64,7 @@ class AccessLog:
         route = _route(request.method, rule) if request.url_rule else _UNMATCHED
         metrics.REQUESTS.labels(route, response.status_code).inc()
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-        if self._all or rule not in _ROUTINE:
+        if self._all or _is_told(rule, response.status_code, seconds):
             path = request.path if request.url_rule else _UNMATCHED
             self._write(request.environ, path, response.status_code, outcome, seconds)
         return response
@@ -83,6 +82,18 @@ class AccessLog:
                 ms=round(seconds * 1000, 3),
                 client=environ.get("REMOTE_ADDR", ""),
             )
+
+
+def _is_told(rule: str, status: int, seconds: float) -> bool:
+    """Whether a line is written for it by default."""
+    if rule in _FLASH:
+        return _is_notable(status, seconds)
+    return rule not in _ROUTINE
+
+
+def _is_notable(status: int, seconds: float) -> bool:
+    """Whether it failed on our side or took long."""
+    return seconds >= SLOW_SECONDS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _route(method: str, rule: str) -> str:
