@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from core.config import PROJECT_ROOT, SettingsReader, load_settings, read_settings
 
@@ -19,12 +20,28 @@ def read_by_the_program() -> set[str]:
     return set(reader.names)
 
 
-def read_by_the_procfile() -> set[str]:
-    return set(re.findall(r"\$\{(\w+)", (PROJECT_ROOT / "Procfile").read_text()))
+# Names and defaults in the shell's way.
+PROCFILE, COMPOSE = (
+    dict(re.findall(r"\$\{(\w+):-([^}]+)}", (PROJECT_ROOT / name).read_text()))
+    for name in ("Procfile", "docker-compose.yml")
+)
+# What the compose file itself says: where its servers and volumes are, and their secrets.
+FIXED_BY_COMPOSE = re.compile(
+    r"HOST|PORT|LIVE_SOCKET|METRICS_(FOLDER|TOKEN|TOKEN_FILE)|JWT_SECRET_FILE|"
+    r"(POSTGRES|REDIS)_(HOST|PORT|USER|PASSWORD|PASSWORD_FILE|DB)"
+)
 
 
 def test_example_names_every_setting_and_no_other() -> None:
-    assert set(DOCUMENTED) == read_by_the_program() | read_by_the_procfile()
+    assert set(DOCUMENTED) == read_by_the_program() | PROCFILE.keys() | COMPOSE.keys()
+
+
+def test_compose_hands_on_every_setting_that_it_does_not_make_itself() -> None:
+    compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
+    environment = compose["x-app"]["environment"]
+    handed_on = {name for name, value in environment.items() if value is None}
+    of_processes = read_by_the_program() | PROCFILE.keys()
+    assert handed_on == {name for name in of_processes if not FIXED_BY_COMPOSE.fullmatch(name)}
 
 
 def test_example_changes_nothing_when_it_is_copied() -> None:
@@ -35,11 +52,10 @@ def test_example_changes_nothing_when_it_is_copied() -> None:
 def test_example_shows_the_default(name: str) -> None:
     """The line without its # changes nothing. An empty value stands for none."""
     defaults = load_settings(SECRET)
-    if name in read_by_the_procfile():
-        default = re.search(rf"\$\{{{name}:-(\w+)}}", (PROJECT_ROOT / "Procfile").read_text())
-        assert default
-        assert DOCUMENTED[name] == default[1]
-    else:
+    of_shells = {**COMPOSE, **PROCFILE}
+    if name in of_shells:
+        assert DOCUMENTED[name] == of_shells[name]
+    if name in read_by_the_program():
         assert load_settings({name: DOCUMENTED[name], **SECRET}) == defaults
 
 
