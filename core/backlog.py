@@ -23,8 +23,8 @@ from core.steps import Aside, Steps
 
 log = structlog.get_logger(__name__)
 
-# What a bid takes at most, that of a member who is new to the session: 120 bytes in the
-# log, the rest in the standing bid and the ranking. docs/operations.md has the sum.
+# What a bid takes at most, that of a member who is new to the session: an entry of the log,
+# and the bidder's place. core/capacity.py has what each was measured to take; this is above it.
 BID_BYTES = 700
 # From this share of the bound on, a balancer should send bids elsewhere.
 NEAR_BOUND_SHARE = 0.9

@@ -1,11 +1,13 @@
 """Names of Redis keys: on a cluster, a script may touch one slot only."""
 
+import inspect
 import re
 from uuid import uuid4
 
 from redis.crc import key_slot
 
 from core import keys
+from core.config import PROJECT_ROOT
 
 SESSION, USER = uuid4(), uuid4()
 
@@ -43,3 +45,20 @@ def test_all_that_a_bid_on_a_cluster_touches_shares_a_slot() -> None:
     ]
     assert len({key_slot(name.encode()) for name in names}) == 1
     assert key_slot(keys.replication_mark("plain").encode()) == key_slot(b"plain")
+
+
+def test_every_key_is_in_the_table_of_the_documentation() -> None:
+    placeholders = {"session_id": "sid", "user_id": "uid", "key": "{sid}"}
+    makers = [
+        maker
+        for name, maker in inspect.getmembers(keys, inspect.isfunction)
+        if not name.endswith("_prefix")
+    ]
+    names = {
+        maker(*(placeholders[parameter] for parameter in inspect.signature(maker).parameters))
+        for maker in makers
+    }
+    text = (PROJECT_ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("| key | type | holds |")[2].partition("\n\n")[0]
+    documented = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+    assert documented == names | {keys.REVOKED_TOKENS, keys.LOADED_SESSIONS}
