@@ -4,8 +4,17 @@ from typing import Any
 
 import click
 
-from core.capacity import CONSTANTS, MEMORY_FACTOR, PLANNED_LOAD, Plan, Sale, plan
+from core.capacity import (
+    CONSTANTS,
+    GATHER_SECONDS,
+    MEMORY_FACTOR,
+    PLANNED_LOAD,
+    Plan,
+    Sale,
+    plan,
+)
 from web.command import Command
+from web.state import services
 
 GIB = 1024**3
 
@@ -31,7 +40,8 @@ def capacity(**expected: Any) -> None:
     """Tell the processes, Redis masters and memory that a sale needs, and why."""
     sale = Sale(**expected)
     needed = plan(sale)
-    for line in (*_plan_lines(needed), *_assumption_lines(sale)):
+    max_bids = services().settings.backlog_max_bids
+    for line in (*_plan_lines(needed), *_refusal_lines(needed, max_bids), *_assumption_lines(sale)):
         click.echo(line)
     if not needed.fits:
         click.echo(f"\n{_too_much(needed)}", err=True)
@@ -51,6 +61,16 @@ def _plan_lines(needed: Plan) -> list[str]:
     ]
 
 
+def _refusal_lines(needed: Plan, max_bids: int) -> list[str]:
+    """What the settings of this place would refuse."""
+    if needed.outage_backlog_bids <= max_bids:
+        return []
+    return [
+        "",
+        f"BACKLOG_MAX_BIDS is {max_bids:,}: more are refused (503 backlog_full). Raise it.",
+    ]
+
+
 def _assumption_lines(sale: Sale) -> list[str]:
     measured = [
         f"  {constant.value:>8,.0f} {constant.unit:7} {constant.meaning} ({constant.measured})"
@@ -65,6 +85,9 @@ def _assumption_lines(sale: Sale) -> list[str]:
         f"  Redis gets {MEMORY_FACTOR:g} times the memory of what it holds.",
         f"  Bids are spread evenly over {sale.sessions} session(s), and those over the masters.",
         "  Each bidder bids in one session.",
+        f"  The peak lasts {sale.peak_seconds:g} s.",
+        f"  PostgreSQL may be away for {sale.outage_seconds:g} s, at the rate of the peak.",
+        f"  A bid waits {GATHER_SECONDS:g} s for the drain that gathers it.",
         "  One session lies on one Redis and is drained by one process at a time.",
         "  Cores are like those measured, and costs grow in proportion: load-test before the sale.",
     ]
@@ -74,5 +97,5 @@ def _too_much(needed: Plan) -> str:
     return (
         f"One session cannot take {needed.session_rate:,.0f} bids a second: Redis runs its "
         f"scripts on one core. Spread the sale over {needed.redis_masters} sessions or more, or "
-        "let members wait: those above the limit are answered later."
+        "expect that those above the limit are refused (503 overloaded) and ask again."
     )

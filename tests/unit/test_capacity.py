@@ -1,11 +1,16 @@
 """What a sale needs, by the measured costs."""
 
 from dataclasses import replace
+from math import ceil
 
 import pytest
+from click.testing import Result
 
 from core import capacity
+from core.backlog import BID_BYTES
 from core.capacity import Constant, Sale, plan
+from core.config import PROJECT_ROOT, load_settings
+from web import create_app
 
 SALE = Sale(bidders=10_000, peak_rate=7_000, sessions=10, peak_seconds=60.0, outage_seconds=300.0)
 
@@ -45,3 +50,65 @@ def test_a_session_faster_than_its_drain_leaves_a_backlog() -> None:
     rate = capacity.DRAIN_RATE.value * 2
     needed = plan(replace(SALE, sessions=1, peak_rate=rate))
     assert needed.backlog_bids > rate * SALE.peak_seconds * 0.5
+
+
+def test_the_backlogs_bound_reckons_with_no_less_than_a_new_bidders_bid_takes() -> None:
+    assert capacity.BIDDER_MEMORY.value + capacity.BID_MEMORY.value <= BID_BYTES
+
+
+def test_the_documentation_has_every_constant_and_no_other() -> None:
+    text = (PROJECT_ROOT / "docs" / "scaling.md").read_text()
+    section = text.partition("## The measured constants\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        f"| {constant.value:,.0f} {constant.unit} | {constant.meaning} | {constant.measured} |"
+        for constant in capacity.CONSTANTS
+    ]
+
+
+# The command
+
+
+def ask(*options: str, **settings: str) -> Result:
+    """What the command answers for a sale of 10,000 bids a second, under these settings."""
+    secret = {"JWT_SECRET": "a-secret-for-tests-only-of-more-than-32-bytes"}
+    app = create_app(load_settings(secret | settings))
+    sale = ["--bidders", "50000", "--peak-rate", "10000"]
+    with app.app_context():
+        return app.test_cli_runner().invoke(args=["capacity", *sale, *options])
+
+
+def test_the_command_prints_the_plan_and_all_that_it_rests_on() -> None:
+    answer = ask("--sessions", "4", "--peak-seconds", "45", "--outage-seconds", "90")
+    assert answer.exit_code == 0
+    needed = plan(Sale(50_000, 10_000, 4, 45.0, 90.0))
+    for line in (
+        f"web        {needed.web_processes} processes",
+        f"redis      {needed.redis_masters} masters",
+        "900,000 bids when PostgreSQL was away",
+        f"A core is planned {capacity.PLANNED_LOAD:.0%} busy.",
+        f"Redis gets {capacity.MEMORY_FACTOR:g} times the memory",
+        "spread evenly over 4 session(s)",
+        "The peak lasts 45 s.",
+        "PostgreSQL may be away for 90 s",
+        f"A bid waits {capacity.GATHER_SECONDS:g} s for the drain",
+    ):
+        assert line in answer.output
+    for constant in capacity.CONSTANTS:
+        assert f"{constant.value:,.0f} {constant.unit}" in answer.output
+        assert f"{constant.meaning} ({constant.measured})" in answer.output
+
+
+def test_one_session_with_more_than_a_redis_takes_is_said_with_exit_1() -> None:
+    limit = plan(SALE).session_rate_limit
+    for sessions, exit_code in ((1, 1), (100, 0)):
+        answer = ask("--sessions", str(sessions), "--peak-rate", str(ceil(limit) + 1))
+        assert answer.exit_code == exit_code
+        assert ("One session cannot take" in answer.output) is bool(exit_code)
+        assert ("503 overloaded" in answer.output) is bool(exit_code)
+
+
+@pytest.mark.parametrize(("max_bids", "refuses"), [("899999", True), ("900000", False)])
+def test_an_outage_that_outgrows_the_backlogs_bound_is_said(max_bids: str, refuses: bool) -> None:
+    answer = ask("--outage-seconds", "90", BACKLOG_MAX_BIDS=max_bids)
+    assert (f"BACKLOG_MAX_BIDS is {int(max_bids):,}" in answer.output) is refuses
