@@ -17,6 +17,9 @@ CONTRACTING = {
     "execute",
     "rename_table",
     "create_check_constraint",
+    "create_exclude_constraint",
+    "create_foreign_key",
+    "create_primary_key",
     "create_unique_constraint",
 }
 # The first versions were never replaced while they ran.
@@ -33,9 +36,31 @@ def contractions(source: str) -> list[str]:
         node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "upgrade"
     ]
     calls = [node for node in ast.walk(upgrade) if isinstance(node, ast.Call)]
-    named = [call.func.attr for call in calls if isinstance(call.func, ast.Attribute)]
-    found = [name for name in named if name in CONTRACTING]
-    return found + [ast.unparse(call) for call in calls if _demands_a_value(call)]
+    new_tables = {_argument(call, 0) for call in calls if _is_step(call, "create_table")}
+    return [
+        ast.unparse(call)
+        for call in calls
+        if _is_step(call, *CONTRACTING)
+        or _demands_a_value(call)
+        or (_forbids_twins(call) and _argument(call, 1) not in new_tables)
+    ]
+
+
+def _is_step(call: ast.Call, *names: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr in names
+
+
+def _argument(call: ast.Call, place: int) -> str:
+    return ast.unparse(call.args[place]) if len(call.args) > place else ""
+
+
+def _options(call: ast.Call) -> dict[str | None, str]:
+    return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+
+
+def _forbids_twins(call: ast.Call) -> bool:
+    """An index of a table that is in use, which an older version's INSERT may fail on."""
+    return _is_step(call, "create_index") and _options(call).get("unique", "False") != "False"
 
 
 def _names(node: ast.Assign, name: str) -> bool:
@@ -44,10 +69,10 @@ def _names(node: ast.Assign, name: str) -> bool:
 
 def _demands_a_value(call: ast.Call) -> bool:
     """A column added that an older version's INSERT, which does not name it, would fail on."""
-    if not (isinstance(call.func, ast.Attribute) and call.func.attr == "add_column"):
+    if not _is_step(call, "add_column"):
         return False
     [column] = [argument for argument in call.args if isinstance(argument, ast.Call)]
-    options = {keyword.arg: ast.unparse(keyword.value) for keyword in column.keywords}
+    options = _options(column)
     return options.get("nullable") == "False" and "server_default" not in options
 
 
@@ -65,6 +90,12 @@ def test_an_upgrade_only_adds(path: Path) -> None:
         ("op.add_column('bids', sa.Column('x', sa.Text(), nullable=False))", True),
         ("op.add_column('bids', sa.Column('x', sa.Text(), nullable=True))", False),
         ("op.create_table('more', sa.Column('x', sa.Text(), nullable=False))", False),
+        ("op.create_index('ix', 'bids', ['price'])", False),
+        ("op.create_index('ix', 'bids', ['price'], unique=False)", False),
+        ("op.create_index('ix', 'bids', ['price'], unique=True)", True),
+        ("op.create_table('more'); op.create_index('ix', 'more', ['x'], unique=True)", False),
+        ("op.create_foreign_key('fk', 'bids', 'users', ['user_id'], ['id'])", True),
+        ("op.create_primary_key('pk', 'bids', ['id'])", True),
     ],
 )
 def test_the_rule_tells_what_tightens(step: str, refused: bool) -> None:
