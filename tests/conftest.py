@@ -25,7 +25,11 @@ from core.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.broker import Broker, broker_at
 from tests.factories import Shop
+from tests.quiet import pytest_runtest_makereport
 from web import create_app
+
+# What it is named by is a hook of pytest's.
+__all__ = ["pytest_runtest_makereport"]
 
 TEST_DATABASE = "flashbid_test"
 TEST_REDIS_DB = 14
