@@ -31,6 +31,10 @@ def broken_rules(verdict: Verdict) -> set[str]:
     return {finding.rule for finding in verdict.findings if finding.count}
 
 
+def differences_of(case: Case) -> set[str]:
+    return {words for finding in verify("any", case).findings for words in finding.differences}
+
+
 def assert_seen(sold: Sold, capsys: Capture, *sentences: str) -> None:
     assert sold.verify() == 1
     said = capsys.readouterr().out
@@ -51,6 +55,48 @@ def test_an_honest_sale_holds(sold: Sold, capsys: Capture) -> None:
 def test_a_deleted_bid_is_seen(sold: Sold, capsys: Capture, sequence: int) -> None:
     sold.sql("DELETE FROM bids WHERE session_id = %(session)s AND sequence = %(seq)s", seq=sequence)
     assert_seen(sold, capsys, f"bid {sequence} of ", "is not in bids")
+
+
+@pytest.mark.parametrize(
+    ("sequences", "said"),
+    [
+        ((5,), "sequence 5 is missing"),
+        ((1, 2, 3), "sequences 1 to 3 are missing"),
+        ((9,), "persisted_sequence is 9, the last bid is 8"),
+    ],
+)
+def test_a_gap_in_the_sequences_is_seen(
+    sold: Sold, capsys: Capture, sequences: tuple[int, ...], said: str
+) -> None:
+    sold.sql(
+        "DELETE FROM bids WHERE session_id = %(session)s AND sequence IN %(sequences)s",
+        sequences=sequences,
+    )
+    assert_seen(sold, capsys, said)
+
+
+def test_a_sequence_that_stands_twice_is_seen(sold: Sold) -> None:
+    """Of what was read: the table's own key lets nobody write it."""
+    case = case_of(sold)
+    twice = replace(case.books, bids=[*case.books.bids, case.books.bids[3]])
+    assert "sequence 4 stands 2 times" in differences_of(replace(case, books=twice))
+
+
+def test_an_offset_that_is_not_the_last_bid_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE bid_log_offsets SET persisted_sequence = 8 WHERE session_id = %(session)s")
+    assert_seen(sold, capsys, "persisted_sequence is 8, the last bid is 9", "1 difference found.")
+
+
+def test_a_sequence_that_redis_gave_out_and_no_bid_has_is_seen(sold: Sold, capsys: Capture) -> None:
+    params = keys.session_params(sold.session.session_id)
+    sold.shop.services.redis.hincrby(params, "sequence", 1)
+    assert_seen(sold, capsys, "Redis gave out 10 sequences, the last bid is 9")
+
+
+def test_a_bid_left_in_the_log_is_seen(sold: Sold, capsys: Capture) -> None:
+    log = keys.bid_log(sold.session.session_id)
+    sold.shop.services.redis.xadd(log, {"price": "190.00"}, id="10-0")
+    assert_seen(sold, capsys, "1 bids are still in the bid log", "1 difference found.")
 
 
 def test_a_score_one_bit_off_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -100,6 +146,20 @@ def test_a_bid_accepted_at_the_end_is_seen(sold: Sold, capsys: Capture) -> None:
         " WHERE session_id = %(session)s AND sequence = 9"
     )
     assert_seen(sold, capsys, "bid 9 was accepted at", "bid 9: response time")
+
+
+def test_a_bid_before_the_start_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql(
+        "UPDATE bids SET accepted_at ="
+        " (SELECT start_time - interval '1 second' FROM sessions WHERE id = %(session)s)"
+        " WHERE session_id = %(session)s AND sequence = 1"
+    )
+    assert_seen(sold, capsys, "bid 1 was accepted before the start")
+
+
+def test_a_bid_below_the_upset_price_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE bids SET price = 99.99 WHERE session_id = %(session)s AND sequence = 2")
+    assert_seen(sold, capsys, "bid 2 at 99.99 is below the upset price")
 
 
 def test_a_bid_answered_as_accepted_after_the_end_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -172,6 +232,33 @@ def test_results_that_tell_something_else_are_seen(sold: Sold) -> None:
     results = {**case.results, "rankings": [second, first, *rest]}
     verdict = verify("any", replace(case, results=results))
     assert broken_rules(verdict) == {"/api/results is the ranking"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"total_winners": 3}, "total_winners is 3, listed are 2"),
+        ({"winners": []}, "winners in /api/results: 0 places, expected are 2"),
+    ],
+)
+def test_results_that_count_other_winners_are_seen(
+    sold: Sold, wrong: dict[str, object], said: str
+) -> None:
+    case = case_of(sold)
+    assert case.results is not None
+    assert said in differences_of(replace(case, results={**case.results, **wrong}))
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_place_that_is_told_the_wrong_outcome_is_seen(sold: Sold, rank: int) -> None:
+    case = case_of(sold)
+    assert case.results is not None
+    rankings = [
+        entry if entry["rank"] != rank else {**entry, "is_winner": not entry["is_winner"]}
+        for entry in case.results["rankings"]
+    ]
+    told = replace(case, results={**case.results, "rankings": rankings})
+    assert differences_of(told) == {f"rank {rank} is told to be a winner: {rank == 3}"}
 
 
 def test_bids_of_other_members_are_only_noted(sold: Sold) -> None:
