@@ -1,11 +1,12 @@
 """One command: the stack, the members, a flash sale, the check of the ledger, the report."""
 
+import re
 import shlex
 import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ FAREWELL_SECONDS = 10.0
 TICK_SECONDS = 0.5
 LOCUSTFILE = Path(__file__).parent / "locustfile.py"
 SHOWN_WINNERS = 10
+# However far the option's name is cut short.
+SECRET_OPTION = re.compile(r"--admin-[tp][a-z]*")
+HIDDEN = "HIDDEN"
 
 
 class StopAsked:
@@ -77,7 +81,26 @@ def flash(options: Namespace) -> int:
             admin, tokens = _people(options, host, plan)
             run = _sell(Ground(options, plan, Api(host, admin), tokens, folder), stop, facts)
         _tell(run, folder)
-    return 0 if run.verdict.holds and (stop or not run.remark) else 1
+    return exit_code(run, stopped=bool(stop))
+
+
+def exit_code(run: Run, *, stopped: bool) -> int:
+    """0 when the books agree, and nothing is to be remarked but a stop that was asked for."""
+    return 0 if run.verdict.holds and (stopped or not run.remark) else 1
+
+
+def command_line(arguments: Iterable[str]) -> str:
+    """How this run was started, for everybody who may read the report: without secrets."""
+    shown: list[str] = []
+    for argument in arguments:
+        option, equals, _ = argument.partition("=")
+        if shown and SECRET_OPTION.fullmatch(shown[-1]):
+            shown.append(HIDDEN)
+        elif equals and SECRET_OPTION.fullmatch(option):
+            shown.append(f"{option}={HIDDEN}")
+        else:
+            shown.append(argument)
+    return f"python -m loadtest {shlex.join(shown)}"
 
 
 @contextmanager
@@ -154,7 +177,7 @@ def _sell(ground: Ground, stop: StopAsked, facts: dict[str, str]) -> Run:
         results=results,
         verdict=verdict,
         environment=facts | versions,
-        command=f"python -m loadtest {shlex.join(sys.argv[1:])}",
+        command=command_line(sys.argv[1:]),
         remark=remark,
     )
 

@@ -1,11 +1,8 @@
 """`make run` itself, on a copy of the project, so that it has a data folder of its own."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -16,13 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.config import PROJECT_ROOT
 from dev.stack import free_port, wait_until
 from loadtest.processes import UNTOLD
 from tests.leaks import assert_no_leak
+from tests.system import copies
 from tests.system.client import Client
 
-PARTS = ("core", "dev", "web", "worker")
 SERVERS = {"postgres", "valkey-server"}
 TIMEOUT_SECONDS = 60.0
 # What a developer may have there, and a load test must not use.
@@ -34,8 +30,6 @@ SMTP_FROM=sales@shop.example
 WEBHOOK_URL=http://127.0.0.1:1/hook
 WEBHOOK_SECRET=whsec_{b64encode(b"0" * 32).decode()}
 """
-# What would make it use servers and secrets of others.
-OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
 
 
 class Runner:
@@ -48,12 +42,11 @@ class Runner:
         self.starts = 0
 
     def start(self) -> None:
-        environ = {name: text for name, text in os.environ.items() if not name.startswith(OTHERS)}
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "dev", "run"],
                 cwd=self.folder,
-                env={**environ, **UNTOLD, "PORT": str(self.port), "WEB_PROCESSES": "1"},
+                env={**copies.environ(self.port), **UNTOLD},
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -81,7 +74,7 @@ class Runner:
 
     def processes(self) -> list[psutil.Process]:
         """Everything at work in the folder or below it, the servers included."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        return copies.processes(self.folder)
 
     def _is_up(self) -> bool:
         """By its own word: what a killed run left behind may answer as well."""
@@ -91,27 +84,15 @@ class Runner:
             return client.get("/health").status == 200
         return False
 
-    def _is_ours(self, process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return Path(process.cwd()).is_relative_to(self.folder)
-        return False
-
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
-    # Not pytest's own folder: as root it is closed to the account that PostgreSQL runs as.
-    with tempfile.TemporaryDirectory(prefix="flashbid-") as folder:
-        for part in PARTS:
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(PROJECT_ROOT / part, Path(folder, part), ignore=ignored)
-        shutil.copy(PROJECT_ROOT / "Procfile", folder)
-        Path(folder, ".env").write_text(DOTENV)
-        runner = Runner(Path(folder))
+    with copies.project() as folder:
+        (folder / ".env").write_text(DOTENV)
+        runner = Runner(folder)
         yield runner
         runner.kill()
-        for process in runner.processes():
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        copies.kill_processes(folder)
         assert_no_leak([runner.log])
 
 

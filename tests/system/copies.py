@@ -1,0 +1,52 @@
+"""The project copied to a folder of its own, where its data folder is its own, too."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from core.config import PROJECT_ROOT
+
+PARTS = ("core", "dev", "loadtest", "web", "worker")
+# What would make it use servers and secrets of others.
+OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
+
+
+@contextmanager
+def project() -> Iterator[Path]:
+    """A fresh copy, gone at the end."""
+    # Not pytest's own folder: as root it is closed to the account that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="flashbid-") as name:
+        folder = Path(name)
+        for part in PARTS:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=ignored)
+        shutil.copy(PROJECT_ROOT / "Procfile", folder)
+        yield folder
+
+
+def environ(port: int) -> dict[str, str]:
+    """What a small stack of a copy starts with: no server of ours, no secret."""
+    values = {name: text for name, text in os.environ.items() if not name.startswith(OTHERS)}
+    return {**values, "PORT": str(port), "WEB_PROCESSES": "1"}
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """Everything at work in the folder or below it, servers included."""
+    return [process for process in psutil.process_iter() if _is_in(folder, process)]
+
+
+def kill_processes(folder: Path) -> None:
+    for process in processes(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _is_in(folder: Path, process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return Path(process.cwd()).is_relative_to(folder)
+    return False
