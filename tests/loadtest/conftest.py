@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -13,12 +13,14 @@ import pytest
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from core.accounts import Account
 from core.sessions import SessionView
 from loadtest import ledger
 from loadtest.__main__ import main
 from loadtest.api import Api
 from loadtest.ledger import Attempt, Ledger, Timing
 from tests.factories import PASSWORD, Shop
+from web import tokens
 
 Wsgi = Callable[..., Any]
 
@@ -88,6 +90,14 @@ class Sold:
         """Tamper with the ledger."""
         self.ledger.unlink()
         write_ledger(self.ledger, self.session, attempts)
+
+
+def write_members(accounts: Iterable[Account], path: Path) -> Path:
+    with path.open("w") as file:
+        for account in accounts:
+            token = tokens.issue(account)["token"]
+            file.write(json.dumps({"user_id": str(account.user_id), "token": token}) + "\n")
+    return path
 
 
 def write_ledger(path: Path, session: SessionView, attempts: list[Attempt]) -> None:

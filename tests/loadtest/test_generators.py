@@ -1,12 +1,10 @@
 """Both generators against a real server that now and then answers too late."""
 
-import json
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
@@ -19,15 +17,14 @@ import pytest
 from flask import Flask
 
 from core import clock
-from core.accounts import Account
 from core.config import PROJECT_ROOT
 from core.sessions import SessionView
+from dev.stack import free_port
 from loadtest import ledger
 from loadtest.plan import Plan
 from tests.factories import Shop
 from tests.leaks import leaks_in
-from tests.loadtest.conftest import Server, Sold
-from web import tokens
+from tests.loadtest.conftest import Server, Sold, write_members
 
 MEMBERS = 24
 PLAN = Plan(members=MEMBERS, peak=16, duration=6, inventory=3, timeout=1.5)
@@ -44,26 +41,31 @@ class LateServer:
     """Every fifth bid is placed, but its first answer comes after the members' patience.
 
     What a generator asks of the session is answered when all `gathered` have asked, so that the
-    sale starts when everybody is there.
+    sale starts when everybody is there. Locust's worker asks later, and need not wait.
     """
 
     def __init__(self, app: Flask, gathered: Barrier) -> None:
         self._app, self._gathered = app, gathered
-        self.somebody_waits = Event()
+        self.somebody_waits, self._all_are_there = Event(), Event()
         self._numbers = count(1)
         self._asked: set[tuple[str, bytes]] = set()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         path, is_late = environ["PATH_INFO"], False
         if path.startswith("/api/sessions/"):
-            self.somebody_waits.set()
-            self._gathered.wait(PATIENCE_SECONDS)
+            self._gather()
         elif path == "/api/bid":
             is_late = self._is_late(environ)
         answer = self._app(environ, start_response)
         if is_late:
             _wait_until_given_up(environ["werkzeug.socket"])
         return answer
+
+    def _gather(self) -> None:
+        self.somebody_waits.set()
+        if not self._all_are_there.is_set():
+            self._gathered.wait(PATIENCE_SECONDS)
+            self._all_are_there.set()
 
     def _is_late(self, environ: Any) -> bool:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
@@ -100,14 +102,6 @@ def late_server(app: Flask, server: Server, shop: Shop, session: SessionView) ->
     return late
 
 
-def write_members(accounts: Iterable[Account], path: Path) -> Path:
-    with path.open("w") as file:
-        for account in accounts:
-            token = tokens.issue(account)["token"]
-            file.write(json.dumps({"user_id": str(account.user_id), "token": token}) + "\n")
-    return path
-
-
 @pytest.fixture
 def members_files(app: Flask, shop: Shop, tmp_path: Path) -> list[Path]:
     """One for each generator: a bid of the other's would come between a bid and its replay."""
@@ -119,9 +113,9 @@ def members_files(app: Flask, shop: Shop, tmp_path: Path) -> list[Path]:
         ]
 
 
-def generate(arguments: list[str]) -> subprocess.Popen[bytes]:
+def generate(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the project's own commands
-        [sys.executable, "-m", *arguments, *PLAN.options()],
+        [sys.executable, "-m", *arguments],
         cwd=PROJECT_ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -136,19 +130,24 @@ def outputs(
     members_files: list[Path],
     tmp_path: Path,
 ) -> list[tuple[int, bytes]]:
-    """What a closed and an open generator said that have bid at the same time."""
-    common = ["--host", server.host, "--session", str(session.session_id)]
-    common += ["--ledger", str(tmp_path)]
+    """What the closed model's master and worker and the open model said, all at the same time."""
+    keeping = ["--ledger", str(tmp_path)]
+    common = ["--host", server.host, "--session", str(session.session_id), *keeping]
     closed_members, open_members = (["--tokens", str(path)] for path in members_files)
+    port = str(free_port())
     watching = ["--watchers", str(WATCHERS)]
     quiet = ["--headless", "--only-summary", "--stop-timeout", "3", "--exit-code-on-error", "0"]
-    locust = ["locust", "-f", "loadtest/locustfile.py", *common, *closed_members]
+    locust = ["locust", "-f", "loadtest/locustfile.py", *watching]
+    master = ["--master", "--expect-workers", "1", "--master-bind-port", port, *quiet]
+    worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port, *keeping]
     processes = []
     try:
-        processes.append(generate([*locust, *watching, *quiet]))
+        processes.append(generate(*locust, *master, *common, *closed_members, *PLAN.options()))
+        # Everything else it hears from the master: plan, session and members.
+        processes.append(generate(*locust, *worker))
         # One after the other: no generator waits for an answer until two slow ones are there.
         late_server.somebody_waits.wait(PATIENCE_SECONDS)
-        processes.append(generate(["loadtest", "open", *common, *open_members]))
+        processes.append(generate("loadtest", "open", *common, *open_members, *PLAN.options()))
         texts = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     finally:
         for process in processes:
@@ -163,11 +162,12 @@ def test_both_models_keep_a_ledger_that_the_books_confirm(
     outputs: list[tuple[int, bytes]],
     tmp_path: Path,
 ) -> None:
-    assert [code for code, _ in outputs] == [0, 0], outputs
-    assert [leaks_in(text.decode()) for _, text in outputs] == [set(), set()]
+    assert [code for code, _ in outputs] == [0, 0, 0], outputs
+    assert [leaks_in(text.decode()) for _, text in outputs] == [set(), set(), set()]
     assert shop.services.closing.close(session.session_id)
     recorded = ledger.read(ledger.find(tmp_path), str(session.session_id))
-    assert recorded.mode == "closed and open"
+    # Locust's master keeps none: its worker has all members.
+    assert sorted(run["mode"] for run in recorded.runs) == ["closed", "open"]
     kinds = Counter(attempt.kind for attempt in recorded.attempts)
     assert kinds["accepted"] > 20
     assert kinds["timeout"] > 0
