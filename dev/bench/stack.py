@@ -24,7 +24,7 @@ from uuid import UUID
 import psutil
 
 from core.bootstrap import Services, bootstrap
-from core.config import PROJECT_ROOT, Settings, load_settings
+from core.config import PROJECT_ROOT, Settings, SettingsReader, load_settings, read_settings
 from core.database import migrate
 from core.sessions import Terms
 from dev.embedded import PostgresServer, RedisServer
@@ -40,6 +40,8 @@ APPLICATION = "web:create_app()"
 WEB_THREADS = 16
 WORKER_PROCESSES = 2
 SHOWN_LINES = 20
+# What programs need of the developer's environment. Anything more could change a figure.
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
 
 class Program:
@@ -137,8 +139,17 @@ def servers(folder: Path) -> Iterator[Servers]:
         services = bootstrap(settings)
         started.callback(close, services)
         migrate(services.engine)
-        environ = {**os.environ, **values, "PYTHONUNBUFFERED": "1"}
-        yield Servers(folder, environ, settings, services, postgres, redis)
+        yield Servers(folder, environ_of(values), settings, services, postgres, redis)
+
+
+def environ_of(values: Mapping[str, str]) -> dict[str, str]:
+    """What the bench's processes start with: every setting said, so that neither the
+    developer's environment nor `.env` says one. An empty one stands for its default.
+    """
+    reader = SettingsReader(values)
+    read_settings(reader)
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**passed_on, **dict.fromkeys(reader.names, ""), **values, "PYTHONUNBUFFERED": "1"}
 
 
 def close(services: Services) -> None:
@@ -238,24 +249,16 @@ def free_port() -> int:
 
 
 def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
-    """Everything that a `.env` of the developer's must not change."""
+    """What the bench's processes are set to; all other settings have their defaults."""
     broker = f"redis://{values['REDIS_HOST']}:{values['REDIS_PORT']}/1"
     return {
         "HOST": LOOPBACK,
         "WEB_PROCESSES": str(WEB_PROCESSES),
         "WEB_THREADS": str(WEB_THREADS),
-        "CORS_ORIGINS": "",
-        "DEBUG": "false",
         "CELERY_BROKER_URL": broker,
         "JWT_SECRET": secrets.token_urlsafe(48),
-        "JWT_SECRET_FILE": "",
-        "ALGORITHM": "HS256",
         # A generator has fewer members than a sale; each of them bids faster than people do.
         "BID_RATE_PER_SECOND": "0",
-        "DRAIN_BATCH_SIZE": "",
-        "DRAIN_GATHER_MS": "",
-        "SMTP_HOST": "",
-        "WEBHOOK_URL": "",
     }
 
 
