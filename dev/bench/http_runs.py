@@ -27,6 +27,7 @@ from dev.bench.stack import (
     open_session,
     seed_members,
     unwatched_web,
+    watched_web,
 )
 from dev.embedded.server import wait_until
 
@@ -124,18 +125,21 @@ class HttpRuns:
             self._say("fsync", number, f"always {found[0]:,.0f}, everysec {found[1]:,.0f} bids/s")
 
     def metrics(self) -> None:
-        """Bids with metrics and access log, and without."""
+        """Bids with metrics, access log and the members' rate limit, and without."""
         sale = self._open_sale()
-        self._warm_up(sale)
-        with unwatched_web(self._servers) as (program, port):
-            for _ in range(2):
-                run(self._generator, self._bid_plan(sale, port=port))
+        with (
+            watched_web(self._servers) as (watched, watched_port),
+            unwatched_web(self._servers) as (program, port),
+        ):
+            for warm_up_port in (watched_port, port):
+                for _ in range(2):
+                    run(self._generator, self._bid_plan(sale, port=warm_up_port))
             self._await_persisted(sale)
             for number in range(1, self._options.rounds + 1):
                 found = [
                     self._compared_round(*side)
                     for side in (
-                        ("metered", sale, self._stack.web, self._stack.web_port),
+                        ("metered", sale, watched, watched_port),
                         ("unmetered", sale, program, port),
                     )
                 ]

@@ -84,7 +84,7 @@ MEASURES = (
     ),
     Measure(
         "metrics-to-none",
-        "bids/s with metrics and access log ÷ without",
+        "bids/s with metrics, access log and rate limit ÷ without",
         "bids/s, metered",
         "bids/s, unmetered",
         0.95,

@@ -42,6 +42,8 @@ WORKER_PROCESSES = 2
 SHOWN_LINES = 20
 # What programs need of the developer's environment. Anything more could change a figure.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+# A limit that is on, and refuses no member of a generator.
+BID_RATE = {"BID_RATE_PER_SECOND": "1000", "BID_RATE_BURST": "1000"}
 
 
 class Program:
@@ -176,8 +178,16 @@ def web_server(
 
 
 @contextmanager
+def watched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
+    """The application with metrics, access log and a limit of bids, and its port."""
+    with web_server(servers, "watched", APPLICATION, **BID_RATE) as (program, port):
+        program.await_ready(f"http://{LOOPBACK}:{port}/health")
+        yield program, port
+
+
+@contextmanager
 def unwatched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
-    """The application as it would be without metrics and access log, and its port."""
+    """The application as it would be without them, and its port."""
     conf = "dev/bench/unwatched_conf.py"
     with web_server(servers, "unwatched", APPLICATION, config=conf, ACCESS_LOG="off") as (
         program,

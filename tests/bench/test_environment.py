@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from core.config import PROJECT_ROOT, SettingsReader, load_settings, read_settings
-from dev.bench.stack import environ_of
+from dev.bench.stack import BID_RATE, _own_settings, environ_of
 from tests.system import copies
 
 OWN = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1", "JWT_SECRET": "0123456789" * 4}
@@ -43,3 +43,9 @@ def test_neither_the_environment_nor_a_file_says_a_setting(developers_environmen
     assert told.returncode == 0, told.stderr
     alone = repr(load_settings(OWN)).replace(str(PROJECT_ROOT), str(folder))
     assert told.stdout.strip() == alone
+
+
+def test_the_watched_application_alone_has_a_limit_that_is_on() -> None:
+    own = environ_of(_own_settings(OWN))
+    assert load_settings(own).bid_rate_per_second == 0
+    assert load_settings({**own, **BID_RATE}).bid_rate_per_second > 0
