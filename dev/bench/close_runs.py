@@ -50,12 +50,12 @@ class CloseRuns:
         self._execute("TRUNCATE bids")
         self._execute(f"CREATE TABLE {TABLE} (LIKE rankings INCLUDING ALL)")
         self._execute(_MEMBERS, bidders=self._options.close_bidders)
-        for number in range(1, self._options.close_rounds + 1):
+        for number in range(1, self._options.rounds + 1):
             alone, close = self._round(self._session())
             self._figures.add("ranking SQL s", alone)
             self._figures.add("close s", close)
             print(
-                f"  close, round {number} of {self._options.close_rounds}: "
+                f"  close, round {number} of {self._options.rounds}: "
                 f"close {close:.2f} s, ranking SQL alone {alone:.2f} s",
                 flush=True,
             )

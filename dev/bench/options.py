@@ -14,7 +14,8 @@ Measures: {", ".join(NAMES)}.
 wrk generates the load where it is installed; the bundled generator does otherwise, and
 leaves the servers less of the machine. To install wrk: {HOW_TO_INSTALL_WRK}.
 
-The rate limit of members is off (BID_RATE_PER_SECOND=0) in the servers that this starts.
+The rate limit of members is off (BID_RATE_PER_SECOND=0) in the servers that this starts, but
+for one side of metrics-to-none. They get nothing of your environment's settings or .env.
 Everything lives in a temporary folder; TMPDIR chooses its disk, and ought to be one: in
 memory, a flush costs nothing. Ctrl-C stops cleanly and shows what was measured so far.
 """
@@ -34,7 +35,6 @@ class Options:
     drain_rows: int = 50_000
     many_bidders: int = 1_000_000
     script_calls: int = 5000
-    close_rounds: int = 3
     close_bids: int = 1_000_000
     close_bidders: int = 200_000
     watchers: int = 2000
@@ -44,19 +44,17 @@ class Options:
 def parse(arguments: Sequence[str] | None = None) -> Options:
     given = _parser().parse_args(arguments)
     options = _quick if given.quick else Options()
-    rounds = given.rounds or options.rounds
     return Options(
-        rounds=rounds,
+        rounds=given.rounds or options.rounds,
         seconds=given.seconds or options.seconds,
         only=tuple(given.only or ()),
         json_path=given.json,
         strict=given.strict,
-        generator=given.generator or ("wrk" if Wrk.is_installed() else "sockets"),
+        generator="wrk" if given.generator != "sockets" and Wrk.is_installed() else "sockets",
         members=options.members,
         drain_rows=options.drain_rows,
         many_bidders=options.many_bidders,
         script_calls=options.script_calls,
-        close_rounds=min(rounds, options.close_rounds),
         close_bids=options.close_bids,
         close_bidders=options.close_bidders,
         watchers=options.watchers,
@@ -71,7 +69,6 @@ _quick = Options(
     drain_rows=20_000,
     many_bidders=100_000,
     script_calls=1000,
-    close_rounds=1,
     close_bids=100_000,
     close_bidders=20_000,
     watchers=200,
@@ -86,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=_at_least_one, metavar="N", help="rounds; 5 if not said")
+    parser.add_argument(
+        "--rounds", type=_at_least_one, metavar="N", help="rounds of each measure; 5 if not said"
+    )
     parser.add_argument(
         "--seconds", type=_seconds, metavar="S", help="length of one load over HTTP; 5 if not said"
     )
