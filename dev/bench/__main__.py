@@ -13,7 +13,13 @@ from dev.bench import environment, report
 from dev.bench.close_runs import CloseRuns
 from dev.bench.cluster_runs import ClusterRuns
 from dev.bench.drain_runs import DrainRuns
-from dev.bench.generators import Generator, GeneratorBroken, Sockets, Wrk
+from dev.bench.generators import (
+    HOW_TO_INSTALL_WRK,
+    Generator,
+    GeneratorBroken,
+    Sockets,
+    Wrk,
+)
 from dev.bench.measures import MEASURES, Figures, Result, result_of
 from dev.bench.options import Options, parse
 from dev.bench.script_runs import ScriptRuns
@@ -103,7 +109,11 @@ def _measure_http(
 
 
 def _generator(options: Options) -> Generator:
-    return Wrk() if options.generator == "wrk" else Sockets()
+    if options.generator == "wrk":
+        return Wrk()
+    if not Wrk.is_installed():
+        print(f"wrk is not installed: our own generator sends the load. {HOW_TO_INSTALL_WRK}")
+    return Sockets()
 
 
 def _show(
