@@ -63,7 +63,8 @@ def discard(request: Request) -> None:
 
     One that is too long is left: its connection ends with the answer (web/patient_worker.py).
     """
-    if not g.get("body_was_read") and (request.content_length or 0) <= MAX_BODY_BYTES:
+    is_there = _is_chunked(request) or 0 < (request.content_length or 0) <= MAX_BODY_BYTES
+    if is_there and not g.get("body_was_read"):
         with suppress(*_BROKEN_CHUNKS):
             request.environ["wsgi.input"].read(MAX_BODY_BYTES)
 
