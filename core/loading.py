@@ -8,7 +8,6 @@ bids, so nobody can bid into a half-loaded session.
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from secrets import token_hex
 from uuid import UUID
 
 import structlog
@@ -17,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, losses, metrics, scripts
+from core import clock, errors, keys, leases, losses, metrics, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -27,8 +26,6 @@ from core.scripts import Outcome
 log = structlog.get_logger(__name__)
 
 _CHUNK_SIZE = 500
-# A loader that dies frees its place after this long.
-_TOKEN_TTL_MS = 10_000
 _WAIT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _DRAIN_SECONDS = 5.0
@@ -82,15 +79,10 @@ class SessionLoader:
             raise errors.SessionEnded
 
     def _load_or_wait(self, session_id: UUID) -> bool:
-        token = token_hex(16)
-        load_key = keys.session_load(session_id)
-        if not self._redis.set(load_key, token, nx=True, px=_TOKEN_TTL_MS):
-            return self._wait(session_id)
-        try:
-            return self._load_as(session_id, token)
-        finally:
-            if self._redis.get(load_key) == token:
-                self._redis.delete(load_key)
+        with leases.held(self._redis, keys.session_load(session_id)) as token:
+            if token is not None:
+                return self._load_as(session_id, token)
+        return self._wait(session_id)
 
     def _wait(self, session_id: UUID) -> bool:
         """Wait for the process that loads the session; False when it gave up."""
@@ -146,7 +138,7 @@ class SessionLoader:
                 keys.ranking(session_id),
                 *(keys.standing_bid(session_id, bid[0]) for bid in bids),
             ],
-            [token, _TOKEN_TTL_MS, "first" if first else "next", *chain.from_iterable(bids)],
+            [token, "first" if first else "next", *chain.from_iterable(bids)],
         )
         return bool(reply[0] == Outcome.LOADING)
 

@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     GATE_SHUT = "gate_shut"
     NOT_DUE = "not_due"
     EXPIRING = "expiring"
+    LEASE_HELD = "lease_held"
+    LEASE_TAKEN = "lease_taken"
 
 
 class Script:
@@ -79,3 +81,5 @@ unload_session = Script("unload_session")
 set_status = Script("set_status")
 shut_gate = Script("shut_gate")
 expire_bids = Script("expire_bids")
+take_lease = Script("take_lease")
+extend_lease = Script("extend_lease")

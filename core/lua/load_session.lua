@@ -11,7 +11,6 @@
   log has had entries above ARGV[2]: they must be drained, and all be read again. ]]
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'overtaken'} end
-redis.call('DEL', KEYS[1])
 if redis.call('HEXISTS', KEYS[2], 'status') == 1 then return {'loaded'} end
 
 if redis.call('EXISTS', KEYS[3]) == 1 then

@@ -5,9 +5,9 @@
   KEYS[3] ranking:{sid}         zset    ranking member -> score
   KEYS[4..]                     hashes  bid:{sid}:uid, one for each bid of the chunk
 
-  ARGV[1] token   ARGV[2] milliseconds for which the token stays good
-  ARGV[3] "first" for the first chunk, which may have no bids: clears old remains
-  ARGV[4..] for each bid: user id, username, price, score, response_time, weight,
+  ARGV[1] token
+  ARGV[2] "first" for the first chunk, which may have no bids: clears old remains
+  ARGV[3..] for each bid: user id, username, price, score, response_time, weight,
             sequence, accepted_at
 
   Returns {'loading'}, or {'overtaken'} when another process holds the load or has
@@ -16,11 +16,10 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], 'status') == 1 then
   return {'overtaken'}
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if ARGV[3] == 'first' then redis.call('UNLINK', KEYS[3]) end
+if ARGV[2] == 'first' then redis.call('UNLINK', KEYS[3]) end
 
 for i = 4, #KEYS do
-  local at = 4 + (i - 4) * 8
+  local at = 3 + (i - 4) * 8
   local user_id, score, sequence = ARGV[at], ARGV[at + 3], ARGV[at + 6]
   redis.call('ZADD', KEYS[3], score,
     string.format('%015.0f:%s', 999999999999999 - tonumber(sequence), user_id))

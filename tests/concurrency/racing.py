@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 
+from core import leases
+from dev.embedded.server import wait_until
 from tests.factories import Shop
 
 BARRIER_SECONDS = 30
@@ -37,6 +40,21 @@ def chunks(calls: list[Call], threads: int) -> Iterator[Call]:
     for number in range(threads):
         own = calls[number::threads]
         yield lambda own=own: [call() for call in own]
+
+
+@contextmanager
+def table_locked(shop: Shop, table: str, mode: str) -> Iterator[None]:
+    """Statements that need this table wait until the block is left."""
+    with shop.services.engine.begin() as connection:
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN {mode} MODE")
+        yield
+
+
+def is_renewed(shop: Shop, lease: str) -> bool:
+    """Whether somebody keeps a lease alive, of which only half its time is left now."""
+    redis, half_ms = shop.services.redis, leases.TTL_MS // 2
+    redis.pexpire(lease, half_ms)
+    return wait_until(lambda: redis.pttl(lease) > half_ms, BARRIER_SECONDS)
 
 
 def blocked(shop: Shop) -> int:

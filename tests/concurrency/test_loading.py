@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, loading
+from core import clock, errors, keys, leases, loading
 from core.bidding import Bidder, PlacedBid
 from core.loading import SessionLoader, params_of
 from core.losses import SKIPPED_SEQUENCES
 from core.models import BiddingSession
 from core.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, of, together, wait_for_blocked
+from tests.concurrency.racing import (
+    BARRIER_SECONDS,
+    is_renewed,
+    of,
+    table_locked,
+    together,
+    wait_for_blocked,
+)
 from tests.factories import Shop
 
 THREADS = 12
@@ -113,6 +120,23 @@ def test_a_loader_whose_place_has_lapsed_publishes_nothing_over_newer_bids(shop:
     in_thread(lambda: slow.load(session.session_id), meanwhile)
     assert shop.bid(bidders[1], session, "130").sequence == following + 1
     assert shop.drain(session) == 2
+
+
+def test_a_load_keeps_its_place_while_postgresql_is_slow(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TTL_MS", 60_000)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    session, bidders = drained_session(shop)
+    shop.services.redis.flushdb()
+    with ThreadPoolExecutor(1) as thread:
+        # The standing bids are read with their members' names.
+        with table_locked(shop, "users", "ACCESS EXCLUSIVE"):
+            loading = thread.submit(shop.services.loader.load, session.session_id)
+            wait_for_blocked(shop)
+            assert is_renewed(shop, keys.session_load(session.session_id))
+        loading.result(BARRIER_SECONDS)
+    assert shop.services.redis.zcard(keys.ranking(session.session_id)) == len(bidders)
 
 
 def test_without_the_token_a_slow_loader_takes_sequences_back(shop: Shop) -> None:

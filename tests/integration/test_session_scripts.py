@@ -42,7 +42,7 @@ def load_bids(shop: Shop, session: SessionView, chunk: str, *bids: tuple[str, ..
         *(keys.standing_bid(session.session_id, bid[0]) for bid in bids),
     ]
     fields = [field for bid in bids for field in bid]
-    return scripts.load_standing_bids(shop.services.redis, names, [TOKEN, TTL_MS, chunk, *fields])
+    return scripts.load_standing_bids(shop.services.redis, names, [TOKEN, chunk, *fields])
 
 
 def load_session(shop: Shop, session: SessionView, sequence: int) -> list[Any]:
@@ -194,13 +194,14 @@ def test_a_chunk_that_comes_after_the_session_is_published_changes_nothing(shop:
     assert shop.redis_state() == before
 
 
-def test_a_loaded_session_is_published_and_its_load_is_over(shop: Shop) -> None:
+def test_a_loaded_session_is_published_with_an_empty_log(shop: Shop) -> None:
     session = shop.session()
     shop.services.redis.flushdb()
     hold_load(shop, session)
     assert load_session(shop, session, 7) == ["loaded"]
     log = keys.bid_log(session.session_id)
     assert shop.redis_state() == {
+        keys.session_load(session.session_id): TOKEN,
         keys.session_params(session.session_id): {"status": "active", "sequence": "7"},
         log: [],
     }
@@ -209,8 +210,8 @@ def test_a_loaded_session_is_published_and_its_load_is_over(shop: Shop) -> None:
 
 def test_a_session_that_is_known_already_is_not_loaded_over(shop: Shop) -> None:
     session = shop.session()
-    before = shop.redis_state()
     hold_load(shop, session)
+    before = shop.redis_state()
     assert load_session(shop, session, 7) == ["loaded"]
     assert shop.redis_state() == before
 
