@@ -15,7 +15,7 @@ from redis import Redis
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, metrics, scripts
+from core import clock, errors, keys, leases, metrics, scripts
 from core.bid_log import BidLog
 from core.database import Database
 from core.lifecycle import Status
@@ -37,7 +37,6 @@ _WRITE_RANKINGS = text("""
              ORDER BY user_id, sequence DESC) standing
 """)
 _DRAIN_SECONDS = 60.0
-_CLAIM_SECONDS = 5
 # About a millisecond of Redis a chunk.
 _EXPIRE_CHUNK = 1000
 
@@ -75,22 +74,26 @@ class Closing:
     def claim(self, session_id: UUID) -> bool:
         """Whether a close of this session should be enqueued now.
 
-        Keeps a beat that ticks every second from piling up closes behind a long one;
-        lapses by itself, so that a lost job is enqueued again. A node of a cluster that is
-        away holds up no other node's sessions.
+        Keeps a beat that ticks every second from piling up closes before or behind one that
+        is at work; lapses by itself, so that a lost job is enqueued again. A node of a
+        cluster that is away holds up no other node's sessions.
         """
         try:
-            claimed = self._redis.set(keys.close_claim(session_id), 1, nx=True, ex=_CLAIM_SECONDS)
+            return leases.reserve(self._redis, keys.close_claim(session_id))
         except errors.REDIS_OUTAGES:
             log.warning("close_not_claimed", session_id=str(session_id))
             return False
-        return bool(claimed)
 
     def close(self, session_id: UUID) -> bool:
         """Write and publish a session's results when its time is over.
 
-        True for the one call that completes the close, whoever began it.
+        True for the one call that completes the close, whoever began it. Leaves at once
+        when another close of the session is at work: that one, or the tick after it, does it.
         """
+        with leases.held(self._redis, keys.close_claim(session_id)) as token:
+            return token is not None and self._close(session_id)
+
+    def _close(self, session_id: UUID) -> bool:
         try:
             last_sequence = self._shut_gate(session_id)
         except errors.SessionEnded:
@@ -100,8 +103,8 @@ class Closing:
             return False
         self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
         with self._expiring_meanwhile(session_id):
-            self._write_results(session_id, last_sequence)
-        return self._publish(session_id)
+            are_written = self._write_results(session_id, last_sequence)
+        return are_written and self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
         """The last sequence given out; None when the session's time is not over."""
@@ -117,15 +120,19 @@ class Closing:
             self._loader.load(session_id)
         raise errors.TemporarilyUnavailable
 
-    def _write_results(self, session_id: UUID, last_sequence: int) -> None:
+    def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
+        """Whether they are written; False when the session is locked, by another close mostly.
+
+        Waiting would take a closer away from all other sessions.
+        """
         with self._database.begin() as db:
             session = db.scalars(
                 select(BiddingSession)
                 .where(BiddingSession.id == session_id)
-                .with_for_update(of=BiddingSession)
-            ).one()
-            if session.status == Status.ENDED.value:
-                return
+                .with_for_update(of=BiddingSession, skip_locked=True)
+            ).one_or_none()
+            if session is None or session.status == Status.ENDED.value:
+                return session is not None
             _require_persisted(db, session_id, last_sequence)
             db.execute(_WRITE_RANKINGS, {"session_id": session_id})
             session.status = Status.ENDED.value
@@ -135,6 +142,7 @@ class Closing:
             # One row whatever the number of bidders: core.telling makes the rest of it.
             db.add(Announcement(session_id=session_id))
         log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
+        return True
 
     def _publish(self, session_id: UUID) -> bool:
         """Point readers to PostgreSQL; True the first time."""

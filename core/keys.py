@@ -52,7 +52,9 @@ def session_load(session_id: UUID | str) -> str:
 
 
 def close_claim(session_id: UUID | str) -> str:
-    """String, short-lived: a close of this session was enqueued just now."""
+    """String, short-lived: token of the one process that closes the session, or that a close
+    was enqueued just now.
+    """
     return f"session:closing:{{{session_id}}}"
 
 

@@ -36,7 +36,7 @@ NO_RESULTS_SWEEP = Control("no-results-sweep", "each tick looks for closes that 
 NO_CATCH_UP = Control("no-catch-up", "a tick finds what became due while nobody ticked")
 CLOSE_UNCHECKED = Control(
     "close-unchecked",
-    "a close is claimed, and looks whether the results stand already",
+    "one close at a time, and it looks whether the results stand already",
     sql=(
         "ALTER TABLE rankings DROP CONSTRAINT pk_rankings CASCADE",
         "ALTER TABLE rankings DROP CONSTRAINT uq_rankings_session_id_rank",

@@ -1,5 +1,6 @@
 """Closes at one instant, and bids and drains around the end of a session."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
@@ -8,10 +9,18 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core import closing, errors
+from core import closing, errors, keys, leases
 from core.models import BiddingSession
 from core.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, of, together
+from dev.embedded.server import wait_until
+from tests.concurrency.racing import (
+    BARRIER_SECONDS,
+    is_renewed,
+    of,
+    table_locked,
+    together,
+    wait_for_blocked,
+)
 from tests.factories import Shop
 
 CLOSES = 6
@@ -33,6 +42,54 @@ def test_closes_at_one_instant_write_the_results_once(shop: Shop) -> None:
         (rank, rank) for rank in range(1, 7)
     ]
     assert shop.services.closing.due() == []
+
+
+@pytest.mark.parametrize("has_lapsed", [False, True])
+def test_a_close_leaves_at_once_while_another_is_at_work(shop: Shop, has_lapsed: bool) -> None:
+    session = session_with_bids(shop)
+    shop.end(session)
+    close, session_id = shop.services.closing.close, session.session_id
+    with ThreadPoolExecutor(2) as threads:
+        with table_locked(shop, "rankings", "SHARE"):
+            first = threads.submit(close, session_id)
+            wait_for_blocked(shop)
+            if has_lapsed:
+                shop.services.redis.delete(keys.close_claim(session_id))
+            assert threads.submit(close, session_id).result(BARRIER_SECONDS) is False
+        assert first.result(BARRIER_SECONDS) is True
+    assert shop.rows("SELECT count(*) FROM rankings") == [(6,)]
+
+
+def test_a_close_leaves_at_once_while_another_waits_for_a_drain(shop: Shop) -> None:
+    session = session_with_bids(shop)
+    shop.end(session)
+    close, session_id = shop.services.closing.close, session.session_id
+    with ThreadPoolExecutor(2) as threads:
+        with shop.services.engine.begin() as drain:
+            drain.exec_driver_sql("SELECT 1 FROM bid_log_offsets FOR UPDATE")
+            first = threads.submit(close, session_id)
+            at_work = keys.close_claim(session_id)
+            assert wait_until(lambda: shop.services.redis.exists(at_work), BARRIER_SECONDS)
+            assert threads.submit(close, session_id).result(BARRIER_SECONDS) is False
+        assert first.result(BARRIER_SECONDS) is True
+
+
+def test_no_close_is_enqueued_behind_one_that_is_at_work_for_long(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "TTL_MS", 60_000)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    session = session_with_bids(shop)
+    shop.end(session)
+    closing, session_id = shop.services.closing, session.session_id
+    assert closing.claim(session_id)
+    with ThreadPoolExecutor(1) as thread:
+        with table_locked(shop, "rankings", "SHARE"):
+            close = thread.submit(closing.close, session_id)
+            wait_for_blocked(shop)
+            assert is_renewed(shop, keys.close_claim(session_id))
+            assert not closing.claim(session_id)
+        assert close.result(BARRIER_SECONDS)
 
 
 def write_without_the_lock(shop: Shop, session: SessionView, barrier: Barrier) -> bool:

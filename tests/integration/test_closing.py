@@ -252,6 +252,7 @@ def test_a_close_that_cannot_write_leaves_nothing_half_done(shop: Shop) -> None:
         shop.services.closing.close(session.session_id)
     assert (stored(shop, "status"), stored(shop, "closed_at")) == ("active", None)
     assert len(rankings(shop)) == 1
+    assert shop.services.closing.claim(session.session_id), "the next tick must try again"
 
 
 def _first_bidder(shop: Shop, session: SessionView) -> str:

@@ -60,9 +60,9 @@ class DyingClosing(Closing):
         )
         self._step = step
 
-    def _write_results(self, session_id: UUID, last_sequence: int) -> None:
+    def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
         self._die_at(Step.BEFORE_RESULTS)
-        super()._write_results(session_id, last_sequence)
+        return super()._write_results(session_id, last_sequence)
 
     def _publish(self, session_id: UUID) -> bool:
         self._die_at(Step.BEFORE_PUBLISHING)
