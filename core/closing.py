@@ -150,6 +150,8 @@ class Closing:
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
         self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
+        # Not before the results stand: a load would take its absence for a loss.
+        self._redis.expire(keys.bid_log(session_id), self._ended_keys_ttl_seconds)
         with self._database.begin() as db:
             published = db.execute(
                 update(BiddingSession)
@@ -168,7 +170,8 @@ class Closing:
         """Let the session's keys expire while PostgreSQL ranks, which leaves Redis idle.
 
         Nothing is at risk: all bids are persisted, and the keys live on for a long while.
-        Should they be gone before a close succeeds, the session is loaded again.
+        Should they be gone before a close succeeds, the session is loaded again; the log
+        stays, to show that nothing is lost.
         """
         with ThreadPoolExecutor(max_workers=1) as beside:
             expiring = beside.submit(self._expire_all, session_id)
@@ -189,7 +192,7 @@ class Closing:
                 ],
             )
         # Last: the chunks are read from the ranking.
-        for name in (keys.session_params(session_id), ranking, keys.bid_log(session_id)):
+        for name in (keys.session_params(session_id), ranking):
             self._redis.expire(name, self._ended_keys_ttl_seconds)
 
 

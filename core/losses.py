@@ -10,10 +10,12 @@ drain has emptied it, and remembers its highest id, which is the last sequence g
 
 In the last case sequences go on far above all that can have been given out, so that no
 lost bid's place is ever another bid's. A session never loaded before has lost nothing,
-nor has one that has not begun.
+nor has one that has not begun; its stream is made before that is written down, so that a
+load that dies in between leaves nothing that looks like a loss.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -23,9 +25,10 @@ from redis.exceptions import ResponseError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core import clock, keys, metrics
+from core import clock, keys, metrics, scripts
 from core.events import Event, record
 from core.models import Bid, BiddingSession, BidLogOffset
+from core.scripts import Outcome
 
 # More than a log can hold: with so many entries it would be 200 GB.
 SKIPPED_SEQUENCES = 1_000_000_000
@@ -67,14 +70,30 @@ def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> Load | No
     now = clock.now(redis)
     if found.last_sequence is not None and found.last_sequence > offset.persisted_sequence:
         _record_gap(db, offset, found.last_sequence)
-    elif found.last_sequence != offset.persisted_sequence and offset.loaded_at is not None:
-        session = db.get_one(BiddingSession, session_id)
-        # One that was ended before its start has its end for a start.
-        if session.start_time < min(session.end_time, now):
+    elif found.last_sequence != offset.persisted_sequence:
+        if offset.loaded_at is not None and _has_begun(db, session_id, now):
             _record_lost(db, offset)
+        elif not _make_log(redis, offset, token):
+            return None
     load = Load.FIRST if offset.loaded_at is None else Load.AGAIN
     offset.loaded_at = now
     return load
+
+
+def _has_begun(db: Session, session_id: UUID, now: datetime) -> bool:
+    session = db.get_one(BiddingSession, session_id)
+    # One that was ended before its start has its end for a start.
+    return session.start_time < min(session.end_time, now)
+
+
+def _make_log(redis: Redis, offset: BidLogOffset, token: str) -> bool:
+    """Make the log that nothing is missing from; False when the load was taken over."""
+    reply = scripts.make_log(
+        redis,
+        [keys.session_load(offset.session_id), keys.bid_log(offset.session_id)],
+        [token, offset.persisted_sequence],
+    )
+    return bool(reply[0] == Outcome.LOG_MADE)
 
 
 def _look(redis: Redis, session_id: UUID, token: str) -> _Log | None:

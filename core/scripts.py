@@ -39,6 +39,7 @@ class Outcome(StrEnum):
     LOADING = "loading"
     LOADED = "loaded"
     OVERTAKEN = "overtaken"
+    LOG_MADE = "log_made"
     UNLOADED = "unloaded"
     STATUS_SET = "status_set"
     GATE_SHUT = "gate_shut"
@@ -77,6 +78,7 @@ read_board = Script("read_board", reads_only=True)
 read_standing = Script("read_standing", reads_only=True)
 load_standing_bids = Script("load_standing_bids")
 load_session = Script("load_session")
+make_log = Script("make_log")
 unload_session = Script("unload_session")
 set_status = Script("set_status")
 shut_gate = Script("shut_gate")

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from core import clock, keys
+from core.loading import SessionLoader
 from core.losses import SKIPPED_SEQUENCES
 from core.sessions import SessionView
 from tests.factories import Shop
@@ -133,6 +134,59 @@ def test_a_session_that_redis_never_knew_lost_nothing(
     monkeypatch.setattr(shop.services.sessions, "_loader", NeverLoads())
     session = shop.session()
     assert bid_many(shop, session, 1) == [1]
+    assert events(shop) == []
+
+
+class LoaderThatDies(SessionLoader):
+    """Dies when Redis lacks nothing but the params."""
+
+    def __init__(self, shop: Shop) -> None:
+        services = shop.services
+        super().__init__(services.database, services.redis, services.bid_log)
+
+    def _publish(self, *_: Any) -> bool:
+        raise KilledError
+
+
+class KilledError(Exception):
+    """Nothing after this happened."""
+
+
+def die_in_the_load(shop: Shop, session: SessionView) -> None:
+    with pytest.raises(KilledError):
+        LoaderThatDies(shop).load(session.session_id)
+
+
+def test_a_first_load_that_dies_before_it_is_done_leaves_nothing_that_looks_like_a_loss(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop.services.sessions, "_loader", NeverLoads())
+    session = shop.session()
+    for _ in range(2):
+        die_in_the_load(shop, session)
+    assert bid_many(shop, session, 1) == [1]
+    assert events(shop) == []
+
+
+def test_a_load_before_the_start_that_dies_leaves_nothing_that_looks_like_a_loss(
+    shop: Shop,
+) -> None:
+    session = shop.session(start_time=clock.now(shop.services.redis) + timedelta(hours=1))
+    shop.services.redis.flushdb()
+    die_in_the_load(shop, session)
+    shop.begin(session)
+    assert bid_many(shop, session, 1) == [1]
+    assert events(shop) == []
+
+
+def test_keys_that_expire_before_the_results_are_written_are_no_loss(shop: Shop) -> None:
+    session, redis = half_drained(shop), shop.services.redis
+    shop.end(session)
+    shop.drain(session)
+    shop.services.closing._expire_all(session.session_id)
+    redis.delete(*[key for key in redis.keys("*") if redis.ttl(key) > 0])
+    assert not redis.exists(keys.session_params(session.session_id))
+    assert shop.services.closing.close(session.session_id)
     assert events(shop) == []
 
 
