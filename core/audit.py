@@ -8,6 +8,7 @@ that are missing, and make no difference.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 from uuid import UUID
@@ -49,6 +50,7 @@ class AuditedBid:
     score: float
     response_time: float
     weight: float
+    accepted_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class Evidence:
     def has_no_board(self) -> bool:
         """Whether Redis has lost an open session, so that there is no board to check."""
         return self.session.status != Status.ENDED.value and self.sequence_in_redis is None
+
+    def is_late(self, bid: AuditedBid) -> bool:
+        """Whether it came after the end, so that the results leave it out."""
+        is_ended = self.session.status == Status.ENDED.value
+        return is_ended and bid.accepted_at > self.session.end_time
 
 
 class Audit:
@@ -166,9 +173,8 @@ def _persisted_sequence(db: Session, session_id: UUID) -> int:
 
 
 def _of_row(row: Bid) -> AuditedBid:
-    return AuditedBid(
-        row.sequence, row.user_id, float(row.price), row.score, row.response_time, row.weight
-    )
+    terms = (row.score, row.response_time, row.weight)
+    return AuditedBid(row.sequence, row.user_id, float(row.price), *terms, row.accepted_at)
 
 
 def _parse(
@@ -184,7 +190,9 @@ def _parse(
             continue
         if bid.sequence > offset:
             terms = (float(bid.score), float(bid.response_time), float(bid.weight))
-            bids.append(AuditedBid(bid.sequence, bid.user_id, float(bid.price), *terms))
+            bids.append(
+                AuditedBid(bid.sequence, bid.user_id, float(bid.price), *terms, bid.accepted_at)
+            )
     return bids, malformed
 
 
@@ -235,7 +243,7 @@ def _entries(evidence: Evidence) -> Iterator[str]:
 def _board(evidence: Evidence) -> Iterator[str]:
     if evidence.has_no_board:
         return
-    latest = {bid.user_id: bid for bid in evidence.bids}
+    latest = {bid.user_id: bid for bid in evidence.bids if not evidence.is_late(bid)}
     ranked = sorted(latest.values(), key=lambda bid: (-bid.score, bid.sequence))
     # A bid that only the log has lost stands on the board until Redis is loaded anew.
     unproven = {place.user_id for place in evidence.board if _is_lost(evidence, place)}

@@ -22,7 +22,7 @@ from redis import Redis
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys, metrics
+from core import clock, errors, keys, metrics, scripts
 from core.database import Database
 from core.events import Event, record
 from core.lifecycle import Status
@@ -163,11 +163,14 @@ class BidLog:
             if offset is None:
                 return None
             batch = self._persist_next(db, session_id, offset)
+            passed_end = _passed_end(db, session_id, above=offset) if batch.rows else None
         self._trim(session_id, batch.persisted_sequence)
         if batch.rows:
             metrics.DRAIN_SECONDS.observe(time.monotonic() - started_at)
             metrics.DRAIN_ROWS.observe(batch.rows)
             metrics.BIDS_PERSISTED.inc(batch.rows)
+        if passed_end is not None:
+            self._shut_gate(session_id, passed_end)
         return batch
 
     def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:
@@ -296,6 +299,18 @@ class BidLog:
         record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=places)
         return following + moved
 
+    def _shut_gate(self, session_id: UUID, end: datetime) -> None:
+        """Shut the gate of a session that Redis has forgotten to be over.
+
+        Named among the loaded ones, it is closed once more by the next tick, which leads
+        readers back to the results.
+        """
+        params = keys.session_params(session_id)
+        scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
+        if self._replication:
+            self._replication.confirm(params)
+        self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
+
     def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
         self._redis.xtrim(
             keys.bid_log(session_id), minid=f"{persisted_sequence + 1}-0", approximate=False
@@ -379,6 +394,26 @@ def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
         .where(BidLogOffset.session_id == session_id)
         .values(persisted_sequence=sequence)
     )
+
+
+def _passed_end(db: Session, session_id: UUID, *, above: int) -> datetime | None:
+    """The session's end, when rows above this sequence came after it; they are recorded."""
+    late = db.execute(
+        select(Bid.sequence, BiddingSession.end_time)
+        .join(BiddingSession, BiddingSession.id == Bid.session_id)
+        .where(
+            Bid.session_id == session_id,
+            Bid.sequence > above,
+            Bid.accepted_at > BiddingSession.end_time,
+        )
+        .order_by(Bid.sequence)
+    ).all()
+    if not late:
+        return None
+    end: datetime = late[0].end_time
+    sequences = [row.sequence for row in late]
+    record(db, session_id, Event.BIDS_AFTER_END, end_time=end.isoformat(), sequences=sequences)
+    return end
 
 
 def _identity(entry: Entry) -> tuple[str | None, str | None]:

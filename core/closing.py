@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import func, select, text, update
+from sqlalchemy import and_, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from core import clock, errors, keys, leases, metrics, scripts
@@ -26,7 +27,8 @@ from core.scripts import Outcome
 
 log = structlog.get_logger(__name__)
 
-# Score descending, then the earlier bid: the order of the board in Redis.
+# Score descending, then the earlier bid: the order of the board in Redis. A bid that came
+# after the end stands in `bids`, too (see Event.BIDS_AFTER_END), and does not count.
 _WRITE_RANKINGS = text("""
     INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
     SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
@@ -34,6 +36,7 @@ _WRITE_RANKINGS = text("""
       FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score
               FROM bids
              WHERE session_id = :session_id
+               AND accepted_at <= (SELECT end_time FROM sessions WHERE id = :session_id)
              ORDER BY user_id, sequence DESC) standing
 """)
 _DRAIN_SECONDS = 60.0
@@ -62,14 +65,29 @@ class Closing:
         self._ended_keys_ttl_seconds = ended_keys_ttl_seconds
 
     def due(self) -> Sequence[UUID]:
-        """Sessions whose time is over and whose results are not written and published."""
+        """Sessions whose time is over and whose results are not written and published; and
+        those that Redis has taken up again, having come back older than their results.
+        """
         now = clock.now(self._redis)
+        is_over = and_(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
+        is_open_again = and_(
+            BiddingSession.published_at.is_not(None), BiddingSession.id.in_(self._loaded())
+        )
         with self._database.begin() as db:
             return db.scalars(
                 select(BiddingSession.id)
-                .where(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
+                .where(or_(is_over, is_open_again))
                 .order_by(BiddingSession.end_time)
             ).all()
+
+    def _loaded(self) -> list[UUID]:
+        """Sessions that may take bids, as far as Redis knows. Publishing takes one off."""
+        try:
+            names: Any = self._redis.smembers(keys.LOADED_SESSIONS)
+        except errors.REDIS_OUTAGES:
+            # On a cluster they lie on one node, and no other node's session waits for it.
+            return []
+        return [UUID(name) for name in names]
 
     def claim(self, session_id: UUID) -> bool:
         """Whether a close of this session should be enqueued now.
@@ -108,12 +126,17 @@ class Closing:
 
     def _shut_gate(self, session_id: UUID) -> int | None:
         """The last sequence given out; None when the session's time is not over."""
+        with self._database.begin() as db:
+            end = db.scalar(select(BiddingSession.end_time).where(BiddingSession.id == session_id))
+        if end is None:
+            raise errors.SessionNotFound(session_id)
+        params = keys.session_params(session_id)
         for _ in range(2):
-            reply = scripts.shut_gate(self._redis, [keys.session_params(session_id)], ["due"])
+            reply = scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
             match reply:
                 case [Outcome.GATE_SHUT, _, sequence]:
                     if self._replication:
-                        self._replication.confirm(keys.session_params(session_id))
+                        self._replication.confirm(params)
                     return int(sequence)
                 case [Outcome.NOT_DUE]:
                     return None
@@ -138,7 +161,7 @@ class Closing:
             session.status = Status.ENDED.value
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
-            session.highest_bid = _highest_bid(db, session_id)
+            session.highest_bid = _highest_bid(db, session)
             # One row whatever the number of bidders: core.telling makes the rest of it.
             db.add(Announcement(session_id=session_id))
         log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
@@ -215,5 +238,9 @@ def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
     )
 
 
-def _highest_bid(db: Session, session_id: UUID) -> Decimal | None:
-    return db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session_id))
+def _highest_bid(db: Session, session: BiddingSession) -> Decimal | None:
+    return db.scalar(
+        select(func.max(Bid.price)).where(
+            Bid.session_id == session.id, Bid.accepted_at <= session.end_time
+        )
+    )

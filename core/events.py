@@ -28,6 +28,9 @@ class Event(StrEnum):
     # persisted_sequence, next_sequence: accepted bids between the two are lost;
     # last_persisted_bid_at: since when, at the earliest.
     REDIS_LOST = "redis_lost"
+    # end_time, sequences: of bids that Redis accepted after the session had been ended early,
+    # having forgotten it. They are in `bids`, and do not count.
+    BIDS_AFTER_END = "bids_after_end"
 
 
 # From the first event on Prometheus must see them rise, so each begins at 0.

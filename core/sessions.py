@@ -161,7 +161,7 @@ class Sessions:
             session = _locked(db, session_id)
             if session.status == Status.ENDED.value:
                 return view_of(session, session.end_time)
-            ended_at = self._shut_gate(session_id)
+            ended_at = self._shut_gate(session)
             session.end_time = min(session.end_time, ended_at)
             session.start_time = min(session.start_time, session.end_time)
             db.flush()
@@ -218,12 +218,15 @@ class Sessions:
         log.info("session_status_set", session_id=str(session_id), status=status.value)
         return view_of(session, now)
 
-    def _shut_gate(self, session_id: UUID) -> datetime:
-        reply = scripts.shut_gate(self._redis, [keys.session_params(session_id)], ["early"])
+    def _shut_gate(self, session: BiddingSession) -> datetime:
+        params = keys.session_params(session.id)
+        reply = scripts.shut_gate(
+            self._redis, [params], ["early", clock.to_microseconds(session.end_time)]
+        )
         if reply[0] == Outcome.UNKNOWN_SESSION:
             # Nobody can load it before the caller's transaction is over: the row is locked.
             return clock.now(self._redis)
-        self._replication.confirm(keys.session_params(session_id))
+        self._replication.confirm(params)
         return clock.from_microseconds(int(reply[1]))
 
 

@@ -3,18 +3,19 @@
   KEYS[1] session:params:{sid}  hash  status, end, sequence
 
   ARGV[1] "early" to end it now, "due" to end it only when its time is over
+  ARGV[2] its end by PostgreSQL, microseconds. The earlier of the two ends holds: a Redis
+          that came back older may have forgotten that the session was ended early
 
   Returns {outcome, ...}: gate_shut: end (microseconds), last sequence given out;
   not_due; unknown_session. Shutting twice answers the same. ]]
 
 local session = redis.call('HMGET', KEYS[1], 'status', 'end', 'sequence')
 if not session[1] then return {'unknown_session'} end
-if session[1] == 'ended' then return {'gate_shut', session[2], session[3]} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local ending = tonumber(session[2])
-if now < ending then
+local ending = math.min(tonumber(session[2]), tonumber(ARGV[2]))
+if session[1] ~= 'ended' and now < ending then
   if ARGV[1] ~= 'early' then return {'not_due'} end
   ending = now
 end

@@ -1,5 +1,6 @@
 """set_status.lua, shut_gate.lua, load_standing_bids.lua, load_session.lua: every outcome."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,9 +26,12 @@ def set_status(shop: Shop, session: SessionView, status: str, start: int = 7) ->
     return scripts.set_status(shop.services.redis, names, [status, start])
 
 
-def shut_gate(shop: Shop, session: SessionView, when: str) -> list[Any]:
+def shut_gate(
+    shop: Shop, session: SessionView, when: str, end: datetime | None = None
+) -> list[Any]:
     names = [keys.session_params(session.session_id)]
-    return scripts.shut_gate(shop.services.redis, names, [when])
+    end_us = clock.to_microseconds(end or session.end_time)
+    return scripts.shut_gate(shop.services.redis, names, [when, end_us])
 
 
 def hold_load(shop: Shop, session: SessionView, token: str = TOKEN) -> None:
@@ -119,6 +123,32 @@ def test_shutting_a_gate_twice_answers_the_same(shop: Shop, again: str) -> None:
     before = shop.redis_state()
     assert shut_gate(shop, session, again) == first
     assert shop.redis_state() == before
+
+
+@pytest.mark.parametrize("when", ["early", "due"])
+def test_an_earlier_end_by_postgresql_holds(shop: Shop, when: str) -> None:
+    session = shop.session()
+    earlier = clock.now(shop.services.redis) - timedelta(minutes=1)
+    outcome, ended_at, _ = shut_gate(shop, session, when, end=earlier)
+    assert (outcome, int(ended_at)) == ("gate_shut", clock.to_microseconds(earlier))
+    assert params(shop, session)["end"] == ended_at
+
+
+def test_an_earlier_end_by_postgresql_holds_for_a_gate_that_is_shut(shop: Shop) -> None:
+    session = shop.session()
+    shut_gate(shop, session, "early")
+    earlier = clock.now(shop.services.redis) - timedelta(minutes=1)
+    assert shut_gate(shop, session, "due", end=earlier)[1] == params(shop, session)["end"]
+    assert params(shop, session)["end"] == str(clock.to_microseconds(earlier))
+
+
+def test_a_later_end_by_postgresql_changes_nothing(shop: Shop) -> None:
+    session = shop.session()
+    shop.end(session)
+    before = params(shop, session)
+    later = session.end_time + timedelta(hours=1)
+    assert shut_gate(shop, session, "due", end=later)[1] == before["end"]
+    assert params(shop, session) == before | {"status": "ended"}
 
 
 def test_an_early_end_after_the_time_is_over_keeps_the_end(shop: Shop) -> None:
