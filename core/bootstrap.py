@@ -50,6 +50,7 @@ from core.weights import Weights
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
 # Longer than a slow fsync: a reply lost to a time-out leaves a member in doubt.
 REDIS_TIMEOUT_SECONDS = 5.0
+_RETRIES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +93,22 @@ def create_redis(settings: Settings) -> Redis:
     return _connect(settings, settings.redis_host, settings.redis_port)
 
 
-def create_calls(settings: Settings, redis: Redis, replicas: Replicas | None) -> Router:
-    """What carries calls, combined; confirmed by so many replicas."""
+def create_calls(
+    settings: Settings, redis: Redis, replicas: Replicas | None, *, retries: int
+) -> Router:
+    """What carries calls, combined; confirmed by so many replicas.
+
+    `retries`: how often they are sent again when no reply comes. Bids never are.
+    """
+    connect = partial(_connect, settings, retries=retries)
     if isinstance(redis, ClusterClient):
-        return ClusterCalls(redis, partial(_connect, settings), replicas)
-    return CallCombiner(redis, replicas)
+        return ClusterCalls(redis, connect, replicas)
+    return CallCombiner(connect(settings.redis_host, settings.redis_port), replicas)
 
 
-def _connect(settings: Settings, host: str, port: int) -> Redis:
-    return Redis.from_pool(
-        _Pool(host=host, port=port, db=settings.redis_db, **_redis_options(settings))
-    )
+def _connect(settings: Settings, host: str, port: int, *, retries: int = _RETRIES) -> Redis:
+    options = _redis_options(settings) | {"retry": Retry(NoBackoff(), retries)}
+    return Redis.from_pool(_Pool(host=host, port=port, db=settings.redis_db, **options))
 
 
 class _Pool(ConnectionPool):
@@ -117,9 +123,11 @@ class _Pool(ConnectionPool):
 
 
 def _redis_options(settings: Settings) -> dict[str, Any]:
-    """One retry, at once: it heals a connection that died idle.
+    """One retry, at once. A connection that died idle the pool replaces by itself.
 
-    Retrying is safe for every script: placing the standing price again is a replay.
+    Boards and background work may ask twice. A bid may not: Redis may have placed the first
+    and refuse the second, as the session has ended by then, or place it over a newer one of
+    the member's. Whose reply is lost is told so, and decides.
     """
     return {
         "password": settings.redis_password or None,
@@ -128,7 +136,7 @@ def _redis_options(settings: Settings) -> dict[str, Any]:
         "encoding_errors": "backslashreplace",
         "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": REDIS_TIMEOUT_SECONDS,
-        "retry": Retry(NoBackoff(), 1),
+        "retry": Retry(NoBackoff(), _RETRIES),
     }
 
 
@@ -137,7 +145,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     engine = create_database_engine(settings)
     database = create_database(engine)
     redis = create_redis(settings)
-    calls = create_calls(settings, redis, settings.redis_replicas)
+    calls = create_calls(settings, redis, settings.redis_replicas, retries=0)
     replication = Replication(calls, settings.redis_replicas)
     bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
@@ -175,7 +183,11 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             burst=settings.bid_rate_burst,
         ),
         board=Board(
-            database, redis, sessions, loader, calls=create_calls(settings, redis, replicas=None)
+            database,
+            redis,
+            sessions,
+            loader,
+            calls=create_calls(settings, redis, replicas=None, retries=_RETRIES),
         ),
         history=History(database, bid_log),
         results=Results(database, sessions),

@@ -175,7 +175,8 @@ class OutcomeUnknown(Refusal):
 
     detail = (
         "It is not known whether this bid was accepted. Send the same bid again: it counts "
-        "once, and the answer tells."
+        "once, and the answer tells. GET /api/leaderboard/{session_id}/me tells it, too, and "
+        "after the end alone."
     )
 
     @property
