@@ -187,7 +187,7 @@ class BidLog:
             elif batch.persisted_sequence >= sequence:
                 return
             elif batch.rows == 0 and not self._redis.xlen(keys.bid_log(session_id)):
-                self._give_up_missing(session_id, batch.persisted_sequence, sequence)
+                self._give_up_missing(session_id, sequence)
                 return
             if time.monotonic() > give_up_at:
                 raise errors.TemporarilyUnavailable("The bid log is still being drained.")
@@ -349,8 +349,16 @@ class BidLog:
                 )
             expected = found + 1
 
-    def _give_up_missing(self, session_id: UUID, offset: int, sequence: int) -> None:
+    def _give_up_missing(self, session_id: UUID, sequence: int) -> None:
+        """Record what is still missing up to `sequence`; others may have done so meanwhile."""
         with self._database.begin() as db:
+            offset = db.scalars(
+                select(BidLogOffset.persisted_sequence)
+                .where(BidLogOffset.session_id == session_id)
+                .with_for_update()
+            ).one()
+            if offset >= sequence:
+                return
             record(
                 db,
                 session_id,

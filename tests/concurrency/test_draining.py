@@ -1,6 +1,8 @@
 """Several drains of one session at once: every row exactly once."""
 
+from collections.abc import Callable
 from threading import Barrier
+from typing import Any
 from uuid import UUID
 
 from psycopg2.errors import UniqueViolation
@@ -8,6 +10,7 @@ from sqlalchemy import select
 
 from core import keys
 from core.bid_log import Batch, BidLog, Drained
+from core.bootstrap import Services
 from core.models import BidLogOffset
 from core.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
@@ -79,3 +82,57 @@ def test_without_the_lock_two_drains_want_to_insert_the_same_rows(shop: Shop) ->
     outcomes = together(*[lambda: log.run_once(session.session_id)] * 2)
     assert len(of(Batch, outcomes)) == 1
     assert len(of(UniqueViolation, outcomes)) == 1
+
+
+class GivesUpLate(BidLog):
+    """Lets other things happen between finding that entries are missing and recording it."""
+
+    def __init__(self, services: Services, meanwhile: Callable[[], Any]) -> None:
+        super().__init__(services.database, services.redis, batch_size=100)
+        self._meanwhile = meanwhile
+
+    def _give_up_missing(self, session_id: UUID, sequence: int) -> None:
+        self._meanwhile()
+        super()._give_up_missing(session_id, sequence)
+
+
+def session_without_its_log(shop: Shop) -> SessionView:
+    session = session_with_bids(shop, 4)
+    shop.services.redis.xtrim(keys.bid_log(session.session_id), maxlen=0)
+    return session
+
+
+def offset_and_gaps(shop: Shop) -> tuple[int, list[tuple[int, int]]]:
+    [(offset,)] = shop.rows("SELECT persisted_sequence FROM bid_log_offsets")
+    gaps = shop.rows("SELECT details FROM session_events ORDER BY id")
+    return offset, [(gap["first_missing"], gap["last_missing"]) for (gap,) in gaps]
+
+
+def test_what_two_find_missing_at_one_instant_is_recorded_once(shop: Shop) -> None:
+    session, both = session_without_its_log(shop), Barrier(2)
+    log = GivesUpLate(shop.services, lambda: both.wait(BARRIER_SECONDS))
+    outcomes = together(*[lambda: log.persist_through(session.session_id, 4, seconds=30)] * 2)
+    assert outcomes == [None, None]
+    assert offset_and_gaps(shop) == (4, [(1, 4)])
+
+
+def test_who_finds_out_late_that_entries_are_missing_moves_no_offset_back(shop: Shop) -> None:
+    session = session_without_its_log(shop)
+
+    def go_on() -> None:
+        shop.services.loader.rebuild(session.session_id)
+        shop.bid(shop.bidder(), session, "150")
+        shop.drain(session)
+
+    GivesUpLate(shop.services, go_on).persist_through(session.session_id, 4, seconds=30)
+    assert offset_and_gaps(shop) == (5, [(1, 4)])
+
+
+def test_only_what_is_still_missing_is_recorded(shop: Shop) -> None:
+    session = session_without_its_log(shop)
+    first = shop.services.bid_log
+    log = GivesUpLate(
+        shop.services, lambda: first.persist_through(session.session_id, 2, seconds=30)
+    )
+    log.persist_through(session.session_id, 4, seconds=30)
+    assert offset_and_gaps(shop) == (4, [(1, 2), (3, 4)])
