@@ -4,6 +4,12 @@ PostgreSQL holds the offset. It moves in the transaction that inserts the batch,
 the log is trimmed only after that commit: a crash anywhere repeats a read, never a
 row, and loses none. One drain a session at a time, by the lock on the offset's row;
 the lock frees itself when its holder dies.
+
+A log that begins above the offset is new from there on. One that begins at or below it has
+entries that a drain took and did not trim, or Redis came back older than PostgreSQL and gave
+sequences out a second time. So there each entry is looked for in PostgreSQL, and what is new
+goes behind all that is stored, in the log's order. No bid ever gets a sequence below the one
+that its member was told, so whatever is above the offset is new for certain.
 """
 
 import io
@@ -14,19 +20,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from core import clock, errors, keys, metrics, scripts
 from core.database import Database
 from core.events import Event, record
 from core.lifecycle import Status
-from core.models import Bid, BiddingSession, BidLogOffset
+from core.models import Bid, BiddingSession, BidLogOffset, SessionEvent
 from core.replication import Replication
 from core.scoring import MAX_PRICE
 
@@ -43,6 +49,11 @@ COLUMNS = (
     "accepted_at",
 )
 _COPY = f"COPY bids ({', '.join(COLUMNS)}) FROM STDIN"
+_MOVED = text("""
+    SELECT moved.key AS entry_id, moved.value::bigint AS sequence
+      FROM session_events, jsonb_each_text(details -> 'moved') moved
+     WHERE session_id = :session_id AND kind = :kind AND moved.key = ANY(:entry_ids)
+""")
 # How long a scheduled drain is trusted to come. A lost job delays no bid for longer:
 # the next bid after that, or the sweep, schedules another.
 DRAIN_TRUST_US = 5_000_000
@@ -50,6 +61,19 @@ DRAIN_TRUST_US = 5_000_000
 _TURN_WAIT_SECONDS = 0.02
 
 Entry = tuple[str, dict[str, str]]
+# What no two bids of a session have in common, whatever sequences they have.
+Identity = tuple[UUID, datetime, Decimal]
+
+
+class Due(NamedTuple):
+    """An entry that is not in PostgreSQL yet.
+
+    `told`: the sequence that its member was told. `sequence`: the one that the bid gets.
+    """
+
+    entry: Entry
+    told: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +90,16 @@ class LoggedBid:
     accepted_at: datetime
 
     @classmethod
-    def parse(cls, session_id: UUID, entry: Entry) -> "LoggedBid":
-        """Check an entry. Raises ValueError when it is none that the script wrote."""
+    def parse(cls, session_id: UUID, entry: Entry, sequence: int | None = None) -> "LoggedBid":
+        """Check an entry. Raises ValueError when it is none that the script wrote.
+
+        `sequence`: the bid's, where it is not the one that its member was told.
+        """
         entry_id, fields = entry
         try:
             return cls(
                 session_id=session_id,
-                sequence=sequence_of(entry_id),
+                sequence=sequence or sequence_of(entry_id),
                 user_id=UUID(fields["user_id"]),
                 price=_price(fields["price"]),
                 score=_double(fields["score"]),
@@ -82,6 +109,11 @@ class LoggedBid:
             )
         except (KeyError, ArithmeticError) as error:
             raise ValueError(f"missing or malformed field: {error}") from error
+
+    @property
+    def identity(self) -> Identity:
+        """What tells this bid from all others of its session."""
+        return self.user_id, self.accepted_at, self.price
 
     def copy_line(self) -> str:
         """The row in COPY's text format, in the order of COLUMNS."""
@@ -94,10 +126,15 @@ class LoggedBid:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction of a drain did."""
+    """What one transaction of a drain did.
+
+    `handled_through`: the log's entries up to here are in PostgreSQL, 0 when it knows of
+    none. By their own ids, which are lower than `persisted_sequence` after a rewind.
+    """
 
     rows: int
     persisted_sequence: int
+    handled_through: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +201,7 @@ class BidLog:
                 return None
             batch = self._persist_next(db, session_id, offset)
             passed_end = _passed_end(db, session_id, above=offset) if batch.rows else None
-        self._trim(session_id, batch.persisted_sequence)
+        self._trim(session_id, batch.handled_through)
         if batch.rows:
             metrics.DRAIN_SECONDS.observe(time.monotonic() - started_at)
             metrics.DRAIN_ROWS.observe(batch.rows)
@@ -174,7 +211,7 @@ class BidLog:
         return batch
 
     def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:
-        """Persist until `sequence` is in PostgreSQL, taking turns with other drains.
+        """Persist until all up to `sequence` are in PostgreSQL, taking turns with other drains.
 
         Call it only when the gate is shut. Sequences that Redis gave out but no longer
         holds are reported as a gap, loudly, and do not hold up the close for ever.
@@ -185,7 +222,8 @@ class BidLog:
             if batch is None:
                 time.sleep(_TURN_WAIT_SECONDS)
             elif batch.persisted_sequence >= sequence:
-                return
+                if not self._lags_behind(session_id, batch.persisted_sequence):
+                    return
             elif batch.rows == 0 and not self._redis.xlen(keys.bid_log(session_id)):
                 self._give_up_missing(session_id, sequence)
                 return
@@ -252,52 +290,48 @@ class BidLog:
                 if has_bid
             ]
 
+    def _lags_behind(self, session_id: UUID, offset: int) -> bool:
+        """Whether a rewound log has entries left that the offset has passed."""
+        return bool(self._redis.xrange(keys.bid_log(session_id), max=f"{offset}-0", count=1))
+
     def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
-        """Insert what follows the offset and move the offset, in the caller's transaction."""
-        entries = self._read(session_id, count=self._batch_size)
-        if entries and sequence_of(entries[0][0]) <= offset:
-            entries = self._read_anew(db, session_id, offset)
-        if not entries:
-            return Batch(0, offset)
+        """Insert the next entries and move the offset, in the caller's transaction."""
+        read = new = self._read(session_id)
+        if read and sequence_of(read[0][0]) <= offset:
+            new = _new_among(db, session_id, read)
+            if new and sequence_of(new[0][0]) <= offset:
+                read = new = self._read_rewound(db, session_id, first=new[0][0])
+        due = _placed(new, offset)
+        return Batch(
+            rows=self._store(db, session_id, offset, due) if due else 0,
+            persisted_sequence=due[-1].sequence if due else offset,
+            handled_through=sequence_of(read[-1][0]) if read else 0,
+        )
+
+    def _read(self, session_id: UUID, *, first: str = "-") -> list[Entry]:
+        name = keys.bid_log(session_id)
+        return self._redis.xrange(name, min=first, count=self._batch_size)  # type: ignore[return-value]
+
+    def _read_rewound(self, db: Session, session_id: UUID, *, first: str) -> list[Entry]:
+        """New entries of a log in which sequences were given out a second time.
+
+        The session, without params, takes no bid from here on until it has been loaded from
+        PostgreSQL again; so one batch ends the rewind, unless there is more than fits in.
+        """
+        self._redis.delete(keys.session_params(session_id))
+        return _new_among(db, session_id, self._read(session_id, first=first))
+
+    def _store(self, db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> int:
+        """Insert what is due and move the offset; how many rows that made."""
         if self._replication:
             # PostgreSQL must not know a bid that a failover takes back.
             self._replication.confirm(keys.bid_log(session_id))
-        self._report_gaps(db, session_id, offset, entries)
-        bids = self._checked(db, session_id, entries)
+        _report_rewind(db, session_id, offset, due)
+        _report_gaps(db, session_id, offset, due)
+        bids = self._checked(db, session_id, due)
         _copy(db, bids)
-        newest = sequence_of(entries[-1][0])
-        _move_offset(db, session_id, newest)
-        return Batch(len(bids), newest)
-
-    def _read(
-        self, session_id: UUID, *, first: str = "-", last: str = "+", count: int | None = None
-    ) -> list[Entry]:
-        name = keys.bid_log(session_id)
-        return self._redis.xrange(name, first, last, count)  # type: ignore[return-value]
-
-    def _read_anew(self, db: Session, session_id: UUID, offset: int) -> list[Entry]:
-        """Entries to persist when the log begins at or below the offset.
-
-        Mostly a drain died between commit and trim: those entries are in `bids`. Else
-        Redis came back older than PostgreSQL and gave out places a second time. Such
-        bids get places behind all others, and the session, without params, takes no
-        bid until it has been loaded from PostgreSQL again.
-        """
-        # No more than those: the rest may be the backlog of an outage, millions of entries.
-        old = self._read(session_id, last=f"{offset}-0")
-        stored = _stored(db, session_id, [sequence_of(entry_id) for entry_id, _ in old])
-        doubled = [entry for entry in old if _identity(entry) != stored.get(sequence_of(entry[0]))]
-        if not doubled:
-            return self._read(session_id, first=f"{offset + 1}-0", count=self._batch_size)
-        self._redis.delete(keys.session_params(session_id))
-        following = self._read(session_id, first=f"{offset + 1}-0")
-        newest = sequence_of(following[-1][0]) if following else offset
-        moved = [(f"{newest + n}-0", fields) for n, (_, fields) in enumerate(doubled, start=1)]
-        places = {
-            was: sequence_of(becomes) for (was, _), (becomes, _) in zip(doubled, moved, strict=True)
-        }
-        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=places)
-        return following + moved
+        _move_offset(db, session_id, due[-1].sequence)
+        return len(bids)
 
     def _shut_gate(self, session_id: UUID, end: datetime) -> None:
         """Shut the gate of a session that Redis has forgotten to be over.
@@ -311,43 +345,28 @@ class BidLog:
             self._replication.confirm(params)
         self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
 
-    def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
+    def _trim(self, session_id: UUID, handled_through: int) -> None:
         self._redis.xtrim(
-            keys.bid_log(session_id), minid=f"{persisted_sequence + 1}-0", approximate=False
+            keys.bid_log(session_id), minid=f"{handled_through + 1}-0", approximate=False
         )
 
-    def _checked(self, db: Session, session_id: UUID, entries: list[Entry]) -> list[LoggedBid]:
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
         """Parse entries; one that makes no sense is set aside, never in the way."""
         bids = []
-        for entry in entries:
+        for entry, _, sequence in due:
             try:
-                bids.append(LoggedBid.parse(session_id, entry))
+                bids.append(LoggedBid.parse(session_id, entry, sequence))
             except ValueError as error:
                 record(
                     db,
                     session_id,
                     Event.ENTRY_SET_ASIDE,
                     id=entry[0],
+                    sequence=sequence,
                     fields=_storable(entry[1]),
                     reason=str(error).replace("\0", r"\x00"),
                 )
         return bids
-
-    def _report_gaps(
-        self, db: Session, session_id: UUID, offset: int, entries: list[Entry]
-    ) -> None:
-        expected = offset + 1
-        for entry_id, _ in entries:
-            found = sequence_of(entry_id)
-            if found != expected:
-                record(
-                    db,
-                    session_id,
-                    Event.BID_LOG_GAP,
-                    first_missing=expected,
-                    last_missing=found - 1,
-                )
-            expected = found + 1
 
     def _give_up_missing(self, session_id: UUID, sequence: int) -> None:
         """Record what is still missing up to `sequence`; others may have done so meanwhile."""
@@ -424,10 +443,6 @@ def _passed_end(db: Session, session_id: UUID, *, above: int) -> datetime | None
     return end
 
 
-def _identity(entry: Entry) -> tuple[str | None, str | None]:
-    return entry[1].get("user_id"), entry[1].get("accepted_at")
-
-
 def _storable(fields: dict[str, str]) -> dict[str, str]:
     """The fields in a form that PostgreSQL's JSON can hold, which knows no NUL."""
     return {
@@ -435,16 +450,95 @@ def _storable(fields: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _stored(
-    db: Session, session_id: UUID, sequences: Sequence[int]
-) -> dict[int, tuple[str | None, str | None]]:
-    """Who is in `bids` at these places, and since when, as the log writes it."""
+def _placed(entries: Iterable[Entry], offset: int) -> list[Due]:
+    """The entries with their sequences: those they were told, but behind all that is stored."""
+    due = []
+    for entry in entries:
+        told = sequence_of(entry[0])
+        offset = max(offset + 1, told)
+        due.append(Due(entry, told, offset))
+    return due
+
+
+def _report_rewind(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
+    moved = {one.entry[0]: one.sequence for one in due if one.sequence != one.told}
+    if moved:
+        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=moved)
+
+
+def _report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
+    """Record sequences that were told and are in no entry.
+
+    What is missing in front of a rewound batch cannot be told from what was handled before.
+    """
+    told, sequence = min(offset, due[0].told - 1), offset
+    for one in due:
+        if one.told > told + 1:
+            # Where others' bids have got these sequences, nothing is missing in `bids`.
+            taken = {"taken_through": sequence} if sequence > told else {}
+            record(
+                db,
+                session_id,
+                Event.BID_LOG_GAP,
+                first_missing=told + 1,
+                last_missing=one.told - 1,
+                **taken,
+            )
+        _, told, sequence = one
+
+
+def _new_among(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
+    """Those entries that are neither in `bids` nor set aside.
+
+    A bid is looked for where it was told to be, and wherever a rewind has put an entry with
+    its id: a few rows by their key, however many the session has.
+    """
+    places = _places(db, session_id, entries)
+    stored = _stored(db, session_id, {place for some in places.values() for place in some})
+    set_aside = _set_aside(db, session_id, entries)
+
+    def is_handled(entry: Entry) -> bool:
+        try:
+            identity = LoggedBid.parse(session_id, entry).identity
+        except ValueError:
+            return (entry[0], _storable(entry[1])) in set_aside
+        return any(stored.get(place) == identity for place in places[entry[0]])
+
+    return [entry for entry in entries if not is_handled(entry)]
+
+
+def _places(db: Session, session_id: UUID, entries: Iterable[Entry]) -> dict[str, list[int]]:
+    """Where in `bids` each entry's bid can be, by the entry's id."""
+    places = {entry_id: [sequence_of(entry_id)] for entry_id, _ in entries}
+    moved = db.execute(
+        _MOVED,
+        {"session_id": session_id, "kind": Event.REDIS_REWOUND.value, "entry_ids": list(places)},
+    )
+    for entry_id, sequence in moved:
+        places[entry_id].append(sequence)
+    return places
+
+
+def _stored(db: Session, session_id: UUID, sequences: Iterable[int]) -> dict[int, Identity]:
+    """Which bids are stored with these sequences."""
     rows = db.execute(
-        select(Bid.sequence, Bid.user_id, Bid.accepted_at).where(
+        select(Bid.sequence, Bid.user_id, Bid.accepted_at, Bid.price).where(
             Bid.session_id == session_id, Bid.sequence.in_(sequences)
         )
     )
-    return {
-        row.sequence: (str(row.user_id), str(clock.to_microseconds(row.accepted_at)))
-        for row in rows
-    }
+    return {row.sequence: (row.user_id, row.accepted_at, row.price) for row in rows}
+
+
+def _set_aside(
+    db: Session, session_id: UUID, entries: Iterable[Entry]
+) -> list[tuple[str, dict[str, str]]]:
+    """The entries with these ids that were set aside: their ids and fields."""
+    id_of_entry = SessionEvent.details["id"].astext
+    rows = db.execute(
+        select(id_of_entry, SessionEvent.details["fields"]).where(
+            SessionEvent.session_id == session_id,
+            SessionEvent.kind == Event.ENTRY_SET_ASIDE.value,
+            id_of_entry.in_([entry_id for entry_id, _ in entries]),
+        )
+    )
+    return [(row[0], row[1]) for row in rows]

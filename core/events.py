@@ -19,11 +19,13 @@ log = structlog.get_logger(__name__)
 class Event(StrEnum):
     """The kinds of events, with their details."""
 
-    # first_missing, last_missing: given out by Redis, and in no log.
+    # first_missing, last_missing: given out by Redis, and in no log. taken_through, after a
+    # rewind: up to there the sequences are those of other bids.
     BID_LOG_GAP = "bid_log_gap"
-    # id, fields, reason: of an entry that makes no sense.
+    # id, sequence, fields, reason: of an entry that makes no sense.
     ENTRY_SET_ASIDE = "bid_log_entry_set_aside"
-    # persisted_sequence, moved: entry ids to the sequences that their bids have now.
+    # persisted_sequence: before the bids that came to be stored; moved: the ids of their
+    # entries, which have the sequences that members were told, to those that the bids have.
     REDIS_REWOUND = "redis_rewound"
     # persisted_sequence, next_sequence: accepted bids between the two are lost;
     # last_persisted_bid_at: since when, at the earliest.
@@ -71,9 +73,12 @@ def _loss(event: SessionEvent) -> Loss | None:
     details = event.details
     match event.kind:
         case Event.BID_LOG_GAP:
-            return Loss(details["first_missing"], details["last_missing"], event.kind)
+            taken_through, last = details.get("taken_through", 0), details["last_missing"]
+            first = max(details["first_missing"], taken_through + 1)
+            return Loss(first, last, event.kind) if first <= last else None
         case Event.ENTRY_SET_ASIDE:
-            sequence = int(details["id"].partition("-")[0])
+            # Those of earlier versions have no sequence but the entry's own.
+            sequence = details.get("sequence") or int(details["id"].partition("-")[0])
             return Loss(sequence, sequence, event.kind)
         case Event.REDIS_LOST:
             first, following = details["persisted_sequence"] + 1, details["next_sequence"]

@@ -36,28 +36,21 @@ def trim_before_commit(bid_log) -> None:
     original = bid_log.BidLog._persist_next
 
     def persist_next(self, db, session_id, offset):
-        entries = self._read(session_id, count=self._batch_size)
+        entries = self._read(session_id)
         if entries:
             self._trim(session_id, bid_log.sequence_of(entries[-1][0]))
-            self._read_anew = lambda *_: entries
             self._read = lambda *_, **__: entries
         try:
             return original(self, db, session_id, offset)
         finally:
             self.__dict__.pop("_read", None)
-            self.__dict__.pop("_read_anew", None)
 
     _replace(bid_log.BidLog, "_persist_next", persist_next)
 
 
 def no_offset_check(bid_log) -> None:
     """What a drain died before trimming is taken for new; the key does not see it."""
-
-    def read_anew(self, _db, session_id, offset):
-        entries = self._read(session_id)
-        return [(f"{offset + n}-0", fields) for n, (_, fields) in enumerate(entries, 1)]
-
-    _replace(bid_log.BidLog, "_read_anew", read_anew)
+    _replace(bid_log, "_new_among", lambda _db, _session_id, entries: list(entries))
 
 
 def no_lock(bid_log) -> None:
@@ -73,7 +66,7 @@ def no_lock(bid_log) -> None:
             )
             batch = self._persist_next(db, session_id, offset)
             time.sleep(0.1)
-        self._trim(session_id, batch.persisted_sequence)
+        self._trim(session_id, batch.handled_through)
         return batch
 
     _replace(bid_log.BidLog, "run_once", run_once)
@@ -85,8 +78,8 @@ def weights_acked_early(celery_app) -> None:
 
 
 def bad_entry_raises(bid_log) -> None:
-    def checked(_self, _db, session_id, entries):
-        return [bid_log.LoggedBid.parse(session_id, entry) for entry in entries]
+    def checked(_self, _db, session_id, due):
+        return [bid_log.LoggedBid.parse(session_id, entry, place) for entry, _, place in due]
 
     _replace(bid_log.BidLog, "_checked", checked)
 

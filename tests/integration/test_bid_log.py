@@ -1,6 +1,6 @@
 """The drain: every bid once, whatever dies between which two steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core import clock, errors, keys
-from core.bid_log import DRAIN_TRUST_US, Batch, BidLog, Drained, Entry, LoggedBid
+from core.bid_log import DRAIN_TRUST_US, Batch, BidLog, Drained, Due, LoggedBid
 from core.sessions import SessionView
 from tests.factories import Shop
 
@@ -29,24 +29,24 @@ class DiesBeforeCommit(BidLog):
 
 
 class DiesBeforeTrim(BidLog):
-    def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
+    def _trim(self, session_id: UUID, handled_through: int) -> None:
         raise CrashError
 
 
 class LosesItsConnection(BidLog):
-    def _checked(self, db: Session, session_id: UUID, entries: list[Entry]) -> list[LoggedBid]:
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
         pid = db.scalar(text("SELECT pg_backend_pid()"))
         with self._database.begin() as other:
             other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-        return super()._checked(db, session_id, entries)
+        return super()._checked(db, session_id, due)
 
 
 class FindsTheTableLocked(BidLog):
     """COPY runs into a limit of time while another connection holds the table."""
 
-    def _checked(self, db: Session, session_id: UUID, entries: list[Entry]) -> list[LoggedBid]:
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
         db.execute(text("SET LOCAL lock_timeout = '20ms'"))
-        return super()._checked(db, session_id, entries)
+        return super()._checked(db, session_id, due)
 
 
 def bid_log(shop: Shop, kind: type[BidLog] = BidLog, batch_size: int = 5000) -> BidLog:
@@ -460,3 +460,49 @@ def test_a_close_gives_up_on_a_drain_that_takes_too_long(shop: Shop) -> None:
         with pytest.raises(errors.TemporarilyUnavailable):
             promptly(lambda: bid_log(shop).persist_through(session.session_id, 2, seconds=0))
     assert (offset(shop), events(shop)) == (0, [])
+
+
+# --- A missed trim -------------------------------------------------------------------
+
+
+def test_a_missed_trim_of_a_long_log_is_caught_up_with_a_batch_at_a_time(shop: Shop) -> None:
+    """Bytes that Redis has sent are the measure: the whole log in one reply would stop it."""
+    session = session_with_bids(shop, 1)
+    lengthen_log(shop, session, 4000)
+    whole_log = bytes_sent(shop, lambda: log_of(shop, session))
+    with pytest.raises(CrashError):
+        bid_log(shop, DiesBeforeTrim, batch_size=20).run_once(session.session_id)
+
+    log, batches = bid_log(shop, batch_size=20), []
+    assert bytes_sent(shop, lambda: batches.append(log.run_once(session.session_id))) < (
+        whole_log / 20
+    )
+    assert batches == [Batch(rows=0, persisted_sequence=20, handled_through=20)]
+    assert log.run_once(session.session_id) == Batch(20, 40, handled_through=40)
+    assert (sequences(shop), events(shop)) == (list(range(1, 41)), [])
+
+
+def test_bids_behind_a_missed_trim_are_persisted_with_it(shop: Shop) -> None:
+    session = session_with_bids(shop, 3)
+    with pytest.raises(CrashError):
+        bid_log(shop, DiesBeforeTrim).run_once(session.session_id)
+    shop.bid(shop.bidder(), session, "120")
+    assert bid_log(shop, batch_size=4).run_once(session.session_id) == Batch(1, 4, 4)
+    assert (sequences(shop), log_of(shop, session), events(shop)) == ([1, 2, 3, 4], [], [])
+
+
+def lengthen_log(shop: Shop, session: SessionView, length: int) -> None:
+    """Repeat the log's first entry until there are so many."""
+    [(_, fields)] = log_of(shop, session)
+    with shop.services.redis.pipeline(transaction=False) as pipeline:
+        for sequence in range(2, length + 1):
+            pipeline.xadd(keys.bid_log(session.session_id), fields, id=f"{sequence}-0")
+        pipeline.execute()
+
+
+def bytes_sent(shop: Shop, call: Callable[[], Any]) -> int:
+    """How much Redis sends while this runs."""
+    redis = shop.services.redis
+    before = redis.info("stats")["total_net_output_bytes"]
+    call()
+    return redis.info("stats")["total_net_output_bytes"] - before

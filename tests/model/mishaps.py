@@ -40,9 +40,9 @@ class DyingBidLog(BidLog):
         self._die_at(Step.BEFORE_COMMIT)
         return batch
 
-    def _trim(self, session_id: UUID, persisted_sequence: int) -> None:
+    def _trim(self, session_id: UUID, handled_through: int) -> None:
         self._die_at(Step.BEFORE_TRIM)
-        super()._trim(session_id, persisted_sequence)
+        super()._trim(session_id, handled_through)
 
     def _die_at(self, step: Step) -> None:
         if step is self._step:
