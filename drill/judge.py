@@ -7,7 +7,7 @@ from typing import Any
 from drill.faults import Fault
 from drill.scene import Scene
 from loadtest import books, ledger, settings
-from loadtest.verify import Case, Finding, Verdict, missing, verify
+from loadtest.verify import Case, Finding, KeptBids, Verdict, is_of, missing, verify
 
 HOLDS = "holds"
 NOT_PLAYED = "NOT PLAYED"
@@ -76,9 +76,14 @@ def judge(fault: Fault, stage: Scene, played: Outcome, results: dict[str, Any]) 
 
 def _lost(case: Case) -> set[int]:
     """Sequences that a member was promised and that are not that member's in `bids`."""
-    kept = {(bid.sequence, bid.user_id) for bid in case.books.bids}
-    answered = {(a.sequence, a.user_id) for a in case.ledger.attempts if a.is_answered_yes}
-    return {sequence for sequence, _ in answered - kept if sequence is not None}
+    kept = KeptBids(case.books)
+    lost = set()
+    for attempt in case.ledger.attempts:
+        if attempt.is_answered_yes and attempt.sequence is not None:
+            bid = kept.of(attempt)
+            if bid is None or not is_of(bid, attempt):
+                lost.add(attempt.sequence)
+    return lost
 
 
 def _reported(stage: Scene, lost: set[int]) -> set[int]:

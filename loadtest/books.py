@@ -4,7 +4,8 @@ Read with plain SQL and plain Redis commands. Table, column and key names are wr
 here a second time on purpose: the check of the ledger shares no code with the product.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,6 +85,8 @@ class Books:
     persisted_sequence: int
     board: Board
     now: datetime
+    # Sequences that Redis gave out twice, to those that the bids have for them.
+    moved: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 def read(servers: Servers, session_id: str) -> Books:
@@ -109,6 +112,7 @@ def read(servers: Servers, session_id: str) -> Books:
             ),
             board=board,
             now=_one(cursor, "SELECT now() WHERE %s IS NOT NULL", session_id),
+            moved=_moved(cursor, session_id),
         )
 
 
@@ -138,6 +142,20 @@ def _rankings(cursor: Cursor, session_id: str) -> list[Place]:
         [session_id],
     )
     return [Place(*row) for row in cursor]
+
+
+def _moved(cursor: Cursor, session_id: str) -> Mapping[int, Sequence[int]]:
+    """Each event of a rewind names entries' ids, `<sequence told>-0`, and new sequences."""
+    cursor.execute(
+        "SELECT split_part(moved.key, '-', 1)::bigint, moved.value::bigint"
+        " FROM session_events, jsonb_each_text(details -> 'moved') moved"
+        " WHERE session_id = %s AND kind = 'redis_rewound' ORDER BY id",
+        [session_id],
+    )
+    moved = defaultdict(list)
+    for told, sequence in cursor:
+        moved[told].append(sequence)
+    return moved
 
 
 def _one(cursor: Cursor, statement: str, parameter: str) -> Any:

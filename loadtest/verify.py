@@ -83,11 +83,33 @@ def _finding(rule: str, differences: Differences) -> Finding:
     return Finding(rule, len(listed) + sum(1 for _ in differences), listed)
 
 
+class KeptBids:
+    """The bids that answers were about."""
+
+    def __init__(self, books: Books) -> None:
+        self._bids = {bid.sequence: bid for bid in books.bids}
+        self._moved = books.moved
+
+    def of(self, attempt: Attempt) -> BidRow | None:
+        """The bid at the sequence that was told; where Redis gave that out twice, the member's."""
+        told = attempt.sequence or 0
+        for sequence in self._moved.get(told, ()):
+            bid = self._bids.get(sequence)
+            if bid and is_of(bid, attempt):
+                return bid
+        return self._bids.get(told)
+
+
+def is_of(bid: BidRow, attempt: Attempt) -> bool:
+    """Whether the bid is the one that was answered: its member's, of the same moment."""
+    return (bid.user_id, bid.accepted_at) == (attempt.user_id, _moment(attempt.accepted_at))
+
+
 def _answered_bids_are_kept(case: Case) -> Differences:
-    kept = {bid.sequence: bid for bid in case.books.bids}
+    kept = KeptBids(case.books)
     for attempt in case.ledger.attempts:
         if attempt.is_answered_yes:
-            bid = kept.get(attempt.sequence or 0)
+            bid = kept.of(attempt)
             if bid is None:
                 yield f"bid {attempt.sequence} of {attempt.user_id} is not in bids"
             else:
@@ -110,7 +132,9 @@ def _compare(attempt: Attempt, bid: BidRow) -> Differences:
 
 def _no_bid_is_answered_twice(case: Case) -> Differences:
     """Two different requests accepted as one bid; a replay says that it is one."""
-    answers = Counter(a.sequence for a in case.ledger.attempts if a.kind == ACCEPTED)
+    kept = KeptBids(case.books)
+    accepted = [(a.sequence, kept.of(a)) for a in case.ledger.attempts if a.kind == ACCEPTED]
+    answers = Counter(bid.sequence if bid else told for told, bid in accepted)
     for sequence, count in answers.items():
         if count > 1:
             yield f"bid {sequence} was answered as newly accepted {count} times"
@@ -187,8 +211,14 @@ def _weights_are_fixed(case: Case) -> Differences:
 
 
 def _answered_ranks_are_right(case: Case) -> Differences:
-    """Play the bids again in their order; each answer told the rank of that moment."""
-    told = {a.sequence: a.rank for a in case.ledger.attempts if a.kind == ACCEPTED}
+    """Play the bids again in their order; each answer told the rank of that moment.
+
+    But for bids that have another sequence by now: the board that they were ranked on had
+    forgotten others.
+    """
+    kept = KeptBids(case.books)
+    accepted = [(a, kept.of(a)) for a in case.ledger.attempts if a.kind == ACCEPTED]
+    told = {a.sequence: a.rank for a, bid in accepted if bid and bid.sequence == a.sequence}
     board: list[tuple[float, int]] = []
     standing: dict[str, tuple[float, int]] = {}
     for bid in case.books.bids:
