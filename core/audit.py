@@ -78,7 +78,7 @@ class Evidence:
     newest_row_or_loss: int
     bids: Sequence[AuditedBid]
     losses: Sequence[Loss]
-    malformed: Sequence[str]
+    strange_entries: Sequence[str]
     board: Sequence[Standing]
     ranks: Sequence[int]
     sequence_in_redis: int | None
@@ -132,7 +132,7 @@ class Audit:
         ended = session.status == Status.ENDED.value
         newest = None if ended else sequence
         persisted = [_of_row(row) for row in rows if newest is None or row.sequence <= newest]
-        undrained, malformed = _parse(session_id, log, offset)
+        undrained, strange = _parse(session_id, log, offset, rows)
         final = [Standing(row.sequence, row.user_id, row.score) for row in rankings]
         return Evidence(
             session=session,
@@ -143,7 +143,7 @@ class Audit:
             ),
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
             losses=[loss for loss in recorded if newest is None or loss.first <= newest],
-            malformed=malformed,
+            strange_entries=strange,
             board=final if ended else board,
             ranks=[row.rank for row in rankings],
             sequence_in_redis=None if ended else sequence,
@@ -178,22 +178,25 @@ def _of_row(row: Bid) -> AuditedBid:
 
 
 def _parse(
-    session_id: UUID, log: Sequence[Entry], offset: int
+    session_id: UUID, log: Sequence[Entry], offset: int, rows: Sequence[Bid]
 ) -> tuple[list[AuditedBid], list[str]]:
-    """The log's entries above the offset, and the ids of those that make no sense."""
-    bids, malformed = [], []
+    """The log's entries above the offset, and what is wrong with entries."""
+    stored = {(row.user_id, row.accepted_at, row.price) for row in rows}
+    bids, strange = [], []
     for entry in log:
         try:
             bid = LoggedBid.parse(session_id, entry)
         except ValueError as error:
-            malformed.append(f"entry {entry[0]}: {error}")
+            strange.append(f"entry {entry[0]}: {error}")
             continue
         if bid.sequence > offset:
             terms = (float(bid.score), float(bid.response_time), float(bid.weight))
             bids.append(
                 AuditedBid(bid.sequence, bid.user_id, float(bid.price), *terms, bid.accepted_at)
             )
-    return bids, malformed
+        elif bid.identity not in stored:
+            strange.append(f"entry {entry[0]} is not in bids, and the offset is {offset}")
+    return bids, strange
 
 
 def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evidence) -> Check:
@@ -237,7 +240,7 @@ def _offset(evidence: Evidence) -> Iterator[str]:
 
 
 def _entries(evidence: Evidence) -> Iterator[str]:
-    yield from evidence.malformed
+    yield from evidence.strange_entries
 
 
 def _board(evidence: Evidence) -> Iterator[str]:

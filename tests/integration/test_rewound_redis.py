@@ -312,3 +312,13 @@ def test_a_remnant_of_a_standing_bid_is_no_standing_bid(shop: Shop) -> None:
     )
     placed = shop.bid(bidder, session, "120")
     assert (placed.replayed, placed.sequence, placed.rank) == (False, 1 + SKIPPED_SEQUENCES, 1)
+
+
+def test_verify_tells_of_bids_that_were_given_old_sequences_until_they_are_moved(
+    shop: Shop,
+) -> None:
+    session, _ = rewound_session(shop, 1)
+    assert "entry 2-0 is not in bids, and the offset is 3" in differences(shop, session)
+    crash_before_trim(shop, session)
+    assert entry_ids(shop, session) == ["2-0"]
+    assert differences(shop, session) == []
