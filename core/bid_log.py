@@ -298,6 +298,7 @@ class BidLog:
         """Insert the next entries and move the offset, in the caller's transaction."""
         read = new = self._read(session_id)
         if read and sequence_of(read[0][0]) <= offset:
+            # A trim was missed, or sequences were given out a second time.
             new = _new_among(db, session_id, read)
             if new and sequence_of(new[0][0]) <= offset:
                 read = new = self._read_rewound(db, session_id, first=new[0][0])

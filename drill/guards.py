@@ -24,9 +24,7 @@ class Control:
 TRIM_BEFORE_COMMIT = Control(
     "trim-before-commit", "the log is trimmed only after PostgreSQL's commit"
 )
-NO_OFFSET_CHECK = Control(
-    "no-offset-check", "entries at or below PostgreSQL's offset are not taken for new"
-)
+NO_OFFSET_CHECK = Control("no-offset-check", "entries that PostgreSQL has are not taken for new")
 NO_LOCK = Control(
     "no-lock",
     "one drain of a session at a time; a bid's sequence is its key",
