@@ -300,7 +300,12 @@ class BidLog:
         if read and sequence_of(read[0][0]) <= offset:
             # A trim was missed, or sequences were given out a second time.
             new = _new_among(db, session_id, read)
-            if new and sequence_of(new[0][0]) <= offset:
+            first = sequence_of(new[0][0]) if new else sequence_of(read[-1][0]) + 1
+            if first > offset:
+                # A whole batch of what no drain has seen, behind those that wait for a trim.
+                new = self._read(session_id, first=f"{first}-0")
+                read = new or read
+            elif new:
                 read = new = self._read_rewound(db, session_id, first=new[0][0])
         due = _placed(new, offset)
         return Batch(
