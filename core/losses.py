@@ -65,7 +65,7 @@ def settle(db: Session, redis: Redis, session_id: UUID, token: str) -> Load | No
         select(BidLogOffset).where(BidLogOffset.session_id == session_id).with_for_update()
     ).one()
     found = _look(redis, session_id, token)
-    if found is None or found.newest_entry > offset.persisted_sequence:
+    if found is None or found.newest_entry:
         return None
     now = clock.now(redis)
     if found.last_sequence is not None and found.last_sequence > offset.persisted_sequence:

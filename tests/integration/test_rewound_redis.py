@@ -8,6 +8,7 @@ import pytest
 from core import keys
 from core.bid_log import BidLog, Drained
 from core.bidding import Bidder
+from core.loading import SessionLoader
 from core.losses import SKIPPED_SEQUENCES
 from core.sessions import SessionView
 from tests.factories import Shop
@@ -322,3 +323,22 @@ def test_verify_tells_of_bids_that_were_given_old_sequences_until_they_are_moved
     crash_before_trim(shop, session)
     assert entry_ids(shop, session) == ["2-0"]
     assert differences(shop, session) == []
+
+
+class OneBatch(BidLog):
+    """Leaves after a batch: another drain has the lock from there on."""
+
+    def drain(self, session_id: UUID, *, seconds: float) -> Drained:
+        batch = self.run_once(session_id)
+        return Drained(batch.rows if batch else 0)
+
+
+def test_a_session_is_not_loaded_before_all_of_a_rewind_is_stored(shop: Shop) -> None:
+    session, late = rewound_session(shop, 5)
+    log = OneBatch(shop.services.database, shop.services.redis, batch_size=1)
+    log.run_once(session.session_id)
+    SessionLoader(shop.services.database, shop.services.redis, log).load(session.session_id)
+    assert shop.services.redis.xlen(keys.bid_log(session.session_id)) == 0
+    assert places(shop)[3:] == behind_the_old(late)
+    assert shop.services.board.page(session.session_id, page=1, page_size=20).total_count == 8
+    assert shop.rows("SELECT count(*) FROM session_events WHERE kind='redis_lost'") == [(1,)]

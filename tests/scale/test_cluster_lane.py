@@ -94,7 +94,7 @@ def test_a_weight_on_a_lost_node_is_read_from_postgresql(cluster: Cluster, shop:
 
 def test_a_pipeline_follows_its_keys_to_another_node(running: Servers, cluster: Cluster) -> None:
     settings = load_settings({**running.environ, **cluster.settings()})
-    calls = create_calls(settings, create_redis(settings), replicas=None)
+    calls = create_calls(settings, create_redis(settings), None, retries=0)
     commands: list[Command] = [("INCR", keys.write_probe(uuid4())) for _ in range(24)]
     # Nobody knows a node yet, and the main loop must not wait for one to tell.
     assert calls.carrier_of(commands[0]) is calls
