@@ -6,7 +6,7 @@ once, and the results are the same and are written once.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -172,7 +172,10 @@ class Closing:
         params = keys.session_params(session_id)
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
-        self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
+        # On a cluster the list may lie on a node that is away. A session that stays on it is
+        # closed once more.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
         # Not before the results stand: a load would take its absence for a loss.
         self._redis.expire(keys.bid_log(session_id), self._ended_keys_ttl_seconds)
         with self._database.begin() as db:

@@ -59,7 +59,7 @@ def _names_server(values: Mapping[str, str], prefix: str) -> bool:
 
 def servers(values: Mapping[str, str] | None = None) -> Servers:
     """Both servers' addresses. Raises LoadTestError when one is malformed."""
-    values = gather() if values is None else values
+    values = gather() if values is None else _filled(values)
     return Servers(
         postgres={
             "host": values.get("POSTGRES_HOST", "localhost"),

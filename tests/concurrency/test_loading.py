@@ -6,12 +6,11 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session
 
 from core import clock, errors, keys, leases, loading
 from core.bidding import Bidder, PlacedBid
 from core.loading import SessionLoader, params_of
-from core.losses import SKIPPED_SEQUENCES
+from core.losses import SKIPPED_SEQUENCES, Load
 from core.models import BiddingSession
 from core.sessions import SessionView
 from tests.concurrency.racing import (
@@ -35,10 +34,10 @@ class PausedLoader(SessionLoader):
         super().__init__(services.database, services.redis, services.bid_log)
         self.has_read, self.may_publish = Event(), Event()
 
-    def _publish(self, db: Session, session: BiddingSession, token: str, sequence: int) -> bool:
+    def _publish(self, *arguments: Any) -> bool:
         self.has_read.set()
         self.may_publish.wait(BARRIER_SECONDS)
-        return super()._publish(db, session, token, sequence)
+        return super()._publish(*arguments)
 
 
 def drained_session(shop: Shop) -> tuple[SessionView, list[Bidder]]:
@@ -206,7 +205,7 @@ def test_without_the_lock_a_load_brings_an_old_status_back(shop: Shop) -> None:
     with shop.services.database.begin() as db:
         read = db.get_one(BiddingSession, session.session_id)
         shop.services.sessions.deactivate(session.session_id)
-        assert loader._publish(db, read, "token", 0)
+        assert loader._publish(db, read, "token", 0, Load.AGAIN)
     assert (status_in_redis(shop, session), status_in_postgresql(shop)) == ("active", "inactive")
 
 

@@ -15,7 +15,7 @@ from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
 from dev.embedded.server import wait_until
 from tests.factories import Shop
-from tests.scale.clusters import kill, master_of, replica_of, shop_on, stopped
+from tests.scale.clusters import kill, master_of, master_of_key, replica_of, shop_on, stopped
 from tests.scale.conftest import MakeSale
 
 SESSIONS = int(os.environ.get("SCALE_SESSIONS", "12"))
@@ -130,12 +130,17 @@ def test_no_answered_bid_is_lost_with_a_master_in_mid_sale(
 def test_a_lost_shard_holds_up_no_other_shard_s_closes(running: Servers, cluster: Cluster) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = [shop.session() for _ in range(8)]
-        lost = master_of(cluster, sessions[0].session_id)
+        for session in sessions:
+            shop.end(session)
+        # The one that has the list of loaded sessions as well.
+        lost = master_of_key(cluster, keys.LOADED_SESSIONS)
         kill(replica_of(cluster, lost))
         kill(lost)
+        closing = shop.services.closing
         for session in sessions:
             is_lost = master_of(cluster, session.session_id) is lost
-            assert shop.services.closing.claim(session.session_id) is not is_lost
+            assert closing.claim(session.session_id) is not is_lost
+            assert is_lost or closing.close(session.session_id)
 
 
 def has_all_of(replica: ClusterNode, master: ClusterNode) -> bool:
