@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -92,6 +93,7 @@ class BacklogGuard:
         self._max_bids = max_bids
         self._level = Level.OK
         self._look_at = 0.0
+        self._looking = Lock()
 
     def steps(self) -> Steps[None]:
         """Raise BacklogFull when no bid may be taken; what is known may be a second old.
@@ -107,9 +109,15 @@ class BacklogGuard:
             raise errors.BacklogFull
 
     def _look(self) -> None:
-        # Each bid finds an outage for itself.
-        with suppress(*errors.REDIS_OUTAGES):
-            self._note(self.measure())
+        # One at a time: on a cluster, one that meets a node that hangs takes as long as that does.
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            # Each bid finds an outage for itself.
+            with suppress(*errors.REDIS_OUTAGES):
+                self._note(self.measure())
+        finally:
+            self._looking.release()
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""

@@ -134,7 +134,8 @@ class BoundedWorker(PatientWorker):
         length = None if has_read_ahead(conn) else whole_length(start)
         keeps = length is not None and self.has_room_to_keep()
         try:
-            conn.sock.recv(length if keeps else READ_BYTES)
+            if not has_read_ahead(conn):
+                conn.sock.recv(length if keeps else READ_BYTES)
             conn.sock.send(early_refusal.answer(start, keeps_connection=keeps))
         except OSError:
             keeps = False

@@ -25,7 +25,7 @@ from web import cors, early_refusal, plain_http
 from web.bounded_worker import BoundedWorker, Line
 from web.channel import MAX_COMMANDS, SLOW_SECONDS, Channel
 from web.express import ExpressLane, Response
-from web.patient_worker import has_read_ahead
+from web.patient_worker import has_read_ahead, read_ahead
 from web.plain_http import length_of_plain
 
 log = structlog.get_logger(__name__)
@@ -78,8 +78,10 @@ class FlashWorker(BoundedWorker):
 
     def take(self, conn: TConn, start: bytes | None) -> None:
         """Keep the request for the main loop when it is for the lane."""
+        length = None if start is None else length_of_plain(start)
         # Behind what a thread has read too far, the socket does not start with a request.
-        length = None if start is None or has_read_ahead(conn) else length_of_plain(start)
+        if has_read_ahead(conn) and length != len(read_ahead(conn)):
+            length = None
         if start is None or length is None or self._lane is None or not self.alive:
             super().take(conn, start)
         elif self._wait_seconds() > self.max_wait_seconds / 2:
@@ -165,7 +167,7 @@ class FlashWorker(BoundedWorker):
             self.close(turn.conn)
         else:
             if answer is not None:
-                self.send(turn.conn, answer)
+                self.send(turn.conn, answer, (), self.go_on)
         # What the main loop logs by itself is no request's.
         request_id.set("")
 
@@ -235,7 +237,9 @@ class FlashWorker(BoundedWorker):
 
 
 def _consume(conn: TConn, request: bytes) -> bool:
-    """Take what was looked at from the socket. False when the client has broken off."""
+    """Take what was looked at. False when the client has broken off."""
+    if has_read_ahead(conn):
+        return bool(conn.parser.unreader.take_buffered() == request)
     try:
         return bool(conn.sock.recv(len(request)) == request)
     except OSError:

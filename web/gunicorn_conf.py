@@ -33,6 +33,8 @@ worker_connections = min(10_000, descriptors.raise_limit() - _SPARE_DESCRIPTORS)
 backlog = 2048
 keepalive = 75
 timeout = 30
+# An answer is sent by the main loop, which waits for no reader (web/patient_worker.py).
+sendfile = False
 graceful_timeout = 10
 # Its control socket would be shared by every instance of the same user.
 control_socket_disable = True

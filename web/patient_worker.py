@@ -3,26 +3,32 @@
 Gunicorn gives a connection a thread with its first byte, and waits there for the rest; it
 waits in its main loop for a peer to close. Some dozens of clients that are slow, or pretend
 to be, would so hold all threads, or the loop. Here a request gets its thread when all of it
-has arrived, and the loop watches, each for so long: connections with part of a request,
-clients that have still to read their answer, and peers that have still to close.
+has arrived, and a thread leaves its answer to the loop. The loop watches, each for so long:
+connections with part of a request, clients that have still to read their answer, and peers
+that have still to close.
 """
 
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from math import inf
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Any
 
+import structlog
 from gunicorn.http import get_parser
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from web import arrival, early_refusal, errors
+from web import early_refusal, errors
+from web.arrival import Arriving, State, whole_length
 from web.body import MAX_BODY_BYTES
+
+log = structlog.get_logger(__name__)
 
 # All of a request must have come after so long, and all of an answer have been read.
 ARRIVE_SECONDS = 10.0
@@ -33,7 +39,9 @@ LINGER_SECONDS = 2.0
 # the system hands out and takes back memory for each.
 _PEEKED_BYTES = 16_384
 READ_BYTES = 65_536
-# No thread waits longer in one call for a client, whatever its connection is.
+# Of all requests in part together; the oldest has to go for a new one.
+MAX_GATHERED_BYTES = 64 * 1024 * 1024
+# No thread waits longer in one call for a client whose connection gunicorn encrypts.
 _CALL_TIMEOUT = struct.pack("ll", 10, 0)
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -45,15 +53,21 @@ class Watched:
         self._event, self._max_seconds = event, max_seconds
         # All have the same time, so they are in the order of their deadlines.
         self._deadlines: dict[TConn, float] = {}
+        self._ends_at = inf
 
     def watch(self, poller: BaseSelector, conn: TConn, callback: Callable[[], None]) -> None:
         """Call back at each event. The deadline is counted from the first time on."""
-        self._deadlines.setdefault(conn, time.monotonic() + self._max_seconds)
+        deadline = min(time.monotonic() + self._max_seconds, self._ends_at)
+        self._deadlines.setdefault(conn, deadline)
         poller.register(conn.sock, self._event, lambda _: callback())
 
     def forget(self, conn: TConn) -> None:
         """It came in time."""
         self._deadlines.pop(conn, None)
+
+    def oldest(self) -> TConn:
+        """The first whose time will be over."""
+        return next(iter(self._deadlines))
 
     def late(self) -> Iterator[TConn]:
         """Those whose time is over; they are forgotten."""
@@ -66,9 +80,28 @@ class Watched:
             yield conn
 
     def hurry(self, deadline: float) -> None:
-        """Let no time last beyond this moment."""
+        """Let no time last beyond this moment, from now on."""
+        self._ends_at = deadline
         for conn, own in self._deadlines.items():
             self._deadlines[conn] = min(own, deadline)
+
+
+class _Outgoing:
+    """Stands for a connection's socket while a thread answers, and keeps what is to be sent."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.parts: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.parts.append(data)
+
+    def send(self, data: bytes) -> int:
+        self.parts.append(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
@@ -77,6 +110,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Set up, and serve until told to stop."""
         self._arriving = Watched(EVENT_READ, ARRIVE_SECONDS)
+        self._gathered: dict[TConn, Arriving] = {}
+        self._gathered_bytes = 0
         self._reading = Watched(EVENT_WRITE, READ_SECONDS)
         self._leaving = Watched(EVENT_READ, LINGER_SECONDS)
         super().init_process()
@@ -91,10 +126,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         start = None if self.cfg.is_ssl else start_of(conn)
         if start == b"":
             self.close(conn)
-        elif start is None or arrival.awaited_length(start) is None:
+        elif start is None or whole_length(start) is not None:
             self.take(conn, start)
         else:
-            self._gather(conn, start)
+            self._gather(conn)
 
     def take(self, conn: TConn, start: bytes | None) -> None:
         """Have a request served that starts so; None when that cannot be told."""
@@ -104,35 +139,44 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """Handle what happens, and end what has taken too long."""
         super().wait_for_and_dispatch_events(timeout)
         for conn in self._arriving.late():
-            self.poller.unregister(conn.sock)
-            self._turn_down(conn, b"", errors.REQUEST_TIMEOUT)
+            self._turn_down(conn, errors.REQUEST_TIMEOUT)
         for watched in (self._reading, self._leaving):
             for conn in watched.late():
                 self.poller.unregister(conn.sock)
                 self.close(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """In a thread: have the application answer. What is left of a body that is too long
-        ends with the connection.
+        """In a thread: have the application answer. What is left of a body that is too long, or
+        whose end is uncertain, ends with the connection.
         """
         is_cut_off = isinstance(conn.parser.unreader, IterUnreader)
         if is_cut_off or any(_is_too_long(name, text) for name, text in req.headers):
             req.force_close()
-        return super().handle_request(req, conn)
+        if self.cfg.is_ssl:
+            return super().handle_request(req, conn)
+        sock, conn.sock = conn.sock, _Outgoing(conn.sock)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.outgoing, conn.sock = conn.sock.parts, sock
 
     def finish_request(self, conn: TConn, future: "Future[Any]") -> None:
-        """Go on with a connection that a thread has served."""
+        """Send what a thread has answered, and go on with the connection."""
+        parts, conn.outgoing = getattr(conn, "outgoing", []), []
         try:
             keeps = not future.cancelled() and future.result()
-            if not keeps:
-                self.linger(conn)
-            elif has_read_ahead(conn):
-                self.enqueue_req(conn)
-            else:
-                conn.sock.setblocking(False)
-                self.keep(conn)
+            conn.sock.setblocking(False)
         except Exception:  # noqa: BLE001 - as gunicorn does: the answer may have been sent
             self.close(conn)
+        else:
+            self.send(conn, b"".join(parts[:2]), parts[2:], self.go_on if keeps else self.linger)
+
+    def go_on(self, conn: TConn) -> None:
+        """Look at what comes next on the connection."""
+        if has_read_ahead(conn):
+            self.enqueue_req(conn)
+        else:
+            self.keep(conn)
 
     def keep(self, conn: TConn) -> None:
         """Wait for the connection's next request."""
@@ -142,8 +186,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
-    def send(self, conn: TConn, answer: bytes) -> None:
-        """Send an answer as fast as the client reads, and keep the connection."""
+    def send(
+        self,
+        conn: TConn,
+        answer: bytes | memoryview,
+        rest: Sequence[bytes],
+        then: Callable[[TConn], None],
+    ) -> None:
+        """Send an answer, and the rest after it, as fast as the client reads; go on then."""
         try:
             sent = conn.sock.send(answer)
         except BlockingIOError:
@@ -153,11 +203,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self.close(conn)
             return
         if sent < len(answer):
-            go_on = partial(self._send_rest, conn, answer[sent:])
-            self._reading.watch(self.poller, conn, go_on)
+            # A view: large answers are the same bytes for everybody who reads them slowly.
+            unsent = memoryview(answer)[sent:]
+            self._reading.watch(self.poller, conn, partial(self._send_on, conn, unsent, rest, then))
+        elif rest:
+            self.send(conn, rest[0], rest[1:], then)
         else:
             self._reading.forget(conn)
-            self.keep(conn)
+            then(conn)
 
     def linger(self, conn: TConn) -> None:
         """End a connection when its peer has: what the peer still sends would otherwise make the
@@ -185,58 +238,78 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
-    def _gather(self, conn: TConn, start: bytes) -> None:
+    def _gather(self, conn: TConn) -> None:
         """Take over a request in pieces, and wait for the rest."""
         conn.init()
         conn.sock.setblocking(False)
-        if arrival.expects_to_be_asked(start):
-            with suppress(OSError):
-                conn.sock.send(_GO_ON)
-        gathered = bytearray(conn.parser.unreader.take_buffered())
-        self._arriving.watch(self.poller, conn, partial(self._gather_more, conn, gathered))
+        arriving = self._gathered[conn] = Arriving()
+        self._arriving.watch(self.poller, conn, partial(self._gather_more, conn, arriving))
+        self._add(conn, arriving, conn.parser.unreader.take_buffered())
 
-    def _gather_more(self, conn: TConn, gathered: bytearray) -> None:
+    def _gather_more(self, conn: TConn, arriving: Arriving) -> None:
         try:
             came = conn.sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             came = b""
-        gathered += came
-        start = bytes(gathered)
-        is_whole = arrival.awaited_length(start) is None
-        if not came:
+        if came:
+            self._add(conn, arriving, came)
+        else:
             # The client has hung up in mid-request.
             self._stop_gathering(conn)
             self.close(conn)
-        elif is_whole:
-            self._stop_gathering(conn)
-            conn.parser.unreader.unread(start)
-            self.take(conn, start)
-        elif len(start) >= arrival.MAX_SEEN_BYTES:
-            self._stop_gathering(conn)
-            self._take_cut_off(conn, start)
 
-    def _take_cut_off(self, conn: TConn, start: bytes) -> None:
-        """Have a request refused that is too long, without the rest of it."""
-        if arrival.has_whole_head(start):
-            conn.parser = get_parser(self.cfg, iter((start,)), conn.client)
-            self.take(conn, start)
-        else:
-            self._turn_down(conn, start, errors.HEAD_TOO_LARGE)
+    def _add(self, conn: TConn, arriving: Arriving, came: bytes) -> None:
+        arriving.add(came)
+        self._gathered_bytes += len(came)
+        match arriving.state:
+            case State.PARTIAL:
+                self._ask_for_body(conn, arriving)
+                while self._gathered_bytes > MAX_GATHERED_BYTES:
+                    self._turn_down(self._arriving.oldest(), errors.REQUEST_TIMEOUT)
+            case State.WHOLE:
+                start = self._stop_gathering(conn)
+                conn.parser.unreader.unread(start)
+                self.take(conn, start)
+            case State.UNCERTAIN:
+                start = self._stop_gathering(conn)
+                # The parser meets an end where it would wait.
+                conn.parser = get_parser(self.cfg, iter((start,)), conn.client)
+                self.take(conn, start)
+            case State.HEAD_TOO_LONG:
+                self._turn_down(conn, errors.HEAD_TOO_LARGE)
 
-    def _stop_gathering(self, conn: TConn) -> None:
+    def _ask_for_body(self, conn: TConn, arriving: Arriving) -> None:
+        if arriving.expects_to_be_asked:
+            arriving.expects_to_be_asked = False
+            with suppress(OSError):
+                conn.sock.send(_GO_ON)
+
+    def _stop_gathering(self, conn: TConn) -> bytes:
+        """What has been gathered of it."""
         self._arriving.forget(conn)
         self.poller.unregister(conn.sock)
+        received = bytes(self._gathered.pop(conn).received)
+        self._gathered_bytes -= len(received)
+        return received
 
-    def _turn_down(self, conn: TConn, start: bytes, problem: errors.Problem) -> None:
+    def _turn_down(self, conn: TConn, problem: errors.Problem) -> None:
+        start = self._stop_gathering(conn)
+        log.warning("request_turned_down", code=problem.code, status=problem.status)
         with suppress(OSError):
             conn.sock.send(early_refusal.answer(start, keeps_connection=False, problem=problem))
         self.linger(conn)
 
-    def _send_rest(self, conn: TConn, rest: bytes) -> None:
+    def _send_on(
+        self,
+        conn: TConn,
+        unsent: memoryview,
+        rest: Sequence[bytes],
+        then: Callable[[TConn], None],
+    ) -> None:
         self.poller.unregister(conn.sock)
-        self.send(conn, rest)
+        self.send(conn, unsent, rest, then)
 
     def _drop_what_comes(self, conn: TConn) -> None:
         try:
@@ -268,16 +341,16 @@ def start_of(conn: TConn) -> bytes | None:
     try:
         conn.sock.setblocking(False)
         peeked: bytes = conn.sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)
-        return _read_ahead(conn) + peeked
+        return read_ahead(conn) + peeked
     except BlockingIOError:
-        return _read_ahead(conn) or None
+        return read_ahead(conn) or None
     except OSError:
         return None
 
 
 def has_read_ahead(conn: TConn) -> bool:
-    """Whether bytes of the next request have left the socket already."""
-    return bool(_read_ahead(conn))
+    """Whether there are such bytes."""
+    return bool(read_ahead(conn))
 
 
 def _is_too_long(name: str, text: str) -> bool:
@@ -285,7 +358,8 @@ def _is_too_long(name: str, text: str) -> bool:
     return name == "CONTENT-LENGTH" and int(text) > MAX_BODY_BYTES
 
 
-def _read_ahead(conn: TConn) -> bytes:
+def read_ahead(conn: TConn) -> bytes:
+    """Bytes of the next request that have left the socket already."""
     return b"" if conn.parser is None else conn.parser.unreader.buf.getvalue()
 
 
