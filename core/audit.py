@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from core import errors, keys, scoring
 from core.bid_log import Entry, LoggedBid
 from core.database import Database, allow_silence
-from core.events import Loss, losses
+from core.events import Loss, late_sequences, losses
 from core.lifecycle import Status
 from core.models import Bid, BiddingSession, BidLogOffset, Ranking
 
@@ -78,6 +78,7 @@ class Evidence:
     newest_row_or_loss: int
     bids: Sequence[AuditedBid]
     losses: Sequence[Loss]
+    late: frozenset[int]
     strange_entries: Sequence[str]
     board: Sequence[Standing]
     ranks: Sequence[int]
@@ -90,8 +91,10 @@ class Evidence:
 
     def is_late(self, bid: AuditedBid) -> bool:
         """Whether it came after the end, so that the results leave it out."""
-        is_ended = self.session.status == Status.ENDED.value
-        return is_ended and bid.accepted_at > self.session.end_time
+        if bid.sequence <= self.offset:
+            return bid.sequence in self.late
+        # The drain will say it by its time.
+        return self.session.status == Status.ENDED.value and bid.accepted_at > self.session.end_time
 
 
 class Audit:
@@ -128,6 +131,7 @@ class Audit:
                 select(Ranking).where(Ranking.session_id == session_id).order_by(Ranking.rank)
             ).all()
             recorded = losses(db, session_id)
+            late = late_sequences(db, session_id)
             db.expunge_all()
         ended = session.status == Status.ENDED.value
         newest = None if ended else sequence
@@ -143,6 +147,7 @@ class Audit:
             ),
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
             losses=[loss for loss in recorded if newest is None or loss.first <= newest],
+            late=late,
             strange_entries=strange,
             board=final if ended else board,
             ranks=[row.rank for row in rankings],

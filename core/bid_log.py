@@ -200,14 +200,11 @@ class BidLog:
             if offset is None:
                 return None
             batch = self._persist_next(db, session_id, offset)
-            passed_end = _passed_end(db, session_id, above=offset) if batch.rows else None
         self._trim(session_id, batch.handled_through)
         if batch.rows:
             metrics.DRAIN_SECONDS.observe(time.monotonic() - started_at)
             metrics.DRAIN_ROWS.observe(batch.rows)
             metrics.BIDS_PERSISTED.inc(batch.rows)
-        if passed_end is not None:
-            self._shut_gate(session_id, passed_end)
         return batch
 
     def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:
@@ -336,8 +333,21 @@ class BidLog:
         _report_gaps(db, session_id, offset, due)
         bids = self._checked(db, session_id, due)
         _copy(db, bids)
+        self._note_late(db, session_id, bids)
         _move_offset(db, session_id, due[-1].sequence)
         return len(bids)
+
+    def _note_late(self, db: Session, session_id: UUID, bids: Sequence[LoggedBid]) -> None:
+        """Record bids that Redis took after the end, and have it take no more."""
+        end = db.scalars(
+            select(BiddingSession.end_time).where(BiddingSession.id == session_id)
+        ).one()
+        late = [bid.sequence for bid in bids if bid.accepted_at > end]
+        if late:
+            details = {"end_time": end.isoformat(), "sequences": late}
+            record(db, session_id, Event.BIDS_AFTER_END, **details)
+            # Before the commit: should it fail, all of this is done again.
+            self._shut_gate(session_id, end)
 
     def _shut_gate(self, session_id: UUID, end: datetime) -> None:
         """Shut the gate of a session that Redis has forgotten to be over.
@@ -345,11 +355,11 @@ class BidLog:
         Named among the loaded ones, it is closed once more by the next tick, which leads
         readers back to the results.
         """
+        self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
         params = keys.session_params(session_id)
         scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
         if self._replication:
             self._replication.confirm(params)
-        self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
 
     def _trim(self, session_id: UUID, handled_through: int) -> None:
         self._redis.xtrim(
@@ -427,26 +437,6 @@ def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
         .where(BidLogOffset.session_id == session_id)
         .values(persisted_sequence=sequence)
     )
-
-
-def _passed_end(db: Session, session_id: UUID, *, above: int) -> datetime | None:
-    """The session's end, when rows above this sequence came after it; they are recorded."""
-    late = db.execute(
-        select(Bid.sequence, BiddingSession.end_time)
-        .join(BiddingSession, BiddingSession.id == Bid.session_id)
-        .where(
-            Bid.session_id == session_id,
-            Bid.sequence > above,
-            Bid.accepted_at > BiddingSession.end_time,
-        )
-        .order_by(Bid.sequence)
-    ).all()
-    if not late:
-        return None
-    end: datetime = late[0].end_time
-    sequences = [row.sequence for row in late]
-    record(db, session_id, Event.BIDS_AFTER_END, end_time=end.isoformat(), sequences=sequences)
-    return end
 
 
 def _storable(fields: dict[str, str]) -> dict[str, str]:

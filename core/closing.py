@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from core import clock, errors, keys, leases, metrics, scripts
 from core.bid_log import BidLog
 from core.database import Database
+from core.events import LATE_SEQUENCES, late_sequences
 from core.lifecycle import Status
 from core.loading import SessionLoader
 from core.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
@@ -29,16 +30,16 @@ log = structlog.get_logger(__name__)
 
 # Score descending, then the earlier bid: the order of the board in Redis. A bid that came
 # after the end stands in `bids`, too (see Event.BIDS_AFTER_END), and does not count.
-_WRITE_RANKINGS = text("""
+_WRITE_RANKINGS = text(f"""
     INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
     SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
            sequence, price, score
       FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score
               FROM bids
              WHERE session_id = :session_id
-               AND accepted_at <= (SELECT end_time FROM sessions WHERE id = :session_id)
+               AND sequence NOT IN ({LATE_SEQUENCES})
              ORDER BY user_id, sequence DESC) standing
-""")
+""")  # noqa: S608 - constants
 _DRAIN_SECONDS = 60.0
 # About a millisecond of Redis a chunk.
 _EXPIRE_CHUNK = 1000
@@ -115,14 +116,21 @@ class Closing:
         try:
             last_sequence = self._shut_gate(session_id)
         except errors.SessionEnded:
-            self._expire_all(session_id)
-            return self._publish(session_id)
+            return self._close_again(session_id)
         if last_sequence is None:
             return False
         self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
-        with self._expiring_meanwhile(session_id):
-            are_written = self._write_results(session_id, last_sequence)
-        return are_written and self._publish(session_id)
+        return self._write_results(session_id, last_sequence) and self._publish(session_id)
+
+    def _close_again(self, session_id: UUID) -> bool:
+        """Of a session that has its results: a close died before publishing, or Redis has
+        forgotten the end. Bids that it took since are stored, though they do not count.
+        """
+        self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
+        if self._redis.xlen(keys.bid_log(session_id)):
+            return False
+        self._expire_all(session_id)
+        return self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
         """The last sequence given out; None when the session's time is not over."""
@@ -154,10 +162,14 @@ class Closing:
                 .where(BiddingSession.id == session_id)
                 .with_for_update(of=BiddingSession, skip_locked=True)
             ).one_or_none()
-            if session is None or session.status == Status.ENDED.value:
-                return session is not None
+            if session is None:
+                return False
+            if session.status == Status.ENDED.value:
+                self._expire_all(session_id)
+                return True
             _require_persisted(db, session_id, last_sequence)
-            db.execute(_WRITE_RANKINGS, {"session_id": session_id})
+            with self._expiring_meanwhile(session_id):
+                db.execute(_WRITE_RANKINGS, {"session_id": session_id})
             session.status = Status.ENDED.value
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
@@ -244,6 +256,6 @@ def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
 def _highest_bid(db: Session, session: BiddingSession) -> Decimal | None:
     return db.scalar(
         select(func.max(Bid.price)).where(
-            Bid.session_id == session.id, Bid.accepted_at <= session.end_time
+            Bid.session_id == session.id, Bid.sequence.not_in(late_sequences(db, session.id))
         )
     )

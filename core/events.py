@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core import metrics
@@ -60,6 +60,20 @@ def record(db: Session, session_id: UUID, kind: Event, **details: Any) -> None:
     log.error(kind.value, session_id=str(session_id), **details)
     metrics.SESSION_EVENTS.labels(kind.value).inc()
     db.add(SessionEvent(session_id=session_id, kind=kind.value, details=details))
+
+
+# The sequences of bids that came after the session's end, by `:session_id`. What the event
+# names is exact, where comparing times is not once a clock was set back.
+LATE_SEQUENCES = f"""
+    SELECT jsonb_array_elements_text(details -> 'sequences')::bigint
+      FROM session_events
+     WHERE session_id = :session_id AND kind = '{Event.BIDS_AFTER_END.value}'
+"""  # noqa: S608 - a constant
+
+
+def late_sequences(db: Session, session_id: UUID) -> frozenset[int]:
+    """Of bids that came after the session's end, and do not count."""
+    return frozenset(db.scalars(text(LATE_SEQUENCES), {"session_id": session_id}))
 
 
 def losses(db: Session, session_id: UUID) -> Sequence[Loss]:

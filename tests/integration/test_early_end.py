@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from core import clock, errors, keys
 from core.bidding import PlacedBid
@@ -168,3 +169,27 @@ def test_a_bid_after_the_results_at_an_old_place_is_moved_and_recorded(shop: Sho
     assert not shop.services.closing.close(session.session_id)
     assert [kind for kind, _ in events(shop)] == ["redis_rewound", "bids_after_end"]
     assert_is_over(shop, session)
+
+
+def test_a_clock_that_was_set_back_before_an_early_end_makes_no_bid_late(shop: Shop) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "150")
+    shop.drain(session)
+    with shop.services.database.begin() as db:
+        # As if it had been taken by a clock that was an hour ahead then.
+        db.execute(text("UPDATE bids SET accepted_at = accepted_at + interval '1 hour'"))
+    shop.services.sessions.end_now(session.session_id)
+    assert shop.services.closing.close(session.session_id)
+    assert shop.rows("SELECT rank FROM rankings") == [(1,)]
+    assert all(not check.differences for check in shop.services.audit.verify(session.session_id))
+
+
+def test_what_the_log_of_a_closed_session_has_is_stored_before_the_log_goes(shop: Shop) -> None:
+    session = ended_early(shop, is_closed=True)
+    shop.bid(shop.bidder(), session, "140")
+    # As a drain leaves it that has found a rewound log, and was killed.
+    shop.services.redis.delete(keys.session_params(session.session_id))
+    shop.services.closing.close(session.session_id)
+    assert shop.rows("SELECT price FROM bids ORDER BY sequence") == [(120,), (130,), (140,)]
+    assert shop.rows("SELECT kind FROM session_events") == [("bids_after_end",)]
+    assert shop.rows("SELECT count(*) FROM rankings") == [(2,)]
