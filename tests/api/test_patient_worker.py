@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ GRACE_SECONDS = 60
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 LOGIN = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 EMPTY = b"Content-Length: 2\r\n\r\n{}"
+BUNDLE_BYTES = 1_000_000
 # The same worker, less patient than anybody would want it.
 IMPATIENT = """
 from gunicorn.app.wsgiapp import run
@@ -119,6 +120,50 @@ def test_a_peer_that_does_not_close_holds_up_nobody(
         # Two seconds for each of them would be longer than this client waits.
         assert ask(stack.enter_context(connected(port)), bid(session, token, 150))[0] == 200
         assert [peer.recv(1) for peer in peers] == [b""] * len(peers)
+
+
+def test_a_request_in_pieces_that_is_refused_is_told_so(services: Services) -> None:
+    head = b"POST /api/auth/logout HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    with serving(WEB_THREADS="1", MAX_QUEUE_WAIT_MS="1") as port, ExitStack() as stack:
+        crowd = [stack.enter_context(connected(port)) for _ in range(50)]
+        for connection in crowd:
+            connection.sendall(head)
+        # Answered behind them, so they have been looked at.
+        assert ask(stack.enter_context(connected(port)), HEALTH)[0] == 200
+        for connection in crowd:
+            connection.sendall(b"{}")
+        # However many are refused, all of them are answered.
+        statuses = {answer(connection)[0] for connection in crowd}
+        assert statuses <= {401, 503}
+        assert 503 in statuses
+
+
+def test_who_does_not_read_a_large_answer_holds_no_thread(port: int, clean: None) -> None:
+    look = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack:
+        deaf = [stack.enter_context(connected_with_little_room(port)) for _ in range(SLOW)]
+        for connection in deaf:
+            # More than the system keeps for a connection.
+            connection.sendall(look * 40)
+        other = stack.enter_context(connected(port))
+        for _ in range(50):
+            assert ask(other, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 200
+        # It was kept for them, whole.
+        received = b""
+        while len(received) < BUNDLE_BYTES:
+            chunk = deaf[0].recv(1_000_000)
+            assert chunk
+            received += chunk
+
+
+@contextmanager
+def connected_with_little_room(port: int) -> Iterator[socket.socket]:
+    """A connection that takes some kilobytes before it has to be read."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", port))
+        yield connection
 
 
 def test_a_head_without_an_end_is_refused(port: int, clean: None) -> None:
