@@ -18,7 +18,7 @@ from dev.errors import DevError
 RELEASE = "release"
 WITHOUT_CHILDREN = {"beat", "live"}
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 30.0
 SHOWN_LINES = 60
 
 
