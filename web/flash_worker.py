@@ -167,7 +167,7 @@ class FlashWorker(BoundedWorker):
             self.close(turn.conn)
         else:
             if answer is not None:
-                self.send(turn.conn, answer, (), self.go_on)
+                self.send(turn.conn, answer, self.go_on)
         # What the main loop logs by itself is no request's.
         request_id.set("")
 

@@ -11,7 +11,7 @@ that have still to close.
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -41,6 +41,8 @@ _PEEKED_BYTES = 16_384
 READ_BYTES = 65_536
 # Of all requests in part together; the oldest has to go for a new one.
 MAX_GATHERED_BYTES = 64 * 1024 * 1024
+# Of all answers together that are still to be read; again the oldest has to go.
+MAX_UNSENT_BYTES = 256 * 1024 * 1024
 # No thread waits longer in one call for a client whose connection gunicorn encrypts.
 _CALL_TIMEOUT = struct.pack("ll", 10, 0)
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -113,6 +115,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._gathered: dict[TConn, Arriving] = {}
         self._gathered_bytes = 0
         self._reading = Watched(EVENT_WRITE, READ_SECONDS)
+        # How much of each answer was left when its reader was first waited for.
+        self._unsent: dict[TConn, int] = {}
+        self._unsent_bytes = 0
         self._leaving = Watched(EVENT_READ, LINGER_SECONDS)
         super().init_process()
 
@@ -140,10 +145,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(timeout)
         for conn in self._arriving.late():
             self._turn_down(conn, errors.REQUEST_TIMEOUT)
-        for watched in (self._reading, self._leaving):
-            for conn in watched.late():
-                self.poller.unregister(conn.sock)
-                self.close(conn)
+        for conn in self._reading.late():
+            self._give_reader_up(conn)
+        for conn in self._leaving.late():
+            self.poller.unregister(conn.sock)
+            self.close(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """In a thread: have the application answer. What is left of a body that is too long, or
@@ -169,7 +175,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - as gunicorn does: the answer may have been sent
             self.close(conn)
         else:
-            self.send(conn, b"".join(parts[:2]), parts[2:], self.go_on if keeps else self.linger)
+            self.send(conn, b"".join(parts), self.go_on if keeps else self.linger)
 
     def go_on(self, conn: TConn) -> None:
         """Look at what comes next on the connection."""
@@ -186,31 +192,21 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.keepalived_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
 
-    def send(
-        self,
-        conn: TConn,
-        answer: bytes | memoryview,
-        rest: Sequence[bytes],
-        then: Callable[[TConn], None],
-    ) -> None:
-        """Send an answer, and the rest after it, as fast as the client reads; go on then."""
+    def send(self, conn: TConn, answer: bytes | memoryview, then: Callable[[TConn], None]) -> None:
+        """Send an answer as fast as the client reads, and go on then."""
         try:
             sent = conn.sock.send(answer)
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._reading.forget(conn)
+            self._forget_unsent(conn)
             self.close(conn)
             return
-        if sent < len(answer):
-            # A view: large answers are the same bytes for everybody who reads them slowly.
-            unsent = memoryview(answer)[sent:]
-            self._reading.watch(self.poller, conn, partial(self._send_on, conn, unsent, rest, then))
-        elif rest:
-            self.send(conn, rest[0], rest[1:], then)
-        else:
-            self._reading.forget(conn)
+        if sent == len(answer):
+            self._forget_unsent(conn)
             then(conn)
+        else:
+            self._await_reader(conn, memoryview(answer)[sent:], then)
 
     def linger(self, conn: TConn) -> None:
         """End a connection when its peer has: what the peer still sends would otherwise make the
@@ -301,15 +297,26 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.send(early_refusal.answer(start, keeps_connection=False, problem=problem))
         self.linger(conn)
 
-    def _send_on(
-        self,
-        conn: TConn,
-        unsent: memoryview,
-        rest: Sequence[bytes],
-        then: Callable[[TConn], None],
-    ) -> None:
+    def _await_reader(self, conn: TConn, unsent: memoryview, then: Callable[[TConn], None]) -> None:
+        self._reading.watch(self.poller, conn, partial(self._send_on, conn, unsent, then))
+        if conn not in self._unsent:
+            self._unsent[conn] = len(unsent)
+            self._unsent_bytes += len(unsent)
+        while self._unsent_bytes > MAX_UNSENT_BYTES:
+            self._give_reader_up(self._reading.oldest())
+
+    def _send_on(self, conn: TConn, unsent: memoryview, then: Callable[[TConn], None]) -> None:
         self.poller.unregister(conn.sock)
-        self.send(conn, unsent, rest, then)
+        self.send(conn, unsent, then)
+
+    def _give_reader_up(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self._forget_unsent(conn)
+        self.close(conn)
+
+    def _forget_unsent(self, conn: TConn) -> None:
+        self._reading.forget(conn)
+        self._unsent_bytes -= self._unsent.pop(conn, 0)
 
     def _drop_what_comes(self, conn: TConn) -> None:
         try:
