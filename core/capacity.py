@@ -22,10 +22,10 @@ WEB_CPU = Constant(
     160, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
 )
 CLUSTER_WEB_CPU = Constant(
-    490,
+    190,
     "µs",
-    "web CPU a bid on a cluster, where each has a thread",
-    "make bench, with bids in threads: CPU time of gunicorn's workers over bids answered",
+    "web CPU a bid on a cluster",
+    "make bench, three masters: CPU time of gunicorn's workers over bids answered",
 )
 REDIS_CPU = Constant(
     45,
