@@ -136,9 +136,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         else:
             self._gather(conn)
 
-    def take(self, conn: TConn, start: bytes | None) -> None:
-        """Have a request served that starts so; None when that cannot be told."""
-        raise NotImplementedError
+    def take(self, conn: TConn, start: bytes | None) -> None:  # noqa: ARG002 - for who knows better
+        """Have a thread serve a request that starts so; None when that cannot be told."""
+        super().enqueue_req(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Handle what happens, and end what has taken too long."""
