@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ __all__ = ["pytest_runtest_makereport"]
 TEST_DATABASE = "flashbid_test"
 TEST_REDIS_DB = 14
 TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
+EMPTY_DATABASE = "flashbid_test_empty"
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +118,15 @@ def _create_test_database() -> None:
         if not exists:
             connection.execute(text(f"CREATE DATABASE {TEST_DATABASE}"))
     engine.dispose()
+
+
+@pytest.fixture
+def empty_database(services: Services) -> Iterator[Settings]:
+    """Settings of an empty database. A pooler's idle connections to it are cut off."""
+    server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {EMPTY_DATABASE} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {EMPTY_DATABASE}"))
+        yield replace(services.settings, postgres_db=EMPTY_DATABASE)
+        connection.execute(text(f"DROP DATABASE {EMPTY_DATABASE} WITH (FORCE)"))
+    server.dispose()

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from core.bootstrap import Services, bootstrap
 from core.channel_settings import WebhookSettings
-from core.config import PROJECT_ROOT
+from core.config import PROJECT_ROOT, Settings
+from tests.conftest import EMPTY_DATABASE
 from web import create_app
 
 
@@ -46,28 +47,20 @@ def test_what_a_command_does_needs_them() -> None:
 
 # On a database that is not of this version
 
-WITHOUT_TABLES = "flashbid_test_without_tables"
 ANY_ID = str(uuid4())
 
 
 @pytest.fixture
-def unprepared(services: Services) -> Iterator[Engine]:
-    """An empty database. A pooler's idle connections to it are cut off."""
-    server = create_engine(services.engine.url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {WITHOUT_TABLES} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {WITHOUT_TABLES}"))
-        engine = create_engine(services.engine.url.set(database=WITHOUT_TABLES))
-        yield engine
-        engine.dispose()
-        connection.execute(text(f"DROP DATABASE {WITHOUT_TABLES} WITH (FORCE)"))
-    server.dispose()
+def unprepared(empty_database: Settings) -> Iterator[Engine]:
+    engine = create_engine(empty_database.database_url)
+    yield engine
+    engine.dispose()
 
 
 def run(services: Services, *arguments: str) -> Result:
     """A command of an application over another database."""
     webhook = WebhookSettings("http://127.0.0.1:1/", b"")
-    settings = replace(services.settings, postgres_db=WITHOUT_TABLES, webhook=webhook)
+    settings = replace(services.settings, postgres_db=EMPTY_DATABASE, webhook=webhook)
     over_it = bootstrap(settings)
     app = create_app(services=over_it)
     try:
