@@ -321,7 +321,8 @@ class Member(FastHttpUser):
                     answer.failure(attempt.kind)
                 else:
                     answer.success()
-        except GreenletExit:
+        # Ctrl-C ends whichever member is at work.
+        except (GreenletExit, KeyboardInterrupt):
             attempt = ledger.unanswered(
                 self.bidder.member.user_id, price, _timing(sent_at, began), ledger.ABANDONED
             )
