@@ -32,7 +32,7 @@ test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path names one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
 
-test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ and PgBouncer (docs/scaling.md)
+test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)
 
 test-alerts: ## Try the alert rules (needs promtool: Debian's package prometheus)

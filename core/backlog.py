@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
 from typing import Any
 
 import structlog
 from redis import Redis
 
 from core import errors, keys
-from core.steps import Aside, Steps
+from core.runtime import Background
 
 log = structlog.get_logger(__name__)
 
@@ -93,31 +92,23 @@ class BacklogGuard:
         self._max_bids = max_bids
         self._level = Level.OK
         self._look_at = 0.0
-        self._looking = Lock()
 
-    def steps(self) -> Steps[None]:
+    def require_room(self, background: Background) -> None:
         """Raise BacklogFull when no bid may be taken; what is known may be a second old.
 
         The bid that looks need not wait for it: a node of a cluster that hangs would hold it up.
         """
         now = time.monotonic()
         if now >= self._look_at:
-            # Before looking, so that one looks while the others go on.
             self._look_at = now + LOOK_INTERVAL_SECONDS
-            yield Aside(self._look)
+            background.leave(self._look)
         if self._level is Level.FULL:
             raise errors.BacklogFull
 
     def _look(self) -> None:
-        # One at a time: on a cluster, one that meets a node that hangs takes as long as that does.
-        if not self._looking.acquire(blocking=False):
-            return
-        try:
-            # Each bid finds an outage for itself.
-            with suppress(*errors.REDIS_OUTAGES):
-                self._note(self.measure())
-        finally:
-            self._looking.release()
+        # Each bid finds an outage for itself.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._note(self.measure())
 
     def measure(self) -> Backlog:
         """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""

@@ -4,26 +4,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import select
 
 from core import clock, errors, keys, scoring, scripts
+from core.batches import Batches, NotSent
+from core.calls import Calls, ClusterCalls
 from core.database import Database
-from core.existence import Existence
+from core.existence import SessionLookup
 from core.lifecycle import Status, status_at
 from core.loading import SessionLoader
 from core.models import Ranking
 from core.results import RankedEntry, count_bidders, entries, pages
+from core.runtime import Runtime
 from core.scripts import Outcome, Script
 from core.sessions import Sessions, SessionView
-from core.steps import Query, Router, Steps, run
 
 # Fields of the params hash that change whenever a board does; every bid moves `sequence`.
-_MARK_FIELDS = ("status", "start", "end", "sequence", "final")
+_STATE_FIELDS = ("status", "start", "end", "sequence", "final")
+
+# Of one board; more than a process has connections would do as well.
+_MAX_ASKERS = 10_000
 
 State = Sequence[str | None]
 
@@ -62,17 +66,8 @@ class Standing:
     total_count: int
 
 
-class Mark(NamedTuple):
-    """What tells whether a board has changed: while its mark stays equal, it has not."""
-
-    sequence: str | None
-    status: Status
-    end: str
-    final: str | None
-
-
 class Board:
-    """Reads boards. `calls` carries the commands of the steps."""
+    """Reads boards."""
 
     def __init__(
         self,
@@ -81,65 +76,61 @@ class Board:
         sessions: Sessions,
         loader: SessionLoader,
         *,
-        calls: Router,
+        runtime: Runtime,
+        calls: Calls | ClusterCalls,
     ) -> None:
         self._database = database
         self._redis = redis
-        self.calls = calls
+        self._calls = calls
         self._sessions = sessions
         self._loader = loader
-        self._existence = Existence(database)
+        self._background, self._loop = runtime.background, runtime.loop
+        seconds = runtime.max_wait_seconds
+        self._lookup = SessionLookup(database, self._background, max_wait_seconds=seconds)
+        self._states: Batches[UUID, None, State] = Batches(
+            self._ask_state, max_items=_MAX_ASKERS, max_wait_seconds=seconds
+        )
 
-    def state_steps(self, session_id: UUID) -> Steps[State]:
-        """What changes whenever a board does, the clock aside. Cheap to ask."""
-        state: State = yield Query(("HMGET", keys.session_params(session_id), *_MARK_FIELDS))
-        return state
+    async def state(self, session_id: UUID) -> State:
+        """What changes whenever a board does, the clock aside. One question to Redis for all
+        who ask at one moment.
+        """
+        try:
+            return await self._states.ask(session_id, None)
+        except NotSent:
+            raise errors.TemporarilyUnavailable from None
 
     def page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
         """One page of the board, all from one instant."""
-        return run(self.page_steps(session_id, page=page, page_size=page_size), self.calls)
+        return self._loop.run(self.read_page(session_id, page=page, page_size=page_size))
 
-    def page_steps(self, session_id: UUID, *, page: int, page_size: int) -> Steps[BoardPage]:
-        """`page` in steps."""
+    async def read_page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
+        """`page` for an event loop."""
         first = (page - 1) * page_size
-        reply = yield from self._read(
+        reply = await self._read(
             scripts.read_board,
             [keys.session_params(session_id), keys.ranking(session_id)],
             [keys.standing_bid_prefix(session_id), first, first + page_size - 1],
             session_id,
         )
         if reply is None:
-            final: BoardPage = yield partial(self._final_page, session_id, page, page_size)
-            return final
+            return await self._background.run(self._final_page, session_id, page, page_size)
         return _provisional_page(session_id, reply, page, page_size)
-
-    def marks(self, session_ids: Sequence[UUID]) -> list[Mark | None]:
-        """The marks of these sessions' boards; None for one that Redis does not know.
-
-        One round trip and a few fields each, to be asked several times a second.
-        """
-        with self._redis.pipeline(transaction=False) as pipeline:
-            # A cluster's pipeline has no time(); any node's clock will do for a mark.
-            pipeline.execute_command("TIME")  # type: ignore[no-untyped-call]
-            for session_id in session_ids:
-                pipeline.hmget(keys.session_params(session_id), _MARK_FIELDS)
-            (seconds, microseconds), *params = pipeline.execute()
-        now = clock.from_microseconds(int(seconds) * 1_000_000 + int(microseconds))
-        return [_mark(values, now) for values in params]
 
     def standing(self, session_id: UUID, user_id: UUID) -> Standing:
         """A member's place. Raises NoBid when the member has none."""
-        steps = self._read(
-            scripts.read_standing,
-            [
-                keys.session_params(session_id),
-                keys.ranking(session_id),
-                keys.standing_bid(session_id, user_id),
-            ],
-            [str(user_id)],
-            session_id,
+        reply = self._loop.run(
+            self._read(
+                scripts.read_standing,
+                [
+                    keys.session_params(session_id),
+                    keys.ranking(session_id),
+                    keys.standing_bid(session_id, user_id),
+                ],
+                [str(user_id)],
+                session_id,
+            )
         )
-        reply = run(steps, self.calls)
         if reply is None:
             return self._final_standing(self._sessions.get(session_id), user_id)
         if reply[0] == Outcome.NO_BID:
@@ -154,18 +145,24 @@ class Board:
             total_count=count,
         )
 
-    def _read(
+    async def _ask_state(self, session_id: UUID, askers: Sequence[None]) -> list[State]:
+        state: State = await self._calls.execute(
+            "HMGET", keys.session_params(session_id), *_STATE_FIELDS
+        )
+        return [state] * len(askers)
+
+    async def _read(
         self, script: Script, names: list[str], args: list[Any], session_id: UUID
-    ) -> Steps[list[Any] | None]:
+    ) -> list[Any] | None:
         """A script's reply; None when the results are final and PostgreSQL has them."""
-        reply = yield from script.steps(names, args)
+        reply = await script.call(self._calls.execute, names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
-            yield from self._existence.steps(session_id)
+            await self._lookup.require(session_id)
             try:
-                yield partial(self._loader.load, session_id)
+                await self._background.run(self._loader.load, session_id)
             except errors.SessionEnded:
                 return None
-            reply = yield from script.steps(names, args)
+            reply = await script.call(self._calls.execute, names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
             raise errors.TemporarilyUnavailable
         return None if reply[0] == Outcome.FINAL else reply
@@ -211,14 +208,6 @@ class Board:
                 threshold_score=threshold.score,
                 total_count=count,
             )
-
-
-def _mark(values: Sequence[str | None], now: datetime) -> Mark | None:
-    stored, start, end, sequence, final = values
-    if stored is None or start is None or end is None:
-        return None
-    start_time, end_time = (clock.from_microseconds(int(moment)) for moment in (start, end))
-    return Mark(sequence, status_at(Status(stored), start_time, end_time, now), end, final)
 
 
 def _provisional_page(session_id: UUID, reply: list[Any], page: int, page_size: int) -> BoardPage:

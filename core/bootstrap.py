@@ -6,8 +6,11 @@ from typing import Any, cast
 
 from argon2 import PasswordHasher
 from redis import ConnectionPool, Redis
+from redis import asyncio as redis_asyncio
 from redis import exceptions as redis_errors
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from sqlalchemy import Engine
 
@@ -19,17 +22,16 @@ from core.backlog import BacklogGuard
 from core.bid_log import BidLog
 from core.bidding import Bidding
 from core.board import Board
+from core.calls import MAX_CONNECTIONS, Calls, ClusterCalls
 from core.catalogue import Catalogue
 from core.channels import Channels
 from core.closing import Closing
 from core.cluster import (
     ClusterBacklogGuard,
-    ClusterCalls,
     ClusterClient,
     ClusterRevocations,
     ClusterWeights,
 )
-from core.combiner import CallCombiner, Replicas
 from core.config import Settings
 from core.database import Database, create_database, create_database_engine
 from core.history import History
@@ -37,11 +39,11 @@ from core.loading import SessionLoader
 from core.mail import Mailer
 from core.membership import Membership
 from core.notifications import Notifications
-from core.replication import Replication
+from core.replication import Replicas, Replication
 from core.results import Results
+from core.runtime import EventLoop, Runtime
 from core.sessions import Sessions
 from core.stats import Statistics
-from core.steps import Router
 from core.telling import Telling
 from core.tokens import Revocations
 from core.webhooks import Webhooks
@@ -58,6 +60,7 @@ class Services:
     """Everything a process may call, over one engine and one Redis client."""
 
     settings: Settings
+    runtime: Runtime
     engine: Engine
     redis: Redis
     database: Database
@@ -94,30 +97,44 @@ def create_redis(settings: Settings) -> Redis:
 
 
 def create_calls(
-    settings: Settings, redis: Redis, replicas: Replicas | None, *, retries: int
-) -> Router:
-    """What carries calls, combined; confirmed by so many replicas.
+    settings: Settings, redis: Redis, runtime: Runtime, replicas: Replicas | None, *, retries: int
+) -> Calls | ClusterCalls:
+    """What carries an event loop's calls, confirmed by so many replicas.
 
     `retries`: how often they are sent again when no reply comes. Bids never are.
     """
-    connect = partial(_connect, settings, retries=retries)
+    connect = partial(_connect_asynchronously, settings, runtime.loop, retries=retries)
     if isinstance(redis, ClusterClient):
-        return ClusterCalls(redis, connect, replicas)
-    return CallCombiner(connect(settings.redis_host, settings.redis_port), replicas)
+        return ClusterCalls(redis, connect, replicas, runtime.background)
+    return Calls(connect(settings.redis_host, settings.redis_port), replicas)
 
 
-def _connect(settings: Settings, host: str, port: int, *, retries: int = _RETRIES) -> Redis:
-    options = _redis_options(settings) | {"retry": Retry(NoBackoff(), retries)}
-    return Redis.from_pool(_Pool(host=host, port=port, db=settings.redis_db, **options))
+def _connect(settings: Settings, host: str, port: int) -> Redis:
+    options = _redis_options(settings)
+    return Redis.from_pool(ConnectionPool(host=host, port=port, db=settings.redis_db, **options))
 
 
-class _Pool(ConnectionPool):
+def _connect_asynchronously(
+    settings: Settings, loop: EventLoop, host: str, port: int, *, retries: int
+) -> redis_asyncio.Redis:
+    options = _redis_options(settings) | {
+        "retry": AsyncRetry(NoBackoff(), retries),
+        "max_connections": MAX_CONNECTIONS,
+        # While they are on, the pool takes no notice of a connection that has ended.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    pool = _Pool(host=host, port=port, db=settings.redis_db, **options)
+    loop.at_end(pool.aclose)
+    return redis_asyncio.Redis.from_pool(pool)
+
+
+class _Pool(redis_asyncio.ConnectionPool):
     """Tells a server that cannot be reached from one that took a command and was lost."""
 
-    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+    async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Return a connection that is up. Raises NothingSent."""
         try:
-            return super().get_connection(*args, **kwargs)
+            return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
         except (redis_errors.ConnectionError, redis_errors.TimeoutError) as error:
             raise errors.NothingSent(str(error)) from error
 
@@ -145,8 +162,11 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     engine = create_database_engine(settings)
     database = create_database(engine)
     redis = create_redis(settings)
-    calls = create_calls(settings, redis, settings.redis_replicas, retries=0)
-    replication = Replication(calls, settings.redis_replicas)
+    runtime = Runtime.create(
+        threads=settings.web_threads, max_wait_seconds=settings.max_queue_wait_seconds
+    )
+    server_of = redis.server_of if isinstance(redis, ClusterClient) else lambda _: redis
+    replication = Replication(server_of, settings.redis_replicas)
     bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
     sessions = Sessions(database, redis, loader, replication)
@@ -159,6 +179,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     webhooks = Webhooks(database, settings.webhook)
     return Services(
         settings=settings,
+        runtime=runtime,
         engine=engine,
         redis=redis,
         database=database,
@@ -174,7 +195,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         catalogue=Catalogue(database),
         sessions=sessions,
         bidding=Bidding(
-            calls,
+            runtime,
+            create_calls(settings, redis, runtime, settings.redis_replicas, retries=0),
             loader,
             weights,
             revocations,
@@ -187,7 +209,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             redis,
             sessions,
             loader,
-            calls=create_calls(settings, redis, replicas=None, retries=_RETRIES),
+            runtime=runtime,
+            calls=create_calls(settings, redis, runtime, None, retries=_RETRIES),
         ),
         history=History(database, bid_log),
         results=Results(database, sessions),

@@ -19,19 +19,23 @@ class Constant:
 
 
 WEB_CPU = Constant(
-    160, "µs", "web CPU a bid", "make bench: CPU time of gunicorn's workers over bids answered"
+    160,
+    "µs",
+    "web CPU a bid",
+    "make bench, at saturation: CPU time of gunicorn's workers over bids answered",
 )
 CLUSTER_WEB_CPU = Constant(
     190,
     "µs",
     "web CPU a bid on a cluster",
-    "make bench, three masters: CPU time of gunicorn's workers over bids answered",
+    "make bench, three masters, at saturation: CPU time of gunicorn's workers over bids answered",
 )
 REDIS_CPU = Constant(
     45,
     "µs",
     "Redis CPU a bid",
-    "make bench: CPU time of the server over bids answered; script, network and fsync",
+    "make bench, at saturation: CPU time of the server over bids answered; script calls of many "
+    "bids, network and fsync",
 )
 WORKER_CPU = Constant(
     18, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"

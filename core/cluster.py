@@ -6,48 +6,32 @@ copy of the logged-out tokens, and a member's weight is asked for at the first b
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Any, cast
 from uuid import UUID
 
 from redis import Redis, RedisCluster
-from redis.cluster import ClusterNode
+from redis.cluster import ClusterNode, get_node_name
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import (
-    AskError,
-    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own, no OSError
-    MovedError,
-    RedisClusterException,
     SlotNotCoveredError,
-    TimeoutError,  # noqa: A004 - likewise
 )
 from sqlalchemy import select
 
 from core import errors, keys
 from core.backlog import BacklogGuard, Share, room_in
-from core.combiner import CallCombiner, Replicas, key_of
+from core.database import Database
 from core.lifecycle import Status
 from core.models import BiddingSession
-from core.steps import Carrier, Command, Query, Steps
 from core.tokens import Revocations
 from core.weights import Weights
 
 # A dead node makes every thread ask for the new order at once; one question will do.
 _ORDER_TRUSTED_SECONDS = 0.2
-# After one of these another node may serve the key.
-_ORDER_HAS_CHANGED = (
-    MovedError,
-    ConnectionError,
-    TimeoutError,
-    ClusterDownError,
-    SlotNotCoveredError,
-)
-_NOT_TOLD: tuple[type[Exception], ...] = (errors.Unconfirmed, *errors.REDIS_OUTAGES)
 NO_MASTER = "No master of the cluster answers."
 # A session's copy is read from PostgreSQL anew this often, so that whatever a failover
 # took from it is put right.
@@ -62,6 +46,7 @@ class ClusterClient:
         self._lock = Lock()
         self._cluster: RedisCluster | None = None
         self._ordered_at = monotonic()
+        self._failed_node: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connected(), name)
@@ -80,6 +65,7 @@ class ClusterClient:
                     dynamic_startup_nodes=False,
                     **self._options,
                 )
+                self._ordered_at = monotonic()
             return self._cluster
 
     def close(self) -> None:
@@ -117,12 +103,24 @@ class ClusterClient:
         node = self.connected().get_node_from_key(key)  # type: ignore[no-untyped-call]
         return node.host, node.port
 
+    def server_of(self, key: str) -> Redis:
+        """A client of the node that serves this key, as far as is known."""
+        cluster = self.connected()
+        node = cluster.get_node_from_key(key)  # type: ignore[no-untyped-call]
+        return cluster.get_redis_connection(node)
+
     def known_master_of(self, key: str) -> tuple[str, int] | None:
-        """`master_of` without waiting; None when it is not known."""
-        if self._cluster is not None:
+        """`master_of` without waiting, for anything; None when it is not known."""
+        cluster = self._cluster
+        if cluster is not None:
             with suppress(SlotNotCoveredError):
-                return self.master_of(key)
+                node = cluster.get_node_from_key(key)  # type: ignore[no-untyped-call]
+                return node.host, node.port
         return None
+
+    def note_failure(self, address: tuple[str, int]) -> None:
+        """Ask this node last from now on: it may hang, and the question with it."""
+        self._failed_node = get_node_name(*address)
 
     def learn_order(self) -> None:
         """Ask the cluster anew which node serves what; not when that was done just now."""
@@ -131,109 +129,7 @@ class ClusterClient:
             if monotonic() - self._ordered_at < _ORDER_TRUSTED_SECONDS:
                 return
             self._ordered_at = monotonic()
-        cluster.nodes_manager.initialize()
-
-
-class ClusterCalls:
-    """Carries calls to the node of their key, combined for each node.
-
-    A node that does not answer holds up only its own sessions' calls. Nothing waits here
-    for a failover: the call fails, and is made again by whoever made it.
-    """
-
-    def __init__(
-        self,
-        cluster: ClusterClient,
-        connect: Callable[[str, int], Redis],
-        replicas: Replicas | None,
-    ) -> None:
-        self._cluster, self._connect, self._replicas = cluster, connect, replicas
-        self._lock = Lock()
-        self._nodes: dict[tuple[str, int], _Node] = {}
-
-    def execute_command(self, *command: str | float) -> Any:
-        """The command's reply. Raises what redis-py raises, and Unconfirmed."""
-        try:
-            address = self._cluster.master_of(key_of(command))
-            return self._node_at(address).combiner.execute_command(*command)
-        except Exception as error:  # noqa: BLE001 - raised again unless it can be put right
-            [reply] = self.put_right([command], [error])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    def carrier_of(self, command: Command) -> Carrier:
-        """The command's node; all of them where that has to be asked for first."""
-        address = self._cluster.known_master_of(key_of(command))
-        return self if address is None else self._node_at(address)
-
-    def execute_commands(self, commands: Sequence[Command]) -> list[Any]:
-        """Replies from whatever nodes have the keys, or each one's error in its place."""
-        try:
-            self._cluster.learn_order()
-        except Exception as error:  # noqa: BLE001 - each caller is told
-            return [error] * len(commands)
-        addresses = [self._cluster.known_master_of(key_of(command)) for command in commands]
-        return self._ask_at(addresses, commands)
-
-    def put_right(self, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
-        """These replies of a node, with those of the right one where it was the wrong one."""
-        if any(isinstance(reply, _ORDER_HAS_CHANGED) for reply in replies):
-            with suppress(RedisClusterException, *errors.REDIS_OUTAGES):
-                self._cluster.learn_order()
-        moved = [at for at, reply in enumerate(replies) if isinstance(reply, MovedError)]
-        addresses = [replies[at].node_addr for at in moved]
-        answers = self._ask_at(addresses, [commands[at] for at in moved])
-        for at, answer in zip(moved, answers, strict=True):
-            replies[at] = answer
-        return [
-            # To redis-py, a MovedError is an AskError.
-            self._ask(command) if type(reply) is AskError else reply
-            for command, reply in zip(commands, replies, strict=True)
-        ]
-
-    def _ask_at(
-        self, addresses: Sequence[tuple[str, int] | None], commands: Sequence[Command]
-    ) -> list[Any]:
-        """Each command's reply from the node at its address; one pipeline a node."""
-        replies: list[Any] = [SlotNotCoveredError(NO_MASTER)] * len(commands)
-        places_at: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for at, address in enumerate(addresses):
-            if address is not None:
-                places_at[address].append(at)
-        for address, places in places_at.items():
-            node = self._node_at(address)
-            answers = node.combiner.execute_commands([commands[at] for at in places])
-            for at, answer in zip(places, answers, strict=True):
-                replies[at] = answer
-        return replies
-
-    def _ask(self, command: Command) -> Any:
-        """The reply while the key's slot is moving, or the error. redis-py knows the way."""
-        try:
-            reply = self._cluster.connected().execute_command(*command)  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001 - the caller is told
-            return error
-        return errors.Unconfirmed() if self._replicas else reply
-
-    def _node_at(self, address: tuple[str, int]) -> "_Node":
-        node = self._nodes.get(address)
-        if node is None:
-            with self._lock:
-                combiner = CallCombiner(self._connect(*address), self._replicas)
-                node = self._nodes.setdefault(address, _Node(combiner, self))
-        return node
-
-
-class _Node:
-    """One node's calls."""
-
-    def __init__(self, combiner: CallCombiner, calls: ClusterCalls) -> None:
-        self.combiner, self._calls = combiner, calls
-
-    def execute_commands(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies, or each one's error in its place."""
-        return self._calls.put_right(commands, self.combiner.execute_commands(commands))
+        cluster.nodes_manager.initialize(last_failed_node_name=self._failed_node)
 
 
 class ClusterRevocations(Revocations):
@@ -304,14 +200,39 @@ class ClusterBacklogGuard(BacklogGuard):
 class ClusterWeights(Weights):
     """The cache lies on the members' nodes, where no session's script can read it."""
 
-    def keys_beside(self, user_id: UUID) -> tuple[str, ...]:  # noqa: ARG002 - none, whoever it is
-        return ()
+    def __init__(self, database: Database, redis: Redis) -> None:
+        super().__init__(database, redis)
+        self._asked: set[Hashable] = set()
 
-    def steps(self, user_id: UUID) -> Steps[float]:
-        """Asked of the member's node, as a bid is of the session's; not when that is away."""
+    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:  # noqa: ARG002 - none, whoever it is
+        return []
+
+    def place_of(self, user_id: UUID) -> Hashable:
+        return cast(ClusterClient, self._redis).known_master_of(keys.user_weight(user_id))
+
+    def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Asked of the members' node; not when that is away."""
+        place = self.place_of(user_ids[0])
+        if place in self._asked:
+            # Whoever asked was given up: the node hangs, and must not take another thread.
+            return self.read(user_ids)
+        self._asked.add(place)
         try:
-            cached = yield Query(("GET", keys.user_weight(user_id)))
-        except _NOT_TOLD:
-            weight: float = yield partial(self.read, user_id)
-            return weight
-        return (yield from super().steps(user_id)) if cached is None else float(cached)
+            return self._find_at_node(user_ids)
+        finally:
+            self._asked.discard(place)
+
+    def _find_at_node(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        try:
+            node = cast(ClusterClient, self._redis).server_of(keys.user_weight(user_ids[0]))
+            with node.pipeline(transaction=False) as pipeline:
+                for user_id in user_ids:
+                    pipeline.get(keys.user_weight(user_id))
+                cached = pipeline.execute()
+        except errors.REDIS_OUTAGES:
+            return self.read(user_ids)
+        known = {
+            user_id: float(text) for user_id, text in zip(user_ids, cached, strict=True) if text
+        }
+        unknown = [user_id for user_id in user_ids if user_id not in known]
+        return known | super().find(unknown) if unknown else known

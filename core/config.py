@@ -17,7 +17,6 @@ from dotenv import dotenv_values
 from sqlalchemy import URL
 
 from core.channel_settings import MailSettings, WebhookSettings, read_mail, read_webhook
-from core.combiner import Replicas
 from core.limit_settings import LimitSettings, read_limits
 from core.redis_settings import (
     read_broker_url,
@@ -25,6 +24,7 @@ from core.redis_settings import (
     read_redis_replicas,
     redis_url,
 )
+from core.replication import Replicas
 from core.settings_reader import ConfigError, SettingsReader
 from core.token_settings import (
     DEBUG_JWT_SECRET,
@@ -33,7 +33,7 @@ from core.token_settings import (
     read_metrics_token,
     read_previous_jwt_secret,
 )
-from core.web_settings import AccessLog, default_live_socket, read_access_log, read_cors_origins
+from core.web_settings import AccessLog, read_access_log, read_cors_origins
 
 __all__ = [
     "DEBUG_JWT_SECRET",
@@ -67,7 +67,6 @@ class Settings:
     cors_origins: tuple[str, ...]
     trusted_proxies: int
     hsts_seconds: int
-    live_socket: str
     live_max_watchers: int
     access_log: AccessLog
     metrics_folder: str
@@ -199,7 +198,6 @@ def read_settings(read: SettingsReader) -> Settings:
         cors_origins=read_cors_origins(read),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
         hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
-        live_socket=read.text("LIVE_SOCKET", default_live_socket(port)),
         access_log=read_access_log(read),
         metrics_folder=read.text("METRICS_FOLDER", f"{gettempdir()}/flashbid-metrics-{port}"),
         metrics_token=read_metrics_token(read),

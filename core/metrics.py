@@ -6,13 +6,14 @@ process publishes its own (core/publishing.py), and web's /metrics shows them si
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from core.tally import Tally
+from core.tally import Count, Tally
 
 REGISTRY = CollectorRegistry()
 
 # From a quiet loopback to the client's patience.
 _CALL_BOUNDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _JOB_BOUNDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 _ROW_BOUNDS = (1, 10, 100, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000)
 
 
@@ -28,9 +29,13 @@ BIDS = Tally("flashbid_bid", "Answers to bids", _CALL_BOUNDS, REGISTRY)
 BOARD_LOOKS = Tally("flashbid_board_look", "Answered board pages", _CALL_BOUNDS, REGISTRY)
 SCRIPT_CALLS = Tally(
     "flashbid_bid_script_call",
-    "Calls of place_bid.lua, from gathering for a pipeline to the reply",
+    "What place_bids.lua said of bids, from sending to the reply",
     _CALL_BOUNDS,
     REGISTRY,
+)
+BATCH_BIDS = _histogram("bid_batch_bids", "Bids in each call of place_bids.lua.", _BATCH_BOUNDS)
+BID_DOORS = Count(
+    "flashbid_bid_doors", "Bids by the way they came", "door", ("lane", "flask"), REGISTRY
 )
 REQUESTS = _counter("http_requests", "Answers of Flask's routes.", "route", "status")
 REQUEST_SECONDS = _histogram(
@@ -53,7 +58,7 @@ CLOSE_LAG_SECONDS = _histogram(
 NOTIFICATIONS = _counter(
     "notifications", "Attempts to tell a member or the shop.", "channel", "outcome"
 )
-WATCHERS = Gauge("flashbid_watchers", "Open WebSockets of the live process.", registry=REGISTRY)
+WATCHERS = Gauge("flashbid_watchers", "Open WebSockets.", registry=REGISTRY)
 
 JOBS_SENT = _counter("jobs_sent", "Jobs handed to the broker.", "task")
 JOBS = _counter("jobs", "Jobs that ended.", "task", "outcome")

@@ -30,7 +30,7 @@ PUBLISH_SECONDS = 2.0
 ALIVE_SECONDS = 10.0
 KEEP_SECONDS = 120.0
 # What the Procfile starts; a role that nobody plays is shown as 0.
-ROLES = ("web", "live", "bids", "sessions", "default", "deliveries", "beat")
+ROLES = ("web", "bids", "sessions", "default", "deliveries", "beat")
 # What somebody runs by hand, and nobody misses when it has ended.
 COMMAND = "command"
 _SUFFIX = ".json"

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from core.combiner import Replicas
+from core.replication import Replicas
 from core.settings_reader import ConfigError, SettingsReader
 
 

@@ -5,14 +5,13 @@ element a script returns. Keys and arguments are described in each script's head
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
 from redis.exceptions import NoScriptError
-
-from core.steps import Caller, Command, Query, Steps, run
 
 _FOLDER = Path(__file__).parent / "lua"
 
@@ -32,6 +31,7 @@ class Outcome(StrEnum):
     SESSION_ENDED = "session_ended"
     PRICE_BELOW_UPSET = "price_below_upset"
     RATE_LIMITED = "rate_limited"
+    UNREADABLE = "unreadable"
     BOARD = "board"
     STANDING = "standing"
     NO_BID = "no_bid"
@@ -52,30 +52,38 @@ class Outcome(StrEnum):
 class Script:
     """One Lua file. Calling it costs one round trip; a flushed script cache costs one more."""
 
-    def __init__(self, name: str, *, reads_only: bool = False) -> None:
-        self._command: Callable[[Command], Command] = Query if reads_only else tuple
+    def __init__(self, name: str) -> None:
         self.source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(
-        self, redis: Caller, keys: Sequence[str], args: Sequence[str | int | float] = ()
+        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float] = ()
     ) -> list[Any]:
-        return run(self.steps(keys, args), redis)
-
-    def steps(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Steps[list[Any]]:
-        """The call in steps; its reply."""
-        reply: list[Any]
+        reply: Any
         try:
-            reply = yield self._command(("EVALSHA", self.sha, len(keys), *keys, *args))
+            reply = redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
         except NoScriptError:
             # EVAL runs the script and caches it under the same SHA.
-            reply = yield self._command(("EVAL", self.source, len(keys), *keys, *args))
-        return reply
+            reply = redis.execute_command("EVAL", self.source, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+        return list(reply)
+
+    async def call(
+        self,
+        execute: Callable[..., Awaitable[Any]],
+        keys: Sequence[str],
+        args: Sequence[str | int | float],
+    ) -> list[Any]:
+        """The reply, where `execute` sends a command without blocking."""
+        try:
+            reply = await execute("EVALSHA", self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            reply = await execute("EVAL", self.source, len(keys), *keys, *args)
+        return list(reply)
 
 
-place_bid = Script("place_bid")
-read_board = Script("read_board", reads_only=True)
-read_standing = Script("read_standing", reads_only=True)
+place_bids = Script("place_bids")
+read_board = Script("read_board")
+read_standing = Script("read_standing")
 load_standing_bids = Script("load_standing_bids")
 load_session = Script("load_session")
 make_log = Script("make_log")

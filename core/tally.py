@@ -89,3 +89,25 @@ class Tally(Collector):
                 self._cells.append(self._own.cells)
             cell: Cell = self._own.cells.setdefault(outcome, self._empty())
             return cell
+
+
+class Count(Collector):
+    """A counter with one label whose values are known; counted by one thread, the loop's."""
+
+    def __init__(
+        self, name: str, what: str, label: str, values: Sequence[str], registry: CollectorRegistry
+    ) -> None:
+        self._name, self._what, self._label = name, what, label
+        self.counts = dict.fromkeys(values, 0)
+        registry.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        """The metric without its values."""
+        yield CounterMetricFamily(self._name, f"{self._what}.", labels=[self._label])
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric."""
+        counter = CounterMetricFamily(self._name, f"{self._what}.", labels=[self._label])
+        for value, count in self.counts.items():
+            counter.add_metric([value], count)
+        yield counter

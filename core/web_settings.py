@@ -1,8 +1,7 @@
-"""What the web processes alone are told: origins, the access log, the live process's socket."""
+"""What the web processes alone are told: origins and the access log."""
 
 import re
 from enum import StrEnum
-from tempfile import gettempdir
 
 from core.settings_reader import ConfigError, SettingsReader
 
@@ -35,8 +34,3 @@ def read_cors_origins(read: SettingsReader) -> tuple[str, ...]:
                 f"CORS_ORIGINS must be origins like https://shop.example, but one is {origin!r}."
             )
     return origins
-
-
-def default_live_socket(port: int) -> str:
-    """One for each web server of this machine: no two of them share a port."""
-    return f"{gettempdir()}/flashbid-live-{port}.sock"

@@ -3,19 +3,18 @@
 The formula and its source are in core/weighting.py; a test holds the two together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from redis import Redis
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from core import errors, keys, weighting
 from core.database import Database
 from core.models import BiddingSession, User
-from core.steps import Steps
 
 # Any constant will do: two recomputations at once would lock the same members' rows
 # in different orders.
@@ -58,29 +57,30 @@ class Weights:
         self._database = database
         self._redis = redis
 
-    def keys_beside(self, user_id: UUID) -> tuple[str, ...]:
-        """The cached weight's key, where the bid script can read it."""
-        return (keys.user_weight(user_id),)
+    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:
+        """Keys of the cached weights, where the bid script can read them."""
+        return [keys.user_weight(user_id) for user_id in user_ids]
 
-    def steps(self, user_id: UUID) -> Steps[float]:
-        """A member's weight that the bid script did not find, in steps. Raises TokenInvalid."""
-        weight: float = yield partial(self.load, user_id)
-        return weight
+    def place_of(self, user_id: UUID) -> Hashable:  # noqa: ARG002 - one for all here
+        """Where a weight is looked for: members of one place may be asked for together."""
+        return None
 
-    def load(self, user_id: UUID) -> float:
-        """A member's weight from PostgreSQL, put into the cache. Raises TokenInvalid."""
-        weight = self.read(user_id)
-        # Never over a value that a recomputation wrote meanwhile.
-        self._redis.set(keys.user_weight(user_id), repr(weight), nx=True)
-        return weight
+    def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Weights that the bid script did not find, of members of one place. Blocks.
 
-    def read(self, user_id: UUID) -> float:
-        """A member's weight from PostgreSQL. Raises TokenInvalid."""
+        From PostgreSQL, and put into the cache; without those of accounts that do not exist.
+        """
+        weights = self.read(user_ids)
+        # Bids can do without the cache; it may be that which is away.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._cache(weights.items(), only_new=True)
+        return weights
+
+    def read(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """`find` without the cache."""
         with self._database.begin() as db:
-            weight = db.scalar(select(User.weight).where(User.id == user_id))
-        if weight is None:
-            raise errors.TokenInvalid
-        return weight
+            rows = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids)))
+            return {row.id: row.weight for row in rows}
 
     def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:
         """Recompute the weights of an ended session's bidders; returns how many."""
@@ -142,12 +142,13 @@ class Weights:
         with self._database.begin() as db:
             _take_turns(db)
             weights = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids))).all()
-            self._cache(weights)
+            self._cache([(user_id, weight) for user_id, weight in weights])
 
-    def _cache(self, weights: Sequence[Row[UUID, float]]) -> None:
+    def _cache(self, weights: Iterable[tuple[UUID, float]], *, only_new: bool = False) -> None:
+        """`only_new`: never over a value that a recomputation wrote meanwhile."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for user_id, weight in weights:
-                pipeline.set(keys.user_weight(user_id), repr(weight))
+                pipeline.set(keys.user_weight(user_id), repr(weight), nx=only_new)
             pipeline.execute()
 
 

@@ -16,7 +16,7 @@ from dev.embedded.server import wait_until
 from dev.errors import DevError
 
 RELEASE = "release"
-WITHOUT_CHILDREN = {"beat", "live"}
+WITHOUT_CHILDREN = {"beat"}
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 30.0
 SHOWN_LINES = 60
@@ -82,14 +82,12 @@ class Stack:
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = os.environ) -> None:
         self.port = free_port()
-        self.live_socket = folder / "live.sock"
         programs = Path(sys.executable).parent
         environ = {
             **settings,
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "PATH": f"{programs}{os.pathsep}{settings.get('PATH', os.defpath)}",
-            "LIVE_SOCKET": str(self.live_socket),
             "METRICS_FOLDER": str(folder / "metrics"),
             "BEAT_SCHEDULE_FILE": str(folder / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
@@ -180,8 +178,7 @@ class Stack:
     def _is_up(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             leaders = self.processes.keys() - WITHOUT_CHILDREN
-            has_workers = all(self.processes[name].children() for name in leaders)
-            return has_workers and takes_connections(self.live_socket)
+            return all(self.processes[name].children() for name in leaders)
         return False
 
 
@@ -190,14 +187,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def takes_connections(path: Path) -> bool:
-    """Whether somebody listens on this Unix socket."""
-    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        probe.connect(str(path))
-        return True
-    return False
 
 
 def _procfile() -> dict[str, str]:

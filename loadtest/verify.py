@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
 from typing import Any
 
 from loadtest.books import BidRow, Books, Place
@@ -211,7 +211,8 @@ def _weights_are_fixed(case: Case) -> Differences:
 
 
 def _answered_ranks_are_right(case: Case) -> Differences:
-    """Play the bids again in their order; each answer told the rank of that moment.
+    """Play the bids again in their order; each answer told the rank of that moment, at which
+    others may have been accepted by the same call.
 
     But for bids that have another sequence by now: the board that they were ranked on had
     forgotten others.
@@ -221,15 +222,18 @@ def _answered_ranks_are_right(case: Case) -> Differences:
     told = {a.sequence: a.rank for a, bid in accepted if bid and bid.sequence == a.sequence}
     board: list[tuple[float, int]] = []
     standing: dict[str, tuple[float, int]] = {}
-    for bid in case.books.bids:
-        if bid.user_id in standing:
-            board.remove(standing[bid.user_id])
-        place = (-bid.score, bid.sequence)
-        insort(board, place)
-        standing[bid.user_id] = place
-        rank = board.index(place) + 1
-        if told.get(bid.sequence, rank) != rank:
-            yield f"bid {bid.sequence} was answered with rank {told[bid.sequence]}, it was {rank}"
+    for _, together in groupby(case.books.bids, key=lambda bid: bid.accepted_at):
+        bids = list(together)
+        for bid in bids:
+            if bid.user_id in standing:
+                board.remove(standing[bid.user_id])
+            standing[bid.user_id] = (-bid.score, bid.sequence)
+            insort(board, standing[bid.user_id])
+        for bid in bids:
+            rank = board.index((-bid.score, bid.sequence)) + 1
+            answered = told.get(bid.sequence, rank)
+            if answered != rank:
+                yield f"bid {bid.sequence} was answered with rank {answered}, it was {rank}"
 
 
 def _rankings_are_right(case: Case) -> Differences:

@@ -70,6 +70,7 @@ def services(settings: Settings) -> Iterator[Services]:
     )
     migrate(services.engine)
     yield services
+    services.runtime.close()
     services.redis.close()
     services.engine.dispose()
 

@@ -1,5 +1,7 @@
 """Shortcuts to a shop in the state that a test is about."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -10,12 +12,28 @@ from sqlalchemy import text, update
 
 from core import clock, keys
 from core.accounts import Account
-from core.bidding import Bidder, PlacedBid
+from core.bidding import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
 from core.bootstrap import Services
 from core.models import BiddingSession
 from core.sessions import SessionView, Terms
 
 PASSWORD = "correct horse battery staple"
+
+
+def bidding_like(services: Services, **changes: Any) -> Bidding:
+    """A Bidding as these services', but for some changes."""
+    like = services.bidding
+    parts = {
+        "calls": like._calls,
+        "loader": like._loader,
+        "weights": like._weights,
+        "revocations": like._revocations,
+        "backlog": like._backlog,
+        "bids_per_second": services.settings.bid_rate_per_second,
+        "burst": services.settings.bid_rate_burst,
+        "max_batch": MAX_BATCH_BIDS,
+    }
+    return Bidding(services.runtime, **parts | changes)
 
 
 class Shop:
@@ -56,6 +74,32 @@ class Shop:
             Decimal(price).quantize(Decimal("0.01")),
             schedule_drain=self.drains_scheduled.append,
         )
+
+    def crowd(self, count: int) -> list[Bidder]:
+        """Bidders whom Redis knows, and PostgreSQL need not."""
+        self.services.revocations.load()
+        bidders = [Bidder(uuid4(), f"somebody{number}", uuid4().hex) for number in range(count)]
+        self.services.redis.mset({keys.user_weight(bidder.user_id): "1.0" for bidder in bidders})
+        return bidders
+
+    def bid_at_once(
+        self,
+        session: SessionView,
+        bids: Sequence[tuple[Bidder, str | Decimal]],
+        bidding: Bidding | None = None,
+    ) -> list[PlacedBid | Exception]:
+        """Place bids that come at one moment: as many as may go together, in one call. What
+        each is answered, or the error that it raises.
+        """
+        place = (bidding or self.services.bidding).bid
+
+        async def bid_all() -> list[Any]:
+            return await asyncio.gather(
+                *[place(bidder, session.session_id, Decimal(price)) for bidder, price in bids],
+                return_exceptions=True,
+            )
+
+        return self.services.runtime.loop.run(bid_all())
 
     def drain(self, session: SessionView) -> int:
         """Persist the session's log; returns how many bids were persisted."""

@@ -7,7 +7,6 @@ long: `bids` keeps every accepted bid anyway, and the metrics count the others b
 
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
@@ -15,6 +14,7 @@ from flask import Flask, Response, g, request
 from core import metrics
 from core.config import AccessLog as Choice
 from web.answers import Answer
+from web.front.requests import Request as LaneRequest
 
 log = structlog.get_logger(__name__)
 
@@ -46,41 +46,43 @@ class AccessLog:
         self._all = choice is Choice.ALL
         self._on = choice is not Choice.OFF
 
-    def note_express(self, environ: dict[str, Any], answer: Answer, seconds: float) -> None:
-        """A bid or a board page that did not come through Flask."""
-        path = environ["PATH_INFO"]
-        tally = metrics.BIDS if path == BID_PATH else metrics.BOARD_LOOKS
+    def note_lane(self, request: LaneRequest, answer: Answer, seconds: float) -> None:
+        """A bid or a board page, by whichever door it came."""
+        tally = metrics.BIDS if request.path == BID_PATH else metrics.BOARD_LOOKS
         tally.add(answer.outcome, seconds)
         if self._all or _is_notable(answer.status, seconds):
-            self._write(environ, path, answer.status, answer.outcome, seconds)
+            self._write(
+                request.method, request.path, request.client, answer.status, answer.outcome, seconds
+            )
 
     def note(self, response: Response) -> Response:
         """The answer of one of Flask's routes. Its path is shown only when it is a known one."""
+        if "is_complete" in g:
+            return response
         seconds = perf_counter() - g.started_at
         rule = request.url_rule.rule if request.url_rule else _UNMATCHED
         outcome = g.get("outcome", "ok")
-        if rule == BID_PATH:
-            metrics.BIDS.add(outcome, seconds)
         route = _route(request.method, rule) if request.url_rule else _UNMATCHED
         metrics.REQUESTS.labels(route, response.status_code).inc()
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)
         if self._all or _is_told(rule, response.status_code, seconds):
             path = request.path if request.url_rule else _UNMATCHED
-            self._write(request.environ, path, response.status_code, outcome, seconds)
+            client = request.environ.get("REMOTE_ADDR", "")
+            self._write(request.method, path, client, response.status_code, outcome, seconds)
         return response
 
     def _write(
-        self, environ: dict[str, Any], path: str, status: int, outcome: str, seconds: float
+        self, method: str, path: str, client: str, status: int, outcome: str, seconds: float
     ) -> None:
         if self._on:
             log.info(
                 "request",
-                method=environ["REQUEST_METHOD"],
+                method=method,
                 path=path,
                 status=status,
                 outcome=outcome,
                 ms=round(seconds * 1000, 3),
-                client=environ.get("REMOTE_ADDR", ""),
+                client=client,
             )
 
 

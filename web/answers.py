@@ -2,9 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Any
+
+from msgspec import Struct, field
 
 from core.config import Settings
 from core.logs import request_id
@@ -21,15 +22,17 @@ COMMON_HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+JSON_HEADERS: dict[str, str] = {"Content-Type": "application/json"}
+
+
+class Answer(Struct):
     """An answer that is not yet bound to a web framework."""
 
     body: bytes
     status: int = 200
     # What became of the request in one word: the error's code, or what a bid became.
     outcome: str = "ok"
-    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    headers: dict[str, str] = field(default_factory=lambda: JSON_HEADERS)
 
 
 def common_headers(settings: Settings) -> dict[str, str]:
@@ -45,13 +48,16 @@ def encode(document: Any) -> bytes:
     return _encode(document).encode()
 
 
-def name_request(environ: dict[str, Any]) -> str:
+def name_request(given: str | None) -> str:
     """The request's id: the caller's own when it is harmless.
 
-    All log lines of this thread carry it, and all jobs that it enqueues, until its next request.
+    All log lines of this thread or task carry it, and all jobs that it enqueues.
     """
-    given = environ.get("HTTP_X_REQUEST_ID")
-    is_harmless = given is not None and _REQUEST_ID.fullmatch(given)
-    name = str(given) if is_harmless else f"{getrandbits(64):016x}"
+    name = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
     request_id.set(name)
     return name
+
+
+def new_request_id() -> str:
+    """An id that no log line carries by itself."""
+    return f"{getrandbits(64):016x}"

@@ -31,8 +31,7 @@ from web.access import AccessLog, count_failures_from_zero
 from web.answers import common_headers, name_request
 from web.body import MAX_BODY_BYTES
 from web.errors import register_error_handlers
-from web.express import ExpressLane
-from web.live import handing_in
+from web.front.lane import Lane
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
@@ -53,7 +52,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.after_request(_finisher(settings))
     tokens.init_app(app, settings)
     limiting.init_app(app, settings.limits)
-    areas = (auth, admin, bidding, notifications, service, metrics, docs, page, handing_in)
+    areas = (auth, admin, bidding, notifications, service, metrics, docs, page)
     for area in areas:
         app.register_blueprint(area.blueprint)
     count_failures_from_zero(app)
@@ -63,9 +62,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        # Behind the express lane: no bid asks for an address.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
-    app.wsgi_app = ExpressLane(app, access_log)  # type: ignore[method-assign]
+    state.set_lane(app, Lane(app, access_log))
     return app
 
 
@@ -85,14 +83,14 @@ def _only_explains() -> bool:
 
 def _name_request() -> None:
     g.started_at = perf_counter()
-    g.request_id = name_request(request.environ)
+    g.request_id = name_request(request.headers.get("X-Request-ID"))
 
 
 def _finisher(settings: Settings) -> Callable[[Response], Response]:
     headers = common_headers(settings)
 
     def finish(response: Response) -> Response:
-        response.headers["X-Request-ID"] = g.get("request_id", "")
+        response.headers.setdefault("X-Request-ID", g.get("request_id", ""))
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         limiting.add_headers(response)

@@ -1,29 +1,27 @@
 """Bids, boards, sessions and results."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from uuid import UUID
 
-from flask import Blueprint, g
+from flask import Blueprint
 
 from core import errors
-from core.bidding import PlacedBid
 from core.board import Standing
 from core.history import PastBid
 from core.lifecycle import Status
 from core.sessions import SessionView
 from web import schemas
+from web.front.lane import Handler, Lane
 from web.limiting import Limit
-from web.operation import operation
-from web.state import board_pages, results_pages, services
-from web.tokens import Auth, current_bidder, current_user_id
-from worker import enqueue
+from web.operation import by_lane, operation
+from web.state import results_pages, services
+from web.tokens import Auth, current_user_id
 
 blueprint = Blueprint("bidding", __name__, url_prefix="/api")
 
 
 @blueprint.post("/bid")
-@operation(
+@by_lane(
     auth=Auth.BIDDER,
     body=schemas.BidRequest(),
     answer=schemas.PlacedBid(),
@@ -38,17 +36,13 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
         errors.BacklogFull,
     ),
 )
-def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:
+def place_bid(lane: Lane) -> Handler:
     """Place or replace the caller's bid. Safe to retry: the standing price is a replay."""
-    placed = services().bidding.place(
-        current_bidder(), session_id, price, schedule_drain=enqueue.drain
-    )
-    g.outcome = placed.outcome
-    return placed
+    return lane.place_bid
 
 
 @blueprint.get("/leaderboard/<session_id>")
-@operation(
+@by_lane(
     auth=Auth.PUBLIC,
     query=schemas.PageQuery(),
     answer=schemas.Board(),
@@ -56,9 +50,9 @@ def place_bid(session_id: UUID, price: Decimal) -> PlacedBid:
     limit=Limit.NONE,
     refuses=(errors.SessionNotFound,),
 )
-def leaderboard(session_id: UUID, page: int, page_size: int) -> bytes:
+def leaderboard(lane: Lane) -> Handler:
     """One page of a session's board: provisional while it runs, final after."""
-    return board_pages().page(session_id, page=page, page_size=page_size)
+    return lane.show_board
 
 
 @blueprint.get("/leaderboard/<session_id>/me")

@@ -8,20 +8,23 @@ anew. Only `server_time` is written into each answer.
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from core import errors
+from core.batches import Batches, NotSent
 from core.board import Board, BoardPage, State
 from core.lifecycle import Status
 from core.results import RankedEntry
-from core.steps import Router, Steps, run
 from web.answers import encode
 
 _MAX_PAGES = 500
+# Of one page at one moment; more than a process has connections would do as well.
+_MAX_ASKERS = 10_000
 # A clock that drifts against the one of Redis is set right as often.
 _MAX_AGE_SECONDS = 1.0
 
@@ -29,7 +32,7 @@ Key = tuple[UUID, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class KeptPage:
     """A page's bytes up to its server_time, and how long they are good."""
 
     state: State
@@ -38,6 +41,7 @@ class _Kept:
     begun_at: float
     made_at: float
     good_seconds: float
+    is_final: bool
 
     def is_good(self, state: State, asked_at: float) -> bool:
         """Whether it shows the state, or was read after it was asked for."""
@@ -45,6 +49,7 @@ class _Kept:
         return is_current and time.monotonic() - self.made_at < self.good_seconds
 
     def at(self, now: float) -> bytes:
+        """The page as it is at this monotonic moment."""
         server_time = self.server_time + timedelta(seconds=now - self.made_at)
         return b'%b,"server_time":"%b"}' % (self.text, server_time.isoformat().encode())
 
@@ -52,55 +57,59 @@ class _Kept:
 class BoardPages:
     """Keeps the pages that were asked for last."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, *, max_wait_seconds: float) -> None:
         self._board = board
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
-        self._mutex = Lock()
+        self._kept: OrderedDict[Key, KeptPage] = OrderedDict()
+        self._makings: Batches[Key, tuple[State, float], KeptPage] = Batches(
+            self._make, max_items=_MAX_ASKERS, max_wait_seconds=max_wait_seconds
+        )
 
-    @property
-    def calls(self) -> Router:
-        """What carries the commands of the steps."""
-        return self._board.calls
-
-    def page(self, session_id: UUID, *, page: int, page_size: int) -> bytes:
+    async def read(self, session_id: UUID, *, page: int, page_size: int) -> bytes:
         """A page's JSON. Raises SessionNotFound."""
-        return run(self.steps(session_id, page=page, page_size=page_size), self.calls)
+        return (await self.current(session_id, page=page, page_size=page_size)).at(time.monotonic())
 
-    def steps(self, session_id: UUID, *, page: int, page_size: int) -> Steps[bytes]:
-        """`page` in steps."""
+    async def current(self, session_id: UUID, *, page: int, page_size: int) -> KeptPage:
+        """A page that is up to date. Raises SessionNotFound."""
         asked_at = time.monotonic()
         key = (session_id, page, page_size)
-        state = yield from self._board.state_steps(session_id)
+        state = await self._board.state(session_id)
         kept = self._kept.get(key)
         if kept is None or not kept.is_good(state, asked_at):
-            kept = yield from self._make(key, state, asked_at)
-        return kept.at(time.monotonic())
-
-    def _make(self, key: Key, state: State, asked_at: float) -> Steps[_Kept]:
-        """The page is read after its state: it can be newer than that, never older."""
-        session_id, page, page_size = key
-        begun_at = time.monotonic()
-        found = yield from self._board.page_steps(session_id, page=page, page_size=page_size)
-        # Of those whose questions shared a reply, the first makes the page.
-        kept = self._kept.get(key)
-        if kept is None or not kept.is_good(state, asked_at):
-            kept = _Kept(
-                state=state,
-                text=encode(document_of(found))[:-1],
-                server_time=found.server_time,
-                begun_at=begun_at,
-                made_at=time.monotonic(),
-                good_seconds=_good_seconds(found),
-            )
-            self._keep(key, kept)
+            try:
+                kept = await self._makings.ask(key, (state, asked_at))
+            except NotSent:
+                raise errors.TemporarilyUnavailable from None
         return kept
 
-    def _keep(self, key: Key, kept: _Kept) -> None:
-        with self._mutex:
-            self._kept[key] = kept
-            self._kept.move_to_end(key)
-            if len(self._kept) > _MAX_PAGES:
-                self._kept.popitem(last=False)
+    async def _make(self, key: Key, askers: Sequence[tuple[State, float]]) -> list[KeptPage]:
+        """The page is read after its state: it can be newer than that, never older."""
+        kept = self._kept.get(key)
+        if kept is None or not all(kept.is_good(*asker) for asker in askers):
+            newest_state, _ = askers[-1]
+            kept = await self._read_anew(key, newest_state)
+        return [kept] * len(askers)
+
+    async def _read_anew(self, key: Key, state: State) -> KeptPage:
+        session_id, page, page_size = key
+        begun_at = time.monotonic()
+        found = await self._board.read_page(session_id, page=page, page_size=page_size)
+        kept = KeptPage(
+            state=state,
+            text=encode(document_of(found))[:-1],
+            server_time=found.server_time,
+            begun_at=begun_at,
+            made_at=time.monotonic(),
+            good_seconds=_good_seconds(found),
+            is_final=not found.provisional,
+        )
+        self._keep(key, kept)
+        return kept
+
+    def _keep(self, key: Key, kept: KeptPage) -> None:
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        if len(self._kept) > _MAX_PAGES:
+            self._kept.popitem(last=False)
 
 
 def _good_seconds(page: BoardPage) -> float:

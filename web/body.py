@@ -1,17 +1,15 @@
 """Reads request bodies: JSON objects only, within the size limit, exact to the digit."""
 
 import json
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from flask import Request, g
-from gunicorn.http.errors import NoMoreData, ParseException
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
 
 MAX_BODY_BYTES = 64 * 1024
-# What the server raises when the chunks of a body are none, or end too soon.
-_BROKEN_CHUNKS = (ParseException, NoMoreData)
+_USUAL = frozenset({"application/json", "application/json; charset=utf-8"})
 
 
 class MalformedJson(Exception):
@@ -22,56 +20,43 @@ class UnsupportedMediaType(Exception):
     """The body is not announced as JSON."""
 
 
+class BodyTooLarge(Exception):
+    """The body is longer than MAX_BODY_BYTES."""
+
+
 def read_json(request: Request) -> Any:
     """The request's body."""
-    if not request.is_json:
+    require_json(request.headers.get("Content-Type", ""))
+    return decode(read(request))
+
+
+def read(request: Request) -> bytes | None:
+    """The whole body; None when it is too long."""
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        return None
+
+
+def require_json(content_type: str) -> None:
+    """Raises UnsupportedMediaType where another kind of body is announced."""
+    if content_type in _USUAL:
+        return
+    kind = parse_options_header(content_type)[0].lower()
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
         raise UnsupportedMediaType
-    try:
-        data = _read_within_limit(request)
-    except _BROKEN_CHUNKS:
-        # Without its words: they quote the body.
-        raise BadRequest from None
-    g.body_was_read = True
-    return decode(data)
 
 
-def decode(data: bytes) -> Any:
-    """JSON as Python. NaN and Infinity are not JSON; fractions come as Decimal."""
+def decode(body: bytes | None) -> Any:
+    """JSON as Python. NaN and Infinity are not JSON; fractions come as Decimal. None: too long."""
+    if body is None:
+        raise BodyTooLarge
     try:
-        return json.loads(data.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
+        return json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError, ArithmeticError):
         raise MalformedJson from None
-
-
-def _read_within_limit(request: Request) -> bytes:
-    """The whole body. Straight from the server: Werkzeug's guard costs more than the JSON."""
-    length = request.content_length
-    if length is None:
-        data = request.get_data(cache=False)
-        # Werkzeug cuts a chunked body at the limit and says nothing.
-        if _is_chunked(request) and request.environ["wsgi.input"].read(1):
-            raise RequestEntityTooLarge
-        return data
-    if length > MAX_BODY_BYTES:
-        raise RequestEntityTooLarge
-    body: bytes = request.environ["wsgi.input"].read(length)
-    return body
-
-
-def discard(request: Request) -> None:
-    """Read what is left of a refused body, or it would be taken for a request.
-
-    One that is too long is left: its connection ends with the answer (web/patient_worker.py).
-    """
-    is_there = _is_chunked(request) or 0 < (request.content_length or 0) <= MAX_BODY_BYTES
-    if is_there and not g.get("body_was_read"):
-        with suppress(*_BROKEN_CHUNKS):
-            request.environ["wsgi.input"].read(MAX_BODY_BYTES)
-
-
-def _is_chunked(request: Request) -> bool:
-    """Whether the body has no stated length; the server itself ends its stream then."""
-    return request.content_length is None and "wsgi.input_terminated" in request.environ
 
 
 def _refuse(constant: str) -> Any:

@@ -1,7 +1,6 @@
-"""Which pages of other origins may call the API; the same in the express lane."""
+"""Which pages of other origins may call the API; the same in the lane."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, cast
 
 from flask import Flask
@@ -11,7 +10,6 @@ from werkzeug.datastructures import Headers
 
 _HEADERS_KEY = "flashbid_cors_headers"
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"]
-_REMEMBERED_ORIGINS = 1000
 # As long as any browser remembers: a preflight costs as much as the look it asks for.
 _PREFLIGHT_SECONDS = 7200
 
@@ -32,7 +30,6 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
     CORS(app, **options)
     computed = get_cors_options(app, options)
 
-    @lru_cache(_REMEMBERED_ORIGINS)
     def headers_of(origin: str | None) -> dict[str, str]:
         asked = Headers({"Origin": origin}) if origin else Headers()
         return {name: str(text) for name, text in get_cors_headers(computed, asked, "GET").items()}

@@ -37,14 +37,14 @@ _UNAVAILABLE = Problem(
     "The service cannot take this at the moment and did not confirm it. "
     "Send it again in a few seconds: repeating a bid is safe.",
 )
-# Answered in front of everything else, by web/early_refusal.py.
+# Answered in front of Flask, by web/front/overload.py.
 OVERLOADED = Problem(
     503,
     "overloaded",
     "There are more requests than can be served in time. This one was not looked at: "
     "a bid in it was not accepted. Send it again in a few seconds.",
 )
-# Likewise, by web/patient_worker.py.
+# Likewise, by web/front/server.py.
 REQUEST_TIMEOUT = Problem(
     408, "request_timeout", "The rest of this request did not come in time. Send it again."
 )
@@ -53,6 +53,16 @@ HEAD_TOO_LARGE = Problem(
 )
 INTERNAL_ERROR = Problem(
     500, "internal_error", "Something went wrong here. Report the request_id if it happens again."
+)
+
+UNREADABLE = Problem(
+    400,
+    "bad_request",
+    "This cannot be read as HTTP. In an address, write spaces and letters beyond ASCII "
+    "percent-encoded, like %20.",
+)
+_BODY_TOO_LARGE = Problem(
+    413, "body_too_large", f"A body may have at most {body.MAX_BODY_BYTES} bytes."
 )
 
 PROBLEMS: dict[type[Exception], Problem] = {
@@ -80,6 +90,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     body.UnsupportedMediaType: Problem(
         415, "unsupported_media_type", "Send a JSON body with `Content-Type: application/json`."
     ),
+    body.BodyTooLarge: _BODY_TOO_LARGE,
     ValidationError: Problem(
         422, "validation_failed", "Some fields are missing or wrong; `errors` names them."
     ),
@@ -100,7 +111,7 @@ HTTP_PROBLEMS: dict[int, Problem] = {
     400: Problem(400, "malformed_json", "The request could not be read."),
     404: Problem(404, "not_found", "There is nothing at this address. See /docs."),
     405: Problem(405, "method_not_allowed", "This address does not take this method. See /docs."),
-    413: Problem(413, "body_too_large", f"A body may have at most {body.MAX_BODY_BYTES} bytes."),
+    413: _BODY_TOO_LARGE,
     415: Problem(415, "unsupported_media_type", "Send a JSON body."),
 }
 _OUTAGE_RETRY_AFTER_SECONDS = 2
@@ -161,7 +172,6 @@ def _answer_http(error: HTTPException) -> Response:
 
 def _respond(answer: Answer) -> Response:
     g.outcome = answer.outcome
-    body.discard(request)
     return Response(answer.body, status=answer.status, headers=answer.headers)
 
 

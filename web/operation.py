@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Response, request
+from flask import Response, current_app, g, request
 from marshmallow import Schema
 
 from core import errors
+from web import body
 from web.answers import encode
-from web.body import read_json
 from web.fields import parse_uuid
+from web.front.requests import Request as LaneRequest
 from web.limiting import Limit, admit
-from web.state import services
+from web.state import lane_of, services
 from web.tokens import Auth, authorize, current_actor
 
 View = Callable[..., Any]
@@ -55,6 +56,34 @@ class Operation:
         return _USUAL_LIMITS.get(self.auth, Limit.NONE) if self.limit is None else self.limit
 
 
+def by_lane(**declared: Any) -> Callable[[View], View]:
+    """Declare a route that the lane answers. Its view says by which of the lane's handlers."""
+    declaration = Operation(**declared)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def endpoint(**_: str) -> Response:
+            lane = lane_of(current_app)
+            asked = LaneRequest(
+                request.method,
+                request.path,
+                request.query_string,
+                request.remote_addr or "",
+                {name.lower().encode(): text.encode("latin-1") for name, text in request.headers},
+                body.read(request),
+                "flask",
+            )
+            answered = services().runtime.loop.run(lane.answer(view(lane), asked))
+            g.is_complete = True
+            headers = [(name.decode(), text.decode("latin-1")) for name, text in answered.headers]
+            return Response(answered.body, answered.status, headers)
+
+        endpoint.operation = declaration  # type: ignore[attr-defined]
+        return endpoint
+
+    return decorate
+
+
 def operation(**declared: Any) -> Callable[[View], View]:
     """Declare a route. Its view gets what was checked and returns what is to be dumped."""
     declaration = Operation(**declared)
@@ -67,7 +96,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
             if declaration.query is not None:
                 arguments |= declaration.query.load(request.args.to_dict())
             if declaration.body is not None:
-                arguments |= declaration.body.load(read_json(request))
+                arguments |= declaration.body.load(body.read_json(request))
             admit(declaration.counts_as, arguments.get("username", ""))
             if declaration.auth is Auth.ADMIN and request.method != "GET":
                 return _respond(declaration, _recorded(view, arguments))

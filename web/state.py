@@ -1,6 +1,6 @@
 """Gives views what their application keeps: its services, and the pages that it keeps."""
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app
 
@@ -8,15 +8,21 @@ from core.bootstrap import Services
 from web.board_pages import BoardPages
 from web.results_pages import ResultsPages
 
+if TYPE_CHECKING:
+    from web.front.lane import Lane
+
 _SERVICES_KEY = "flashbid_services"
 _BOARD_PAGES_KEY = "flashbid_board_pages"
 _RESULTS_PAGES_KEY = "flashbid_results_pages"
+_LANE_KEY = "flashbid_lane"
 
 
 def init_app(app: Flask, services: Services) -> None:
     """Give the application its services."""
     app.extensions[_SERVICES_KEY] = services
-    app.extensions[_BOARD_PAGES_KEY] = BoardPages(services.board)
+    app.extensions[_BOARD_PAGES_KEY] = BoardPages(
+        services.board, max_wait_seconds=services.runtime.max_wait_seconds
+    )
     app.extensions[_RESULTS_PAGES_KEY] = ResultsPages(services.results)
 
 
@@ -38,6 +44,16 @@ def board_pages() -> BoardPages:
 def board_pages_of(app: Flask) -> BoardPages:
     """The board pages of an application."""
     return cast(BoardPages, app.extensions[_BOARD_PAGES_KEY])
+
+
+def set_lane(app: Flask, lane: "Lane") -> None:
+    """Give the application its lane, which stands on all the rest."""
+    app.extensions[_LANE_KEY] = lane
+
+
+def lane_of(app: Flask) -> "Lane":
+    """The lane of an application."""
+    return cast("Lane", app.extensions[_LANE_KEY])
 
 
 def results_pages() -> ResultsPages:

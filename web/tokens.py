@@ -24,6 +24,8 @@ from web.state import services, services_of
 
 _VERIFIER_KEY = "flashbid_token_verifier"
 _USERNAME_CLAIM = "username"
+# Among the claims, though the token has no such: the member as the bid path knows one.
+_BIDDER = "flashbid_bidder"
 # Verifying a token costs more than placing a bid. A token verified once is remembered,
 # about a kilobyte each; its expiry and its revocation are looked at every time.
 _REMEMBERED_TOKENS = 50_000
@@ -54,17 +56,17 @@ class TokenVerifier:
         Raises TokenMissing, TokenInvalid, or ExpiredSignatureError. Whether the token was
         logged out is for Redis to say.
         """
-        scheme, _, token = header.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            raise TokenMissing
-        claims = self._claims(token)
+        claims = self._claims(header)
         if claims["exp"] <= time.time():
             raise ExpiredSignatureError
         return claims
 
-    def _verify(self, token: str) -> Claims:
+    def _verify(self, header: str) -> Claims:
         """The claims of a token that this service issued."""
+        scheme, _, token = header.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise TokenMissing
         try:
             claims = self._decode(token)
             claims["sub"] = parse_uuid(claims.get("sub"))
@@ -78,6 +80,7 @@ class TokenVerifier:
             isinstance(claims.get(name), kind) for name, kind in expected.items()
         ):
             raise errors.TokenInvalid
+        claims[_BIDDER] = Bidder(claims["sub"], claims[_USERNAME_CLAIM], claims["jti"])
         return claims
 
     def _decode(self, token: str) -> Claims:
@@ -187,14 +190,9 @@ def current_actor() -> Actor:
     return Actor(g.claims[_USERNAME_CLAIM], current_user_id())
 
 
-def current_bidder() -> Bidder:
-    """The caller as the bid path knows members."""
-    return bidder_of(g.claims)
-
-
 def bidder_of(claims: Claims) -> Bidder:
     """A member as the bid path knows members: from the token alone."""
-    return Bidder(user_id=claims["sub"], username=claims[_USERNAME_CLAIM], token_id=claims["jti"])
+    return cast(Bidder, claims[_BIDDER])
 
 
 def current_token() -> tuple[str, datetime]:

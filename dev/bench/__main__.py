@@ -9,7 +9,9 @@ from typing import Any
 import structlog
 
 from core.config import ConfigError
-from dev.bench import environment, report
+from dev.bench import environment, own_lines, report
+from dev.bench.baseline_runs import BaselineRuns
+from dev.bench.batch_runs import BatchRuns
 from dev.bench.close_runs import CloseRuns
 from dev.bench.cluster_runs import ClusterRuns
 from dev.bench.drain_runs import DrainRuns
@@ -20,31 +22,48 @@ from dev.bench.generators import (
     Sockets,
     Wrk,
 )
-from dev.bench.measures import MEASURES, Figures, Result, result_of
+from dev.bench.measures import BASELINE_NAMES, MEASURES, NAMES, Figures, Result, result_of
 from dev.bench.options import Options, parse
 from dev.bench.script_runs import ScriptRuns
 from dev.bench.stack import Servers, http_stack, servers, temporary_folder
-from dev.bench.watch_runs import WatchRuns
 from dev.errors import DevError
 from dev.signals import STOP_SIGNALS
 
 # Which measures a run serves.
 SERVES = {
-    "bids": {"bids-to-echo", "jobs-per-1000-bids", "drain-to-bids", "bid-p99"},
+    "bids": {
+        *("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo"),
+        *("jobs-per-1000-bids", "drain-to-bids", "bid-p99"),
+    },
     "latency": {"bid-p99"},
     "fsync": {"always-to-everysec"},
     "metrics": {"metrics-to-none"},
+    "headers": {"browser-headers"},
+    "batches": {"batches-to-singles"},
+    "nginx": {"nginx-to-keepalive"},
     "cluster": {"cluster-to-one"},
     "board": {"board-to-echo"},
     "watchers": {"watchers-to-none", "frame-lag-p99", "watcher-memory"},
+    "baseline": BASELINE_NAMES,
     "drain": {"drain-to-insert", "drain-to-bids"},
     "script": {"script-growth"},
+    "batch sizes": {"batches-to-singles"},
     "close": {"close-to-sql"},
+    "lines": {"own-lines"},
 }
-HTTP_RUNS = ("bids", "latency", "fsync", "metrics", "cluster", "board", "watchers")
+HTTP_RUNS = (
+    *("bids", "latency", "fsync", "metrics", "headers", "batches", "nginx"),
+    *("cluster", "board", "watchers", "baseline"),
+)
+OTHER_RUNS = (
+    ("drain", DrainRuns),
+    ("script", ScriptRuns),
+    ("batch sizes", BatchRuns),
+    ("close", CloseRuns),
+)
 
 
-class _HttpRuns(WatchRuns, ClusterRuns):
+class _HttpRuns(BaselineRuns, ClusterRuns):
     """All of them on one stack."""
 
 
@@ -77,12 +96,14 @@ def main() -> int:
 
 def _measure(options: Options, figures: Figures, found: dict[str, Any]) -> None:
     runs = [name for name, serves in SERVES.items() if _is_wanted(serves, options)]
+    if "lines" in runs:
+        figures.add("own lines", own_lines.count())
     with temporary_folder() as folder:
         _say("Starting PostgreSQL and Redis")
         with servers(folder) as started:
             found |= environment.describe(started, options)
             _measure_http(started, figures, options, runs)
-            for name, make in (("drain", DrainRuns), ("script", ScriptRuns), ("close", CloseRuns)):
+            for name, make in OTHER_RUNS:
                 if name in runs:
                     _say(f"Measuring: {name}")
                     make(started, figures, options).run()
@@ -90,7 +111,10 @@ def _measure(options: Options, figures: Figures, found: dict[str, Any]) -> None:
 
 
 def _is_wanted(serves: set[str], options: Options) -> bool:
-    return not options.only or bool(serves & set(options.only))
+    names = set(options.only) or set(NAMES)
+    if options.baseline is None:
+        names -= BASELINE_NAMES
+    return bool(serves & names)
 
 
 def _measure_http(

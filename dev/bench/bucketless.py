@@ -1,21 +1,35 @@
-"""The script of a bid without the members' rate limit, to measure what the limit costs.
+"""The script of bids without the members' rate limit, to measure what the limit costs.
 
-A limit that is off still keeps its bucket: the product has no switch for that.
+A limit that is off still keeps its buckets: the product has no switch for that.
 """
 
-_BUCKET_BEGINS = "local rate, burst = "
-_BUCKET_ENDS = "-- The first bid fixes the weight"
+_FUNCTION_BEGINS, _FUNCTION_ENDS = "-- The tokens left in", "-- Decides one bid"
+_USE_BEGINS, _USE_ENDS = "  local tokens = tokens_of(old)\n", "  -- The first bid fixes the weight"
+_LIMITS = "local rate, burst, trust = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])"
+_OTHERS = (
+    ", 'tokens', 'tokens_at'",
+    "tokens = text(tokens), ",
+    ", 'tokens', bid.tokens, 'tokens_at', bid[7]",
+)
 
 
 def without_bucket(source: str) -> str:
-    """place_bid.lua without what reads, fills and writes a bucket."""
-    bucket = source[source.index(_BUCKET_BEGINS) : source.index(_BUCKET_ENDS)]
-    read, written = (
-        ", 'tokens', 'tokens_at'",
-        ",\n  'tokens', text(tokens), 'tokens_at', bid.accepted_at",
-    )
-    for part in (read, bucket, written):
-        if source.count(part) != 1:
-            raise ValueError(f"place_bid.lua does not have once what is to be left out: {part}")
-        source = source.replace(part, "")
+    """place_bids.lua without what reads, fills and writes buckets."""
+    source = _replaced(source, _LIMITS, "local trust = tonumber(ARGV[3])")
+    for begins, ends in ((_FUNCTION_BEGINS, _FUNCTION_ENDS), (_USE_BEGINS, _USE_ENDS)):
+        _require_once(source, begins)
+        _require_once(source, ends)
+        source = _replaced(source, source[source.index(begins) : source.index(ends)], "")
+    for part in _OTHERS:
+        source = _replaced(source, part, "")
     return source
+
+
+def _replaced(source: str, part: str, by: str) -> str:
+    _require_once(source, part)
+    return source.replace(part, by)
+
+
+def _require_once(source: str, part: str) -> None:
+    if source.count(part) != 1:
+        raise ValueError(f"place_bids.lua does not have once what is to be left out: {part}")

@@ -10,8 +10,8 @@ from core import keys
 from core.bootstrap import bootstrap
 from core.cluster import ClusterClient
 from core.config import load_settings
-from dev.bench.generators import run
-from dev.bench.http_runs import HttpRuns, Sale
+from dev.bench.compare_runs import CompareRuns, Side
+from dev.bench.http_runs import Sale
 from dev.bench.stack import (
     APPLICATION,
     LOOPBACK,
@@ -28,25 +28,19 @@ from dev.embedded import embedded_cluster
 _BROKER_DATABASE = 2
 
 
-class ClusterRuns(HttpRuns):
+class ClusterRuns(CompareRuns):
     """Bids on a cluster and on one Redis, in turns."""
 
     def cluster(self) -> None:
         """Bids at saturation, a session on each master, against one session on one Redis."""
         with _on_cluster(self._servers) as servers, _stack(servers) as (program, port):
             spread = Sale(servers.services, _session_on_each_master(servers), self._tokens_path)
-            alone = self._open_sale()
+            alone, web = self._open_sale(), self._stack.web.process
             sides = (
-                ("cluster", spread, program, port),
-                ("one Redis", alone, self._stack.web, self._stack.web_port),
+                Side("cluster", spread, port, {"web, cluster": program.process}),
+                Side("one Redis", alone, self._stack.web_port, {"web, one Redis": web}),
             )
-            for _, sale, _, web_port in sides:
-                for _ in range(2):
-                    run(self._generator, self._bid_plan(sale, port=web_port))
-                self._await_persisted(sale)
-            for number in range(1, self._options.rounds + 1):
-                found = [self._compared_round(*side) for side in sides]
-                self._say("cluster", number, f"{found[0]:,.0f} bids/s, one Redis {found[1]:,.0f}")
+            self._compare("cluster", sides)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from dev.bench.stack import WEB_PROCESSES, WEB_THREADS, WORKER_PROCESSES, Server
 
 PACKAGES = (
     *("celery", "flask", "flask-jwt-extended", "gunicorn", "marshmallow"),
-    *("psycopg2-binary", "redis", "sqlalchemy", "werkzeug"),
+    *("httptools", "msgspec", "psycopg2-binary", "redis", "sqlalchemy"),
+    *("uvicorn", "uvicorn-worker", "uvloop", "websockets", "werkzeug"),
 )
 FLUSHES = 50
 
@@ -29,7 +30,8 @@ def describe(servers: Servers, options: Options) -> dict[str, Any]:
     settings = servers.settings
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": _commit(PROJECT_ROOT),
+        "baseline": options.baseline and _commit(options.baseline),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
@@ -58,12 +60,12 @@ def describe(servers: Servers, options: Options) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
-    """The commit; marked when the files are not those of the commit."""
+def _commit(checkout: Path) -> str:
+    """A checkout's commit; marked when the files are not those of the commit."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - the developer's own git
         check=False,
-        cwd=PROJECT_ROOT,
+        cwd=checkout,
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,4 @@
---[[ Gives a session made-up standing bids, as place_bid.lua writes them.
+--[[ Gives a session made-up standing bids, as place_bids.lua writes them.
 
   KEYS[1] session:params:{sid}  hash  its sequence is moved
   KEYS[2] ranking:{sid}         zset

@@ -1,4 +1,4 @@
---[[ Appends made-up bids to a session's bid log, as place_bid.lua writes them.
+--[[ Appends made-up bids to a session's bid log, as place_bids.lua writes them.
 
   KEYS[1] session:params:{sid}  hash    its sequence is moved
   KEYS[2] bidlog:{sid}          stream

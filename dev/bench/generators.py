@@ -117,6 +117,7 @@ class Wrk:
             *("--script", SCRIPT, f"http://{plan.host}:{plan.port}{plan.path}", "--"),
             *(plan.method, plan.path, f"{plan.host}:{plan.port}", ",".join(plan.session_ids)),
             *(str(plan.first_cents), str(plan.seconds), str(self.threads), plan.tokens_path),
+            "".join(f"{line}\n" for line in plan.headers),
         ]
         return _WrkRunning(Process(command), plan)
 

@@ -1,6 +1,5 @@
 """The measures over HTTP: bids, the board and their yardstick, side by side."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +24,7 @@ from dev.bench.stack import (
     Program,
     Servers,
     open_session,
-    seed_members,
-    unwatched_web,
-    watched_web,
+    seed_tokens,
 )
 from dev.embedded.server import wait_until
 
@@ -35,8 +32,8 @@ CONNECTIONS = 128
 # More than the answers that a fixed rate can leave waiting, so that it never waits for one.
 FIXED_RATE_CONNECTIONS = 256
 TRICKLE_PER_SECOND = 200.0
-TRICKLE_CONNECTIONS = 4
-WARM_UP_SECONDS = 2.0
+# So many that a slow answer keeps no bid from being sent.
+TRICKLE_CONNECTIONS = 32
 PERSIST_TIMEOUT_SECONDS = 60.0
 # A drain says what it did a moment after its commit.
 LOG_SETTLES_SECONDS = 0.3
@@ -105,52 +102,35 @@ class HttpRuns:
         self._generator = generator
         self._figures = figures
         self._options = options
-        self._tokens_path = _tokens(servers, options.members)
+        self._tokens_path = seed_tokens(servers, options.members)
 
     def bids(self) -> None:
-        """Bids at saturation against the yardstick; drain jobs and CPU time on the way."""
+        """Bids at saturation against the yardsticks; drain jobs and CPU time on the way."""
         sale = self._open_sale()
-        self._warm_up(sale)
+        self._warm_up((sale, self._stack.web_port))
+        self._warm_up_yardsticks()
         for number in range(1, self._options.rounds + 1):
             bids = self._bid_round(sale)
-            echo = self._echo("echo/s")
-            self._say("bids", number, f"{bids.per_second:,.0f} bids/s, {echo:,.0f} echo/s")
+            echo, asgi_echo = self._echo("echo/s"), self._asgi_echo()
+            self._say(
+                "bids",
+                number,
+                f"{bids.per_second:,.0f} bids/s, {echo:,.0f} echo/s, {asgi_echo:,.0f} ASGI echo/s",
+            )
 
     def fsync(self) -> None:
         """Bids with both ways to flush the append-only file."""
         sale = self._open_sale()
-        self._warm_up(sale)
+        self._warm_up((sale, self._stack.web_port))
         for number in range(1, self._options.rounds + 1):
             found = [self._fsync_round(sale, policy) for policy in ("always", "everysec")]
             self._say("fsync", number, f"always {found[0]:,.0f}, everysec {found[1]:,.0f} bids/s")
 
-    def metrics(self) -> None:
-        """Bids with metrics, access log and the members' rate limit, and without."""
-        sale = self._open_sale()
-        with (
-            watched_web(self._servers) as (watched, watched_port),
-            unwatched_web(self._servers) as (program, port),
-        ):
-            for warm_up_port in (watched_port, port):
-                for _ in range(2):
-                    run(self._generator, self._bid_plan(sale, port=warm_up_port))
-            self._await_persisted(sale)
-            for number in range(1, self._options.rounds + 1):
-                found = [
-                    self._compared_round(*side)
-                    for side in (
-                        ("metered", sale, watched, watched_port),
-                        ("unmetered", sale, program, port),
-                    )
-                ]
-                self._say(
-                    "metrics", number, f"with {found[0]:,.0f}, without {found[1]:,.0f} bids/s"
-                )
-
     def board(self) -> None:
         """The board's first page at saturation while bids trickle in."""
         sale = self._open_sale()
-        self._warm_up(sale)
+        self._warm_up((sale, self._stack.web_port))
+        self._warm_up_yardsticks()
         for number in range(1, self._options.rounds + 1):
             with self._trickle(sale):
                 load = self._run(self._board_plan(sale), "boards")
@@ -161,14 +141,14 @@ class HttpRuns:
     def latency(self) -> None:
         """Latency of bids that are due at fixed moments, at half of what saturates."""
         sale = self._open_sale()
-        self._warm_up(sale)
+        self._warm_up((sale, self._stack.web_port))
         rate = self._figures.median("bids/s") / 2
         for number in range(1, self._options.rounds + 1):
             before = sale.sequence()
             load = self._finish(Sockets(1), self._bid_plan(sale, rate=rate), "bids at a fixed rate")
             self._reconcile(sale, before, load)
             for name, share in (("bid p50 ms", 0.5), ("bid p99 ms", 0.99)):
-                self._figures.add(name, _percentile(load.latencies_ms, share))
+                self._figures.add(name, percentile(load.latencies_ms, share))
             p99 = self._figures.series["bid p99 ms"][-1]
             self._say("latency", number, f"p99 {p99:.1f} ms at {rate:,.0f} bids/s")
 
@@ -183,16 +163,6 @@ class HttpRuns:
         self._figures.add("thousand bids", load.answered / 1000)
         return load
 
-    def _compared_round(self, name: str, sale: Sale, server: Program, port: int) -> float:
-        """Bids/s of one of two web servers that are compared."""
-        before = sale.sequence()
-        meter = Meter({f"web, {name}": server.process})
-        load = self._run(self._bid_plan(sale, port=port), f"bids, {name}")
-        self._note_cpu("bid", meter, load.answered)
-        self._reconcile(sale, before, load)
-        self._figures.add(f"bids/s, {name}", load.per_second)
-        return load.per_second
-
     def _fsync_round(self, sale: Sale, policy: str) -> float:
         redis = self._servers.services.redis
         redis.config_set("appendfsync", policy)
@@ -206,8 +176,17 @@ class HttpRuns:
         return load.per_second
 
     def _echo(self, series: str) -> float:
-        meter = Meter({"echo": self._stack.echo.process})
-        load = self._run(self._echo_plan(), "echo")
+        """Echoes/s of the bare Flask application."""
+        return self._yardstick(series, "echo", self._stack.echo, self._stack.echo_port)
+
+    def _asgi_echo(self) -> float:
+        """Echoes/s of the bare ASGI application."""
+        program, port = self._stack.asgi_echo, self._stack.asgi_echo_port
+        return self._yardstick("asgi echo/s", "asgi echo", program, port)
+
+    def _yardstick(self, series: str, name: str, program: Program, port: int) -> float:
+        meter = Meter({name: program.process})
+        load = self._run(self._echo_plan(port), name)
         self._note_cpu("echo", meter, load.answered)
         self._figures.add(series, load.per_second)
         return load.per_second
@@ -228,12 +207,17 @@ class HttpRuns:
         self._check_answers(load, "trickling bids")
         self._reconcile(sale, before, load)
 
-    def _warm_up(self, sale: Sale) -> None:
-        """Let both applications and the caches of verified tokens reach their steady state."""
-        for _ in range(2):
-            run(self._generator, self._bid_plan(sale))
-        run(self._generator, self._echo_plan())
-        self._await_persisted(sale)
+    def _warm_up(self, *sides: tuple[Sale, int]) -> None:
+        """Let the applications and the caches of verified tokens reach their steady state."""
+        for sale, port in sides:
+            for _ in range(self._options.warm_ups):
+                run(self._generator, self._bid_plan(sale, port=port))
+        for sale, _ in sides:
+            self._await_persisted(sale)
+
+    def _warm_up_yardsticks(self) -> None:
+        for port in (self._stack.echo_port, self._stack.asgi_echo_port):
+            run(self._generator, self._echo_plan(port))
 
     def _open_sale(self) -> Sale:
         services = self._servers.services
@@ -261,11 +245,11 @@ class HttpRuns:
             first_cents=sale.take_prices(),
         )
 
-    def _echo_plan(self) -> Plan:
-        """The same request as a bid's, to the yardstick."""
+    def _echo_plan(self, port: int) -> Plan:
+        """The same request as a bid's, to a yardstick."""
         return Plan(
             host=LOOPBACK,
-            port=self._stack.echo_port,
+            port=port,
             method="POST",
             path="/echo",
             connections=CONNECTIONS,
@@ -335,12 +319,5 @@ class HttpRuns:
         print(f"  {what}, round {number} of {self._options.rounds}: {text}", flush=True)
 
 
-def _tokens(servers: Servers, members: int) -> Path:
-    lines = seed_members(servers, members).read_text().splitlines()
-    path = servers.folder / "tokens"
-    path.write_text("".join(f"{json.loads(line)['token']}\n" for line in lines))
-    return path
-
-
-def _percentile(ordered: list[float], share: float) -> float:
+def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

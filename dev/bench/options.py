@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.bench.generators import HOW_TO_INSTALL_WRK, Wrk
-from dev.bench.measures import NAMES
+from dev.bench.measures import BASELINE_NAMES, NAMES
 
 EPILOG = f"""\
 Measures: {", ".join(NAMES)}.
+
+--baseline holds this checkout against another, whose own .venv `make setup` has made. Its
+processes are started as its Procfile says, on servers of their own.
 
 wrk generates the load where it is installed; the bundled generator does otherwise, and
 leaves the servers less of the machine. To install wrk: {HOW_TO_INSTALL_WRK}.
@@ -30,8 +33,10 @@ class Options:
     only: tuple[str, ...] = ()
     json_path: Path | None = None
     strict: bool = False
+    baseline: Path | None = None
     generator: str = "wrk"
     members: int = 4000
+    warm_ups: int = 2
     drain_rows: int = 50_000
     many_bidders: int = 1_000_000
     script_calls: int = 5000
@@ -42,16 +47,22 @@ class Options:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    only = tuple(given.only or ())
+    if given.baseline is None and set(only) & BASELINE_NAMES:
+        parser.error("that measure needs --baseline DIR")
     options = _quick if given.quick else Options()
     return Options(
         rounds=given.rounds or options.rounds,
         seconds=given.seconds or options.seconds,
-        only=tuple(given.only or ()),
+        only=only,
         json_path=given.json,
         strict=given.strict,
+        baseline=given.baseline,
         generator="wrk" if given.generator != "sockets" and Wrk.is_installed() else "sockets",
         members=options.members,
+        warm_ups=options.warm_ups,
         drain_rows=options.drain_rows,
         many_bidders=options.many_bidders,
         script_calls=options.script_calls,
@@ -66,6 +77,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 _quick = Options(
     rounds=2,
     seconds=2.0,
+    members=500,
+    warm_ups=1,
     drain_rows=20_000,
     many_bidders=100_000,
     script_calls=1000,
@@ -96,11 +109,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="this measure alone; may be given more than once",
     )
+    parser.add_argument(
+        "--baseline", type=_checkout, metavar="DIR", help="hold this against another checkout, too"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
     parser.add_argument("--strict", action="store_true", help="a missed bar is an error")
     parser.add_argument("--generator", choices=("wrk", "sockets"), help="what sends the load")
     return parser
+
+
+def _checkout(text: str) -> Path:
+    folder = Path(text).resolve()
+    for needed in ("Procfile", ".venv/bin/python"):
+        if not (folder / needed).exists():
+            raise argparse.ArgumentTypeError(f"{folder} has no {needed}")
+    return folder
 
 
 def _at_least_one(text: str) -> int:

@@ -28,7 +28,7 @@ def table(results: Sequence[Result]) -> str:
 def cpu_lines(figures: Figures) -> list[str]:
     """Where the CPU time of a bid and of an echo goes, process by process."""
     return [
-        f"  {name.removeprefix(CPU):<16} {figures.median(name):>6.0f} µs"
+        f"  {name.removeprefix(CPU):<24} {figures.median(name):>6.0f} µs"
         for name in sorted(figures.series)
         if name.startswith(CPU)
     ]
@@ -61,6 +61,8 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def _verdict(result: Result) -> str:
+    if result.measure.bar is None:
+        return "reported only"
     met = "yes" if result.is_met else "NO"
     return met if result.measure.is_judged else f"{met} (reported only)"
 

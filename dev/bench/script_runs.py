@@ -2,7 +2,8 @@
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
@@ -34,13 +35,8 @@ class ScriptRuns:
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
 
     def run(self) -> None:
-        server = RedisServer(self._servers.folder / "redis-script")
-        with server.running():
-            services = bootstrap(replace(self._servers.settings, redis_port=server.port()))
-            try:
-                self._measure(services)
-            finally:
-                close(services)
+        with server_of_its_own(self._servers, "redis-script") as (_, services):
+            self._measure(services)
 
     def _measure(self, services: Services) -> None:
         sizes = {
@@ -48,7 +44,7 @@ class ScriptRuns:
             "script µs, many bidders": self._options.many_bidders,
         }
         sessions = {
-            name: (self._session(services, bidders), bidders) for name, bidders in sizes.items()
+            name: (filled_session(services, bidders), bidders) for name, bidders in sizes.items()
         }
         services.redis.config_set("appendfsync", "always")
         self._round(services, sessions)  # to warm up
@@ -67,15 +63,6 @@ class ScriptRuns:
             for name, (session_id, bidders) in sessions.items()
         }
 
-    def _session(self, services: Services, bidders: int) -> UUID:
-        print(f"  script: filling a session with {bidders:,} bidders", flush=True)
-        # Made-up bids need not survive anything.
-        services.redis.config_set("appendfsync", "no")
-        services.redis.config_set("auto-aof-rewrite-percentage", 0)
-        session_id = open_session(services)
-        fill_board(services.redis, session_id, bidders=bidders)
-        return session_id
-
     def _cost(self, services: Services, session_id: UUID, bidders: int) -> float:
         """Microseconds of one call, each of which replaces a random member's bid."""
         # Loads what is not there yet, so that every counted call is an accepted bid.
@@ -84,7 +71,7 @@ class ScriptRuns:
         services.redis.config_resetstat()
         for _ in range(self._options.script_calls):
             self._bid(services, session_id, bidders)
-        calls, cost = _evalsha_statistics(services.redis)
+        calls, cost = evalsha_statistics(services.redis)
         self._figures.check(
             calls == self._options.script_calls,
             f"script: {calls} calls for {self._options.script_calls} bids",
@@ -93,8 +80,7 @@ class ScriptRuns:
 
     def _bid(self, services: Services, session_id: UUID, bidders: int) -> None:
         number = self._random.randint(1, bidders)
-        # So many prices that hardly any bid repeats one; a replay costs less by a little.
-        price = Decimal(self._random.randint(10_000, 20_000_000)) / 100
+        price = a_price(self._random)
         services.bidding.place(
             Bidder(bidder_id(number), "bench-member", "bench-token"),
             session_id,
@@ -103,12 +89,40 @@ class ScriptRuns:
         )
 
 
+@contextmanager
+def server_of_its_own(servers: Servers, name: str) -> Iterator[tuple[RedisServer, Services]]:
+    """Another Redis, and the services of core over it."""
+    server = RedisServer(servers.folder / name)
+    with server.running():
+        services = bootstrap(replace(servers.settings, redis_port=server.port()))
+        try:
+            yield server, services
+        finally:
+            close(services)
+
+
+def filled_session(services: Services, bidders: int) -> UUID:
+    """An open session with so many made-up bidders. Leaves the flushing of its log off."""
+    print(f"  script: filling a session with {bidders:,} bidders", flush=True)
+    # Made-up bids need not survive anything.
+    services.redis.config_set("appendfsync", "no")
+    services.redis.config_set("auto-aof-rewrite-percentage", 0)
+    session_id = open_session(services)
+    fill_board(services.redis, session_id, bidders=bidders)
+    return session_id
+
+
 def bidder_id(number: int) -> UUID:
     """The id that fill_board.lua gives to the bidder of this sequence."""
     return UUID(hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()[:32])
 
 
-def _evalsha_statistics(redis: Redis) -> tuple[int, float]:
+def a_price(chance: random.Random) -> Decimal:
+    """One of so many that hardly any bid repeats one; a replay costs less by a little."""
+    return Decimal(chance.randint(10_000, 20_000_000)) / 100
+
+
+def evalsha_statistics(redis: Redis) -> tuple[int, float]:
     """Calls of scripts since the last reset, and microseconds a call."""
     info = redis.info("commandstats")
     assert isinstance(info, dict)  # noqa: S101 - the client is not asynchronous

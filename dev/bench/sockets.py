@@ -21,6 +21,8 @@ from pathlib import Path
 
 # How long answers are waited for after the last request was sent.
 GRACE_SECONDS = 10.0
+# How late a request is still sent that was due in time. None is on its way when time is up.
+LATE_SECONDS = 5.0
 READ_BYTES = 65536
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -31,7 +33,7 @@ class Plan:
 
     POSTs carry a token, one of the sessions in turn, and a price; `first_cents` and every
     `step`th price after it, so that several processes never send the same. Without a
-    `tokens_path` it is a plain GET.
+    `tokens_path` it is a plain GET. `headers` are lines of headers beside those it needs.
     """
 
     host: str
@@ -45,6 +47,7 @@ class Plan:
     session_ids: tuple[str, ...] = ()
     first_cents: int = 0
     step: int = 1
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,7 +112,8 @@ class Generator:
         give_up_at = self._stop_at + GRACE_SECONDS
         while True:
             now = time.perf_counter()
-            next_at = self._send_due(now)
+            is_over = now >= self._stop_at + LATE_SECONDS
+            next_at = now + 0.1 if is_over else self._send_due(now)
             if (now >= self._stop_at and not self._busy) or now >= give_up_at:
                 break
             self._receive(max(0.0, next_at - now))
@@ -173,6 +177,7 @@ class Generator:
 
 def _requests(plan: Plan) -> Iterator[bytes]:
     start = f"{plan.method} {plan.path} HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
+    start += "".join(f"{line}\r\n" for line in plan.headers)
     if not plan.tokens_path:
         request = f"{start}\r\n".encode()
         while True:

@@ -4,6 +4,7 @@ The servers are the embedded ones with their durable settings (appendonly yes, a
 always), on a temporary folder. Everything is stopped and deleted at the end.
 """
 
+import json
 import os
 import secrets
 import signal
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,7 +37,11 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 WEB_PROCESSES = 2
 GUNICORN_CONF = "web/gunicorn_conf.py"
-APPLICATION = "web:create_app()"
+APPLICATION = "web.asgi:create_asgi_app()"
+ECHO_CONF = "dev/bench/echo_conf.py"
+ASGI_ECHO_CONF = "dev/bench/asgi_echo_conf.py"
+UNWATCHED_CONF = "dev/bench/unwatched_conf.py"
+SINGLES_CONF = "dev/bench/singles_conf.py"
 WEB_THREADS = 16
 WORKER_PROCESSES = 2
 SHOWN_LINES = 20
@@ -47,17 +52,23 @@ BID_RATE = {"BID_RATE_PER_SECOND": "1000", "BID_RATE_BURST": "1000"}
 
 
 class Program:
-    """One of the project's processes, its output in a file. Only its leader is told to stop."""
+    """A process with its output in a file. Only its leader is told to stop."""
 
     def __init__(
-        self, name: str, arguments: tuple[str, ...], environ: Mapping[str, str], folder: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        *,
+        home: Path = PROJECT_ROOT,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                cwd=PROJECT_ROOT,
+                command,
+                cwd=home,
                 env=environ,
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
@@ -113,13 +124,15 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class HttpStack:
-    """The application, the yardstick and the worker, all up."""
+    """The application, the yardsticks and the worker, all up."""
 
     web: Program
     echo: Program
+    asgi_echo: Program
     worker: Program
     web_port: int
     echo_port: int
+    asgi_echo_port: int
 
 
 @contextmanager
@@ -155,7 +168,8 @@ def environ_of(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def close(services: Services) -> None:
-    """Close the connections of this process."""
+    """Close the connections of this process, and end its threads."""
+    services.runtime.close()
     services.redis.close()
     services.engine.dispose()
 
@@ -172,27 +186,17 @@ def web_server(
         "METRICS_FOLDER": str(servers.folder / "metrics"),
         **settings,
     }
-    arguments = ("gunicorn", "--config", config, application)
-    with Program(name, arguments, environ, servers.folder).running() as program:
+    command = python("gunicorn", "--config", config, application)
+    with Program(name, command, environ, servers.folder).running() as program:
         yield program, port
 
 
 @contextmanager
-def watched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
-    """The application with metrics, access log and a limit of bids, and its port."""
-    with web_server(servers, "watched", APPLICATION, **BID_RATE) as (program, port):
-        program.await_ready(f"http://{LOOPBACK}:{port}/health")
-        yield program, port
-
-
-@contextmanager
-def unwatched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
-    """The application as it would be without them, and its port."""
-    conf = "dev/bench/unwatched_conf.py"
-    with web_server(servers, "unwatched", APPLICATION, config=conf, ACCESS_LOG="off") as (
-        program,
-        port,
-    ):
+def another_web(
+    servers: Servers, name: str, *, config: str = GUNICORN_CONF, **settings: str
+) -> Iterator[tuple[Program, int]]:
+    """The application once more, set up in another way, and its port. It answers."""
+    with web_server(servers, name, APPLICATION, config=config, **settings) as (program, port):
         program.await_ready(f"http://{LOOPBACK}:{port}/health")
         yield program, port
 
@@ -200,23 +204,37 @@ def unwatched_web(servers: Servers) -> Iterator[tuple[Program, int]]:
 @contextmanager
 def worker(servers: Servers, name: str) -> Iterator[Program]:
     """A worker on all queues. It may not be up yet."""
-    with Program(
-        name, _worker_arguments(name), servers.environ, servers.folder
-    ).running() as program:
+    command = python(*_worker_arguments(name))
+    with Program(name, command, servers.environ, servers.folder).running() as program:
         yield program
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    """The command line of a module of this environment."""
+    return (sys.executable, "-m", *arguments)
 
 
 @contextmanager
 def http_stack(servers: Servers) -> Iterator[HttpStack]:
-    """Both web servers under the same gunicorn settings, and one worker on all queues."""
+    """The application and the yardsticks, with as many processes each, and one worker on all
+    queues.
+    """
+    applications = {
+        "web": (APPLICATION, GUNICORN_CONF),
+        "echo": ("dev.bench.echo:app", ECHO_CONF),
+        "asgi-echo": ("dev.bench.asgi_echo:app", ASGI_ECHO_CONF),
+    }
     with ExitStack() as started:
-        web, web_port = started.enter_context(web_server(servers, "web", APPLICATION))
-        echo, echo_port = started.enter_context(web_server(servers, "echo", "dev.bench.echo:app"))
+        found = [
+            started.enter_context(web_server(servers, name, application, config=config))
+            for name, (application, config) in applications.items()
+        ]
         drains = started.enter_context(worker(servers, "worker"))
-        web.await_ready(f"http://{LOOPBACK}:{web_port}/health")
-        echo.await_ready(f"http://{LOOPBACK}:{echo_port}/")
+        for program, port in found:
+            program.await_ready(f"http://{LOOPBACK}:{port}/health")
         drains.await_ready()
-        yield HttpStack(web, echo, drains, web_port, echo_port)
+        (web, web_port), (echo, echo_port), (asgi_echo, asgi_port) = found
+        yield HttpStack(web, echo, asgi_echo, drains, web_port, echo_port, asgi_port)
 
 
 def open_session(services: Services) -> UUID:
@@ -248,6 +266,14 @@ def seed_members(servers: Servers, count: int) -> Path:
     )
     if made.returncode != 0:
         raise DevError(f"The members could not be made:\n{made.stdout}")
+    return path
+
+
+def seed_tokens(servers: Servers, count: int) -> Path:
+    """The same members' tokens alone, one a line."""
+    lines = seed_members(servers, count).read_text().splitlines()
+    path = servers.folder / "tokens"
+    path.write_text("".join(f"{json.loads(line)['token']}\n" for line in lines))
     return path
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from core.models import Bid
 from dev.bench.generators import Sockets
 from dev.bench.http_runs import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, HttpRuns, Sale
-from dev.bench.stack import LOOPBACK, Program
+from dev.bench.stack import LOOPBACK, Program, python
 from dev.embedded.server import wait_until
 from loadtest import lags
 from loadtest.ledger import Recorded, Tail
@@ -60,16 +60,17 @@ class WatchRuns(HttpRuns):
     def watchers(self) -> None:
         """Rounds at saturation, then a longer stay beside a few bids."""
         sale = self._open_sale()
-        self._warm_up(sale)
-        with self._live() as live:
-            for number in range(1, self._options.rounds + 1):
-                alone = self._watch_round(sale, "bids/s, unwatched")
-                with self._crowd(sale, live) as crowd:
-                    watched = self._watch_round(sale, "bids/s, watched")
-                lag = self._note_lag(sale, crowd, "frame lag p99 ms")
-                rates = f"{watched:,.0f} bids/s watched, {alone:,.0f} unwatched"
-                self._say("watchers", number, f"{rates}, frame lag {lag}")
-            self._stay(sale, live)
+        self._warm_up((sale, self._stack.web_port))
+        for number in range(1, self._options.rounds + 1):
+            alone = self._watch_round(sale, "bids/s, unwatched")
+            before = self._web_bytes()
+            with self._crowd(sale, self._stack.web_port) as crowd:
+                watched = self._watch_round(sale, "bids/s, watched")
+                self._note_memory(self._web_bytes() - before)
+            lag = self._note_lag(sale, crowd, "frame lag p99 ms")
+            rates = f"{watched:,.0f} bids/s watched, {alone:,.0f} unwatched"
+            self._say("watchers", number, f"{rates}, frame lag {lag}")
+        self._stay(sale)
 
     def _watch_round(self, sale: Sale, series: str) -> float:
         before = sale.sequence()
@@ -78,11 +79,11 @@ class WatchRuns(HttpRuns):
         self._figures.add(series, load.per_second)
         return load.per_second
 
-    def _stay(self, sale: Sale, live: Program) -> None:
+    def _stay(self, sale: Sale) -> None:
         """Long enough for pings and time-outs to show whom they drop."""
         seconds = self._options.watch_seconds
         loads = ceil(seconds / MOST_SECONDS_A_LOAD)
-        with self._crowd(sale, live) as crowd:
+        with self._crowd(sale, self._stack.web_port) as crowd:
             for _ in range(loads):
                 self._few_bids(sale, seconds / loads)
         lag = self._note_lag(sale, crowd, "frame lag p99 ms, few bids")
@@ -104,39 +105,31 @@ class WatchRuns(HttpRuns):
         load = self._finish(Sockets(1), plan, "bids beside watchers")
         self._reconcile(sale, before, load)
 
-    @contextmanager
-    def _live(self) -> Iterator[Program]:
-        """The live process, where the web process looks for it."""
-        environ = {
-            **self._servers.environ,
-            "PORT": str(self._stack.web_port),
-            "LIVE_MAX_WATCHERS": str(self._options.watchers),
-        }
-        live = Program("live", ("web.live",), environ, self._servers.folder)
-        with live.running():
-            yield live
+    def _web_bytes(self) -> int:
+        """Resident memory of the processes that serve."""
+        return sum(child.memory_info().rss for child in self._stack.web.process.children())
+
+    def _note_memory(self, grown: int) -> None:
+        # Later crowds live in what the first one has left behind.
+        if "KiB a watcher" not in self._figures.series:
+            self._figures.add("KiB a watcher", grown / KIB / self._options.watchers)
 
     @contextmanager
-    def _crowd(self, sale: Sale, live: Program) -> Iterator[Crowd]:
+    def _crowd(self, sale: Sale, port: int) -> Iterator[Crowd]:
         """All watchers, there from the beginning of the block to its end."""
         size = self._options.watchers
         folder = Path(mkdtemp(prefix="watchers-", dir=self._servers.folder))
-        host = f"http://{LOOPBACK}:{self._stack.web_port}"
-        arguments = (
+        host = f"http://{LOOPBACK}:{port}"
+        command = python(
             *("loadtest", "watch", "--host", host, "--session", str(sale.session_ids[0])),
             *("--watchers", str(size), "--ledger", str(folder)),
         )
-        before = live.process.memory_info().rss
-        program = Program("crowd", arguments, self._servers.environ, folder)
+        program = Program("crowd", command, self._servers.environ, folder)
         crowd = Crowd(program, folder, size)
         with program.running():
             self._figures.check(crowd.gather(), f"not all {size} watchers came")
             yield crowd
-            grown = live.process.memory_info().rss - before
             crowd.leave()
-        if "KiB a watcher" not in self._figures.series:
-            # Later crowds live in what the first one has left behind.
-            self._figures.add("KiB a watcher", grown / KIB / size)
         self._figures.check(crowd.lost == 0, f"{crowd.lost} watchers were lost")
 
     def _note_lag(self, sale: Sale, crowd: Crowd, series: str) -> str:

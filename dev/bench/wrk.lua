@@ -1,7 +1,8 @@
 --[[ The requests that wrk sends, and what it reports. Used by dev/bench/generators.py.
 
   Arguments after "--": method, path, host, session ids with commas between, first price in cents, seconds
-  to send for, number of threads, and the file of tokens, one a line ("" for none).
+  to send for, number of threads, the file of tokens, one a line ("" for none), and more
+  headers, one a line.
 
   Every POST carries another price, so that no bid is a replay. Sending stops before
   wrk does: an answer that comes after wrk has stopped would be a bid that nobody counted. ]]
@@ -48,7 +49,8 @@ function init(args)
   for session in args[4]:gmatch("[^,]+") do sessions[#sessions + 1] = session end
   turn, cents = number, tonumber(args[5]) + number
   seconds, step = tonumber(args[6]), tonumber(args[7])
-  local start = string.format("%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
+  local start = string.format("%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host) ..
+    args[9]:gsub("\n", "\r\n")
   heads = {}
   for place, token in ipairs(read_tokens(args[8])) do
     heads[place] = start .. "Authorization: Bearer " .. token ..

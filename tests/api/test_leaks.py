@@ -9,12 +9,16 @@ from core.bootstrap import Services
 from tests.api.serving import GUNICORN, logging_to
 from tests.leaks import PATTERNS, leaks_in
 
-# The whole server, but it quotes what it cannot read, as gunicorn does, and hides nothing.
+# The whole server, but it quotes what it reads, as others do, and hides nothing.
 HIDE_NOTHING = """
+import logging
 from core import logs
 from gunicorn.app.wsgiapp import run
-from web.bounded_worker import BoundedWorker
-del BoundedWorker.handle_error
+from web.front.server import HttpProtocol
+def quote(self, data, take=HttpProtocol.data_received):
+    logging.getLogger("uvicorn.error").warning("Invalid request from %r", data)
+    take(self, data)
+HttpProtocol.data_received = quote
 logs._hide_quotation = logs._hide_secrets = lambda logger, method, event: event
 run()
 """
@@ -25,7 +29,7 @@ UNREADABLE = [
     # What follows a body that is longer than it says is read as the next request.
     f"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}{BODY}\r\n\r\n",
     f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization {TOKEN}\r\n\r\n",
-    "GET redis://bob:hunter2@shop.example/\r\n\r\n",
+    "GET redis://bob:hunter2@shop.example/ x\r\n\r\n",
     "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA\r\n\r\n",
 ]
 

@@ -1,5 +1,6 @@
 """/metrics: who may read it, and that every metric of web, core and beat's jobs moves."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from core.errors import RateLimited
 from core.events import Event, record
 from core.gauges import StateGauges, read_waiting
 from core.publishing import KEEP_SECONDS, Publisher
+from tests.api.asgi import opened
 from tests.api.conftest import CheckedClient, Log
 from tests.api.test_service import away, closed_port
 from tests.broker import broker_away
@@ -133,10 +135,28 @@ def test_bids_are_counted_by_outcome_and_timed_whichever_way_they_come(
                 moves(read, 1, "flashbid_bid_seconds_count"),
                 moves(read, 1, "flashbid_bid_script_calls_total", outcome=outcome),
                 moves(read, 1, "flashbid_bid_script_call_seconds_count"),
+                moves(read, 1, "flashbid_bid_batch_bids_count"),
+                moves(read, 1, "flashbid_bid_batch_bids_sum"),
+                moves(read, 1, "flashbid_bid_doors_total", door="flask"),
             ):
                 place(offered, content_type=content_type)
     with moves(read, 1, "flashbid_bids_total", outcome="malformed_json"):
         client.post("/api/bid", data="{", content_type="application/json")
+
+
+def test_a_bid_by_the_lane_is_counted_as_such(
+    scraped: Flask, read: Read, member: CheckedClient, shop: Shop
+) -> None:
+    body = json.dumps({"session_id": str(shop.session().session_id), "price": 150}).encode()
+    token = str(member.environ_base["HTTP_AUTHORIZATION"])
+    headers = {"Authorization": token, "Content-Type": "application/json"}
+    with (
+        opened(scraped) as door,
+        moves(read, 1, "flashbid_bid_doors_total", door="lane"),
+        moves(read, 0, "flashbid_bid_doors_total", door="flask"),
+        moves(read, 1, "flashbid_bids_total", outcome="accepted"),
+    ):
+        assert door.ask("POST", "/api/bid", body, headers).status == 200
 
 
 def test_a_hit_of_the_rate_limit_is_counted(read: Read, shop: Shop) -> None:
@@ -301,8 +321,8 @@ def test_an_entry_that_makes_no_sense_does_not_stop_the_scrape(read: Read, shop:
 
 
 def publish(folder: Path, age_seconds: float) -> Path:
-    Publisher(metrics.REGISTRY, str(folder), "live").publish()
-    [path] = folder.glob("live-*.json")
+    Publisher(metrics.REGISTRY, str(folder), "beat").publish()
+    [path] = folder.glob("beat-*.json")
     then = time.time() - age_seconds
     os.utime(path, (then, then))
     return path
@@ -323,20 +343,20 @@ def test_a_dead_process_shows_its_counts_for_a_while_but_no_gauge(
 ) -> None:
     publish(tmp_path, age_seconds=KEEP_SECONDS / 2)
     text = scraped.test_client().get("/metrics").text
-    assert 'flashbid_processes{role="live"} 0.0' in text
-    shown = shown_of(scraped.test_client(), "live")
+    assert 'flashbid_processes{role="beat"} 0.0' in text
+    shown = shown_of(scraped.test_client(), "beat")
     assert "flashbid_bids_persisted_total" in shown
     assert "flashbid_watchers" not in shown
 
 
 def test_a_process_long_dead_is_forgotten(scraped: Flask, tmp_path: Path) -> None:
     path = publish(tmp_path, age_seconds=KEEP_SECONDS + 1)
-    assert shown_of(scraped.test_client(), "live") == {"flashbid_processes"}
+    assert shown_of(scraped.test_client(), "beat") == {"flashbid_processes"}
     assert not path.exists()
 
 
 def test_two_processes_stand_side_by_side(scraped: Flask, tmp_path: Path) -> None:
-    for role in ("web", "live"):
+    for role in ("web", "beat"):
         Publisher(metrics.REGISTRY, str(tmp_path), role).publish()
     text = scraped.test_client().get("/metrics").text
     assert text.count("# TYPE flashbid_watchers gauge") == 1

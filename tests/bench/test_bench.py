@@ -5,11 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from core.config import PROJECT_ROOT
+from dev.bench import nginx
 from dev.bench.options import parse
+from tests.system import copies
 
 QUICK = ("--quick", "--rounds", "1", "--seconds", "1")
 NO_WRK = "wrk is not installed: our own generator sends the load."
@@ -17,12 +22,18 @@ NO_WRK = "wrk is not installed: our own generator sends the load."
 CALLED = ("git", "sh")
 
 
-def bench(folder: Path, path: str, *measures: str) -> tuple[str, dict[str, Any]]:
+def bench(
+    folder: Path,
+    path: str,
+    measures: Sequence[str],
+    *options: str,
+    asked: Sequence[str] | None = None,
+) -> tuple[str, dict[str, Any]]:
     """What it said, and its figures. A count that does not agree would be an error."""
     report = folder / "bench.json"
-    only = [argument for measure in measures for argument in ("--only", measure)]
+    only = [argument for measure in asked or measures for argument in ("--only", measure)]
     run = subprocess.run(  # noqa: S603 - the project's own command
-        [sys.executable, "-m", "dev.bench", *QUICK, *only, "--json", str(report)],
+        [sys.executable, "-m", "dev.bench", *QUICK, *only, *options, "--json", str(report)],
         check=False,
         cwd=PROJECT_ROOT,
         env={**os.environ, "PATH": path},
@@ -32,27 +43,68 @@ def bench(folder: Path, path: str, *measures: str) -> tuple[str, dict[str, Any]]
     assert run.returncode == 0, run.stdout + run.stderr
     found = json.loads(report.read_text())
     assert found["failures"] == []
-    assert [measure["name"] for measure in found["measures"]] == list(measures)
-    assert [measure["ratio"]["count"] for measure in found["measures"]] == [1] * len(measures)
+    assert {measure["name"] for measure in found["measures"]} == set(measures)
+    assert {measure["ratio"]["count"] for measure in found["measures"]} == {1}
     assert all(measure["name"] in run.stdout for measure in found["measures"])
     return run.stdout, found
 
 
+@pytest.fixture
+def path_without_wrk(tmp_path: Path) -> str:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in CALLED:
+        (programs / name).symlink_to(str(shutil.which(name)))
+    return str(programs)
+
+
 def test_it_measures_with_wrk_where_that_is_installed(tmp_path: Path) -> None:
-    said, found = bench(tmp_path, os.environ["PATH"], "bids-to-echo", "close-to-sql")
+    measures = ("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "close-to-sql")
+    said, found = bench(tmp_path, os.environ["PATH"], measures)
     generator = "wrk" if shutil.which("wrk") else "dev.bench.sockets"
     assert found["environment"]["generator"].startswith(generator)
     assert (NO_WRK in said) == (generator != "wrk")
 
 
-def test_without_wrk_it_measures_with_its_own_generator_and_says_so(tmp_path: Path) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name in CALLED:
-        (programs / name).symlink_to(str(shutil.which(name)))
-    said, found = bench(tmp_path, str(programs), "metrics-to-none")
+def test_without_wrk_it_measures_with_its_own_generator_and_says_so(
+    tmp_path: Path, path_without_wrk: str
+) -> None:
+    said, found = bench(tmp_path, path_without_wrk, ("metrics-to-none", "own-lines"))
     assert found["environment"]["generator"] == "dev.bench.sockets"
     assert NO_WRK in said
+
+
+def test_one_script_call_for_many_bids_has_redis_do_less_for_each(
+    tmp_path: Path, path_without_wrk: str
+) -> None:
+    _, found = bench(tmp_path, path_without_wrk, ["batches-to-singles"])
+    series = found["series"]
+    commands = [series[f"commands/bid, batches of {size}"] for size in (1, 8, 64)]
+    assert commands == sorted(commands, reverse=True)
+    assert max(series["bids a call, singles"]) <= 1
+
+
+def test_it_measures_watchers(tmp_path: Path) -> None:
+    bench(tmp_path, os.environ["PATH"], ("watchers-to-none", "frame-lag-p99", "watcher-memory"))
+
+
+def test_a_browser_and_nginx_where_that_is_installed(tmp_path: Path) -> None:
+    measures, is_installed = ["browser-headers", "nginx-to-keepalive"], nginx.find() is not None
+    said, _ = bench(
+        tmp_path, os.environ["PATH"], measures if is_installed else measures[:1], asked=measures
+    )
+    assert ("nginx is not installed" in said) is not is_installed
+
+
+def test_another_checkout_is_served_by_its_own_processes(
+    tmp_path: Path, path_without_wrk: str
+) -> None:
+    measures = ("bids-to-baseline", "p99-to-baseline", "watched-to-baseline")
+    with copies.project() as checkout:
+        (checkout / ".venv").symlink_to(sys.prefix)
+        said, found = bench(tmp_path, path_without_wrk, measures, "--baseline", str(checkout))
+    assert found["environment"]["baseline"] == "unknown"
+    assert "baseline, bids/s, round 1 of 1: this" in said
 
 
 def test_the_rounds_are_those_of_every_measure() -> None:

@@ -13,10 +13,10 @@ BUCKET = {"tokens", "tokens_at"}
 
 @pytest.fixture
 def bucketless(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = without_bucket(scripts.place_bid.source)
+    source = without_bucket(scripts.place_bids.source)
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(scripts.place_bid, "source", source)
-    monkeypatch.setattr(scripts.place_bid, "sha", sha)
+    monkeypatch.setattr(scripts.place_bids, "source", source)
+    monkeypatch.setattr(scripts.place_bids, "sha", sha)
 
 
 def standing_fields(shop: Shop) -> set[str]:
@@ -40,6 +40,6 @@ def test_the_products_own_keeps_one(shop: Shop) -> None:
 
 
 def test_another_script_is_refused_rather_than_measured() -> None:
-    source = scripts.place_bid.source.replace("'tokens', text(tokens)", "'tokens', tokens")
+    source = scripts.place_bids.source.replace("tokens = text(tokens)", "tokens = tokens")
     with pytest.raises(ValueError, match="left out"):
         without_bucket(source)

@@ -2,11 +2,39 @@
 
 import pytest
 
-from dev.bench.measures import MEASURES, Figures, Measure, result_of
+from core.config import PROJECT_ROOT
+from dev.bench.__main__ import HTTP_RUNS, OTHER_RUNS, SERVES
+from dev.bench.measures import MEASURES, NAMES, Figures, Measure, result_of
 from dev.bench.report import table
 
 FLOOR = Measure("m", "a ÷ b", "a", "b", 0.5, at_least=True)
 CEILING = Measure("m", "a ÷ b", "a", "b", 0.5, at_least=False)
+NO_BAR = Measure("m", "a ÷ b", "a", "b", None, at_least=True, is_judged=False)
+BARS = {
+    "bids-to-echo": ">= 2.5",
+    "bids-to-asgi-echo": ">= 0.25",
+    "web-cpu-to-echo": "<= 0.2",
+    "browser-headers": ">= 0.85",
+    "batches-to-singles": "<= 0.6",
+    "nginx-to-keepalive": "none",
+    "jobs-per-1000-bids": "<= 5",
+    "drain-to-insert": ">= 0.6",
+    "drain-to-bids": ">= 5",
+    "script-growth": "<= 1.3",
+    "board-to-echo": ">= 3",
+    "always-to-everysec": ">= 0.85",
+    "metrics-to-none": ">= 0.95",
+    "cluster-to-one": ">= 0.7",
+    "close-to-sql": "<= 2",
+    "bid-p99": "<= 15 ms",
+    "watchers-to-none": ">= 0.75",
+    "frame-lag-p99": "<= 500 ms",
+    "watcher-memory": "<= 64 KiB",
+    "own-lines": "<= 1000",
+    "bids-to-baseline": "none",
+    "p99-to-baseline": "none",
+    "watched-to-baseline": "none",
+}
 
 
 def figures(**series: list[float]) -> Figures:
@@ -48,6 +76,13 @@ def test_the_table_shows_a_missed_bar_as_missed() -> None:
     assert line.endswith(">= 0.5  NO")
 
 
+def test_without_a_bar_a_ratio_is_only_reported() -> None:
+    result = result_of(NO_BAR, figures(a=[1.0], b=[4.0]))
+    assert result.is_met
+    [_, _, line] = table([result]).splitlines()
+    assert line.endswith("none  reported only")
+
+
 def test_a_failed_check_is_remembered() -> None:
     found = Figures()
     found.check(True, "all is well")
@@ -55,5 +90,14 @@ def test_a_failed_check_is_remembered() -> None:
     assert found.failures == ["two and two are five"]
 
 
-def test_every_measure_has_a_name_of_its_own() -> None:
-    assert len({measure.name for measure in MEASURES}) == len(MEASURES)
+def test_each_measure_has_its_bar_and_a_name_of_its_own() -> None:
+    assert {measure.name: measure.bar_text for measure in MEASURES} == BARS
+    assert len(MEASURES) == len(BARS)
+
+
+def test_each_measure_is_served_by_a_run_and_told_in_the_manual() -> None:
+    assert set().union(*SERVES.values()) == set(NAMES)
+    runs = {*HTTP_RUNS, *(name for name, _ in OTHER_RUNS), "lines"}
+    assert runs == set(SERVES)
+    manual = (PROJECT_ROOT / "docs" / "benchmark.md").read_text()
+    assert [name for name in NAMES if f"| `{name}` |" not in manual] == []

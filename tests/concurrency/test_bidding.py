@@ -1,17 +1,21 @@
 """Bids at one instant: none lost, none doubled, none misplaced."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from math import ceil
 from threading import Barrier
 from typing import Any
+from uuid import UUID
 
 from redis.exceptions import ResponseError
 
 from core import errors, keys
-from core.bidding import Bidder, Bidding, PlacedBid
+from core.batches import Batches
+from core.bidding import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
 from core.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, chunks, of, together
-from tests.factories import Shop
+from tests.factories import Shop, bidding_like
 
 THREADS = 12
 BIDS = 240
@@ -89,26 +93,97 @@ def test_without_the_script_two_bids_get_one_sequence_and_one_is_lost(shop: Shop
     assert len(of(ResponseError, outcomes)) == 1
 
 
+# --- Bids that leave in one call -------------------------------------------------------
+
+
+def count_calls(shop: Shop) -> int:
+    calls = shop.services.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    return int(calls)
+
+
+def test_bids_that_wait_for_a_call_leave_together(shop: Shop) -> None:
+    session, bidders = shop.session(), shop.crowd(200)
+    shop.bid(shop.bidder(), session, "120")
+    before = count_calls(shop)
+    placed = shop.bid_at_once(session, [(bidder, "120") for bidder in bidders])
+    assert count_calls(shop) - before == ceil(200 / MAX_BATCH_BIDS)
+    assert [bid.sequence for bid in placed] == list(range(2, 202)), "in the order they came"
+
+
+def test_a_call_that_is_on_its_way_in_one_session_holds_up_no_other(shop: Shop) -> None:
+    """Each session's bids go by a connection of their own."""
+    sessions, bidders = [shop.session() for _ in range(3)], shop.crowd(3)
+    on_their_way: list[UUID] = []
+    may_go_on = asyncio.Event()
+    bidding = bidding_like(shop.services)
+    call = bidding._bids._call
+
+    async def held(session_id: UUID, bids: Sequence[Any]) -> Any:
+        on_their_way.append(session_id)
+        if len(on_their_way) == len(sessions):
+            may_go_on.set()
+        await asyncio.wait_for(may_go_on.wait(), BARRIER_SECONDS)
+        return await call(session_id, bids)
+
+    bidding._bids._call = held
+
+    async def bid_in_each() -> list[PlacedBid]:
+        bids = zip(bidders, sessions, strict=True)
+        return await asyncio.gather(
+            *[bidding.bid(bidder, session.session_id, Decimal(120)) for bidder, session in bids]
+        )
+
+    placed = shop.services.runtime.loop.run(bid_in_each())
+    assert [bid.session_id for bid in placed] == [session.session_id for session in sessions]
+
+
+def rebid_at_once(
+    shop: Shop, session: SessionView, bidding: Bidding
+) -> tuple[Bidder, list[PlacedBid]]:
+    """Eight bids of one member at one moment, among others' bids."""
+    bidder, *others = shop.crowd(9)
+    bids = [(bidder, str(120 + number)) for number in range(8)]
+    placed = shop.bid_at_once(session, [*bids, *[(other, "120") for other in others]], bidding)
+    assert len(of(PlacedBid, placed)) == 16
+    return bidder, placed[:8]
+
+
+def test_bids_of_one_member_that_come_together_are_placed_one_after_the_other(shop: Shop) -> None:
+    session = shop.session()
+    bidder, placed = rebid_at_once(shop, session, bidding_like(shop.services))
+    assert len({bid.accepted_at for bid in placed}) == 8
+    assert [bid.price for bid in placed] == sorted(bid.price for bid in placed)
+    standing = shop.services.board.standing(session.session_id, bidder.user_id)
+    assert (standing.price, standing.total_count) == (Decimal(127), 9)
+
+
+class AnyInOneCall(Batches[Any, Any, Any]):
+    """Gathers a member's bids as if each were another's."""
+
+    async def ask(self, group: Any, item: Any, asker: object = None) -> Any:
+        return await super().ask(group, item)
+
+
+def test_in_one_call_they_would_share_their_moment_and_each_have_a_place(shop: Shop) -> None:
+    """The control of the test above."""
+    session, bidding = shop.session(), bidding_like(shop.services)
+    bidding._bids = AnyInOneCall(
+        bidding._call, max_items=MAX_BATCH_BIDS, max_wait_seconds=BARRIER_SECONDS
+    )
+    bidder, placed = rebid_at_once(shop, session, bidding)
+    assert len({bid.accepted_at for bid in placed}) == 1
+    standing = shop.services.board.standing(session.session_id, bidder.user_id)
+    assert standing.total_count == 16, "one bidder in eight places"
+
+
 # --- Rate limit ----------------------------------------------------------------------
 
 BURST = 5
 
 
-def bidding(shop: Shop, rate: float) -> Bidding:
-    like = shop.services.bidding
-    return Bidding(
-        shop.services.redis,
-        like._loader,
-        like._weights,
-        like._revocations,
-        like._backlog,
-        bids_per_second=rate,
-        burst=BURST,
-    )
-
-
 def place(shop: Shop, rate: float, bidder: Bidder, session: SessionView, number: int) -> PlacedBid:
-    return bidding(shop, rate).place(
+    bidding = bidding_like(shop.services, bids_per_second=rate, burst=BURST)
+    return bidding.place(
         bidder, session.session_id, Decimal(100 + number), schedule_drain=lambda _: None
     )
 

@@ -15,7 +15,6 @@ from web.tokens import Auth
 
 # Routes that anybody may call and that are no operation of the API, with the reason.
 PUBLIC_EXTRAS = {
-    "live.watch": "a WebSocket; its session's board is public",
     "docs.openapi": "the document describes the operations, not itself",
     "docs.swagger_ui": "a page for people",
     "docs.swagger_ui_file": "a file of that page",

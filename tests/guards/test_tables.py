@@ -60,7 +60,7 @@ def code_of(path: Path) -> str:
 
 def outcomes_of(path: Path) -> set[str]:
     """First elements of what a script returns."""
-    replies = r"(?:return|local board =)\s+(?:placed\()?\{?'(\w+)'"
+    replies = r"(?:return|local board =|reply =|\band|\bor)\s+\{?'(\w+)'"
     return set(re.findall(replies, code_of(path)))
 
 

@@ -1,21 +1,26 @@
 """read_board.lua and read_standing.lua, and the board before and after the results."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from concurrent.futures import Future
+from contextlib import closing
 from decimal import Decimal
+from math import inf
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from core import clock, errors, keys, scripts
-from core.board import BoardPage, Mark
+from core import errors, keys, scripts
+from core.board import BoardPage, State
+from core.existence import SessionLookup
 from core.lifecycle import Status
+from core.runtime import Background
 from core.sessions import SessionView
-from core.steps import SlowStep, Steps
+from tests.concurrency.racing import BARRIER_SECONDS
 from tests.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}
@@ -184,116 +189,159 @@ def test_a_final_board_does_not_need_the_sessions_keys(shop: Shop) -> None:
     assert shop.redis_state() == {}
 
 
-def test_mark_moves_with_whatever_a_board_shows(shop: Shop) -> None:
+def state_of(shop: Shop, session: SessionView) -> State:
+    return shop.services.runtime.loop.run(shop.services.board.state(session.session_id))
+
+
+def test_state_moves_with_whatever_a_board_shows(shop: Shop) -> None:
     session = shop.session()
-    board, other = shop.services.board, uuid4()
-
-    def mark() -> Mark | None:
-        [unknown, known] = board.marks([other, session.session_id])
-        assert unknown is None
-        return known
-
-    marks = [mark()]
-    bidder = shop.bidder()
-    shop.bid(bidder, session, "150")
-    marks.append(mark())
+    states = [state_of(shop, session)]
+    shop.bid(shop.bidder(), session, "150")
+    states.append(state_of(shop, session))
     shop.services.sessions.deactivate(session.session_id)
-    marks.append(mark())
+    states.append(state_of(shop, session))
     shop.end(session)
-    marks.append(mark())
+    states.append(state_of(shop, session))
     shop.close(session)
-    marks.append(mark())
-    assert len(set(marks)) == len(marks)
+    states.append(state_of(shop, session))
+    assert len(set(map(tuple, states))) == len(states)
 
 
-def test_mark_rests_while_a_bid_is_only_repeated(shop: Shop) -> None:
+def test_state_rests_while_a_bid_is_only_repeated(shop: Shop) -> None:
     session, bidder = shop.session(), shop.bidder()
     shop.bid(bidder, session, "150")
-    before = shop.services.board.marks([session.session_id])
+    before = state_of(shop, session)
     shop.bid(bidder, session, "150")
-    assert shop.services.board.marks([session.session_id]) == before
-
-
-def test_mark_of_a_scheduled_session_moves_when_its_time_has_come(shop: Shop) -> None:
-    start = clock.now(shop.services.redis) + timedelta(hours=1)
-    session = shop.session(start_time=start, duration=timedelta(hours=2))
-    before = shop.services.board.marks([session.session_id])
-    shop.begin(session)
-    assert shop.services.board.marks([session.session_id]) != before
+    assert state_of(shop, session) == before
 
 
 # Boards of sessions that nobody made
 
 
-class Looks:
-    """Looks at boards, step by step."""
+class HeldLookup(SessionLookup):
+    """Keeps what it asks PostgreSQL, and does not ask it before it may."""
 
-    def __init__(self, shop: Shop) -> None:
-        self._board = shop.services.board
+    def __init__(self, shop: Shop, *, max_wait_seconds: float = inf) -> None:
+        self._own = Background(threads=1, max_wait_seconds=max_wait_seconds)
+        super().__init__(shop.services.database, self._own, max_wait_seconds=max_wait_seconds)
+        self.asked: list[frozenset[UUID]] = []
+        self.may_ask = Event()
+        self._loop = shop.services.runtime.loop
 
-    def begin(self, session_id: UUID) -> tuple[Steps[Any], SlowStep]:
-        """A look that Redis knows nothing of, and the slow step it waits for."""
-        steps = self._board.page_steps(session_id, page=1, page_size=10)
-        step: Any = next(steps)
-        while not callable(step):
-            step = steps.send(self._board.calls.execute_command(*step))
-        return steps, step
+    def require_all(self, *session_ids: UUID) -> "Future[list[Exception | None]]":
+        """What each is answered, at last; all wait for it when this returns."""
+        asking: Future[list[Exception | None]] = Future()
 
+        async def ask() -> None:
+            questions = [self.require(session_id) for session_id in session_ids]
+            answers = asyncio.gather(*questions, return_exceptions=True)
+            answers.add_done_callback(lambda done: asking.set_result(done.result()))
+            # Each asks in a task of its own, and then the carrier does.
+            for _ in range(3):
+                await asyncio.sleep(0)
 
-@contextmanager
-def counting_statements(shop: Shop) -> Iterator[list[str]]:
-    statements: list[str] = []
+        self._loop.run(ask())
+        return asking
 
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
+    def close(self) -> None:
+        self.may_ask.set()
+        self._own.close()
 
-    event.listen(shop.services.engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(shop.services.engine, "before_cursor_execute", note)
-
-
-def test_all_who_look_at_boards_of_nothing_are_one_question(shop: Shop) -> None:
-    looks = Looks(shop)
-    begun = [looks.begin(uuid4()) for _ in range(50)]
-    [step] = {step for _, step in begun}
-    with counting_statements(shop) as statements:
-        step()
-    assert len(statements) == 1
-    for steps, _ in begun:
-        with pytest.raises(errors.SessionNotFound):
-            steps.send(None)
+    def _which_exist(self, session_ids: frozenset[UUID]) -> set[UUID]:
+        self.asked.append(session_ids)
+        self.may_ask.wait(BARRIER_SECONDS)
+        return super()._which_exist(session_ids)
 
 
-def test_who_comes_while_a_question_is_under_way_is_of_the_next(shop: Shop) -> None:
-    looks, session = Looks(shop), shop.session()
-    _, step = looks.begin(uuid4())
-    step()
-    shop.services.redis.delete(keys.session_params(session.session_id))
-    late, joined = looks.begin(session.session_id)
-    assert joined == step
-    # It shared a step that had begun before, and so does not know yet.
-    assert late.send(None) == step
-    step()
-    # It exists: now it is loaded.
-    assert late.send(None) != step
-    late.close()
-    assert shop.services.board.page(session.session_id, page=1, page_size=10).total_count == 0
+@pytest.fixture
+def lookup(shop: Shop) -> Iterator[HeldLookup]:
+    with closing(HeldLookup(shop)) as lookup:
+        yield lookup
 
 
-def test_a_question_that_failed_has_failed_for_all_who_asked_it(shop: Shop) -> None:
-    looks = Looks(shop)
-    (_, step), (other, _) = looks.begin(uuid4()), looks.begin(uuid4())
+def test_all_who_look_at_boards_of_nothing_meanwhile_are_one_question(
+    shop: Shop, lookup: HeldLookup
+) -> None:
+    first, *others = [uuid4() for _ in range(50)]
+    looks = [lookup.require_all(first), lookup.require_all(*others)]
+    lookup.may_ask.set()
+    answers = [answer for look in looks for answer in look.result(BARRIER_SECONDS)]
+    assert {type(answer) for answer in answers} == {errors.SessionNotFound}
+    assert lookup.asked == [{first}, set(others)]
+
+
+def test_who_comes_while_a_question_is_under_way_is_of_the_next(
+    shop: Shop, lookup: HeldLookup
+) -> None:
+    early = lookup.require_all(uuid4())
+    session = shop.session()
+    late = lookup.require_all(session.session_id)
+    lookup.may_ask.set()
+    assert [type(answer) for answer in early.result(BARRIER_SECONDS)] == [errors.SessionNotFound]
+    assert late.result(BARRIER_SECONDS) == [None]
+
+
+def test_a_question_that_failed_has_failed_for_all_who_asked_it(
+    shop: Shop, lookup: HeldLookup
+) -> None:
+    looks = [lookup.require_all(uuid4()), lookup.require_all(uuid4(), uuid4())]
     with shop.services.engine.begin() as connection:
         connection.execute(text("ALTER TABLE sessions RENAME TO away"))
     try:
-        with pytest.raises(ProgrammingError):
-            step()
+        lookup.may_ask.set()
+        answers = [answer for look in looks for answer in look.result(BARRIER_SECONDS)]
     finally:
         with shop.services.engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO sessions"))
-    with pytest.raises(errors.TemporarilyUnavailable):
-        other.send(None)
+    assert [type(answer) for answer in answers] == [ProgrammingError] * 3
+    [answer] = lookup.require_all(uuid4()).result(BARRIER_SECONDS)
+    assert type(answer) is errors.SessionNotFound
+
+
+def test_a_question_that_postgresql_does_not_answer_is_given_up(shop: Shop) -> None:
+    with closing(HeldLookup(shop, max_wait_seconds=0.05)) as lookup:
+        looks = [lookup.require_all(uuid4()), lookup.require_all(uuid4(), uuid4())]
+        answers = [answer for look in looks for answer in look.result(BARRIER_SECONDS)]
+        assert {type(answer) for answer in answers} == {errors.TemporarilyUnavailable}
+
+
+def test_a_look_at_a_board_of_nothing_is_answered(shop: Shop) -> None:
     with pytest.raises(errors.SessionNotFound):
         shop.services.board.page(uuid4(), page=1, page_size=10)
+
+
+def test_the_board_of_a_session_that_redis_lost_is_loaded(shop: Shop) -> None:
+    session = shop.session()
+    shop.services.redis.delete(keys.session_params(session.session_id))
+    assert shop.services.board.page(session.session_id, page=1, page_size=10).total_count == 0
+
+
+# What tells that a board has changed
+
+
+def states(shop: Shop, session: SessionView, askers: int) -> list[State]:
+    async def ask() -> list[State]:
+        return await asyncio.gather(
+            *[shop.services.board.state(session.session_id) for _ in range(askers)]
+        )
+
+    return shop.services.runtime.loop.run(ask())
+
+
+def test_a_boards_state_changes_with_every_bid_and_with_its_status(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    seen = states(shop, session, 1)
+    shop.bid(bidder, session, "120")
+    seen += states(shop, session, 1)
+    shop.services.sessions.deactivate(session.session_id)
+    seen += states(shop, session, 1)
+    assert all(seen[at] != seen[at + 1] for at in range(2))
+    assert states(shop, session, 1) == seen[-1:]
+
+
+def test_all_who_ask_for_a_state_at_once_are_one_question(shop: Shop) -> None:
+    session = shop.session()
+    before = shop.services.redis.info("commandstats")["cmdstat_hmget"]["calls"]
+    first, *others = states(shop, session, 100)
+    assert others == [first] * 99
+    assert shop.services.redis.info("commandstats")["cmdstat_hmget"]["calls"] == before + 1

@@ -34,6 +34,6 @@ def test_the_outcomes_of_the_scripts_are_the_ones_that_core_knows() -> None:
         word
         for script in ALL
         for line in re.sub(r"--\[\[.*?\]\]", "", script.source, flags=re.DOTALL).splitlines()
-        for word in re.findall(r"(?:\{|placed\()'([a-z_]+)'", line)
+        for word in re.findall(r"(?:\{|\band )'([a-z_]+)'", line)
     } - {"sequence"}
     assert written == {outcome.value for outcome in Outcome}

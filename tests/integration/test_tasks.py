@@ -24,6 +24,7 @@ def worker_process(settings: Settings) -> Iterator[None]:
     celery_app.services.cache_clear()
     yield
     services = celery_app.services()
+    services.runtime.close()
     services.redis.close()
     services.engine.dispose()
     celery_app.services.cache_clear()

@@ -48,6 +48,7 @@ def shop(empty_database: Settings, services: Services, clean: None) -> Iterator[
         set_session_defaults(connection, IMPATIENT)
     cut_off(services, empty_database)
     yield Shop(own)
+    own.runtime.close()
     own.redis.close()
     own.engine.dispose()
 

@@ -144,7 +144,7 @@ def test_a_session_without_bidders_recomputes_nobody(shop: Shop) -> None:
 def test_loading_a_weight_never_overwrites_a_newer_one(shop: Shop) -> None:
     bidder = shop.bidder()
     shop.services.redis.set(keys.user_weight(bidder.user_id), "3.5")
-    assert shop.services.weights.load(bidder.user_id) == 1.0
+    assert shop.services.weights.find((bidder.user_id,)) == {bidder.user_id: 1.0}
     assert cached(shop, bidder.user_id) == 3.5
 
 

@@ -1,4 +1,4 @@
-"""One web process with one thread, and the live process beside it, over the test's servers."""
+"""One web process with one thread, over the test's servers."""
 
 import os
 import shlex
@@ -10,102 +10,93 @@ from pathlib import Path
 import pytest
 
 from core.bootstrap import Services
-from dev.stack import Process, free_port, takes_connections, wait_until
+from dev.stack import Process, free_port, wait_until
 from tests.leaks import assert_quiet
 from tests.live.watching import Watcher, watch
 from tests.system.client import Client
 
 MAX_WATCHERS = 12
 START_SECONDS = 30
-GUNICORN = "-m gunicorn --config web/gunicorn_conf.py 'web:create_app()'"
+STOP_SECONDS = 30
+# gunicorn itself, in a Python that has changed something before.
+GUNICORN = (
+    "import sys; {change}\n"
+    "sys.argv = ['gunicorn', '--config', 'web/gunicorn_conf.py', 'web.asgi:create_asgi_app()']\n"
+    "from gunicorn.app.wsgiapp import run; run()"
+)
 
 
-# The live process itself, less patient in one respect than it is by nature.
-IMPATIENT = "from web.live import __main__, watcher; {}; __main__.main()"
+def command(change: str = "") -> str:
+    return shlex.join([sys.executable, "-c", GUNICORN.format(change=change)])
 
 
-class Pair:
-    """The two processes that a watcher meets."""
+class Web:
+    """The web process that watchers and bidders meet."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
-        self.socket = folder / "live.sock"
         environ = {
             **os.environ,
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
-            "LIVE_SOCKET": str(self.socket),
             "METRICS_FOLDER": str(folder / "metrics"),
             "LIVE_MAX_WATCHERS": str(MAX_WATCHERS),
             "WEB_PROCESSES": "1",
             "WEB_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        python = sys.executable
-        self.web = Process("web", f"{python} {GUNICORN}", environ, folder / "web.log")
-        self.live = Process("live", f"{python} -m web.live", environ, folder / "live.log")
+        self.process = Process("web", command(), environ, folder / "web.log")
 
-    def start_live(self) -> None:
-        self.live.start()
-        is_up = wait_until(lambda: takes_connections(self.socket), START_SECONDS)
-        assert is_up, self.live.log.read_text()
+    def start(self) -> None:
+        self.process.start()
+        assert wait_until(self.answers, START_SECONDS), self.process.log.read_text()
 
-    def kill_live(self) -> None:
-        """Its socket's file stays behind, as after every `kill -9`."""
-        self.live.kill()
-        assert self.socket.exists()
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.exit_code(STOP_SECONDS) == 0
+
+    def answers(self) -> bool:
+        with closing(Client(self.port)) as client, suppress(OSError):
+            return client.get("/openapi.json").status == 200
+        return False
 
     @contextmanager
-    def impatient(self, change: str) -> Iterator[None]:
-        """A live process that gives watchers up sooner, in the place of the usual one."""
-        patient = self.live
-        patient.terminate()
-        patient.popen.wait()
-        command = shlex.join([sys.executable, "-c", IMPATIENT.format(change)])
-        self.live = Process("live", command, patient.environ, patient.log)
+    def changed(self, change: str = "", **settings: str) -> Iterator[None]:
+        """A process that is less patient, or has other settings, in the place of the usual one."""
+        usual = self.process
+        self.process.kill()
+        self.process = Process("web", command(change), {**usual.environ, **settings}, usual.log)
         try:
-            self.start_live()
+            self.start()
             yield
         finally:
-            self.live.terminate()
-            self.live.popen.wait()
-            self.live = patient
-
-    def start_web(self) -> None:
-        self.web.start()
-        assert wait_until(self.is_healthy, START_SECONDS), self.web.log.read_text()
-
-    def is_healthy(self) -> bool:
-        with closing(Client(self.port)) as client, suppress(OSError):
-            return client.get("/ready").status == 200
-        return False
+            self.process.kill()
+            self.process = usual
 
     def watch(self, session_id: object) -> AbstractContextManager[Watcher]:
         return watch(self.port, session_id)
 
 
 @pytest.fixture(scope="package")
-def running_pair(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    pair = Pair(tmp_path_factory.mktemp("live"))
+def running_web(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    web = Web(tmp_path_factory.mktemp("live"))
     try:
-        pair.start_live()
-        pair.start_web()
-        yield pair
+        web.start()
+        yield web
     finally:
-        pair.web.kill()
-        pair.live.kill()
-    assert_quiet(pair.web, pair.live)
+        web.process.kill()
+    assert_quiet(web.process)
 
 
 @pytest.fixture
-def http(pair: Pair) -> Iterator[Client]:
-    with closing(Client(pair.port)) as client:
+def http(web: Web) -> Iterator[Client]:
+    with closing(Client(web.port)) as client:
         yield client
 
 
 @pytest.fixture
-def pair(running_pair: Pair, clean: None) -> Pair:
-    """Both processes, whatever an earlier test did to them."""
-    if not running_pair.live.is_running():
-        running_pair.start_live()
-    return running_pair
+def web(running_web: Web, clean: None) -> Web:
+    """A running process, whatever an earlier test did to it."""
+    if not running_web.process.is_running():
+        running_web.start()
+    return running_web

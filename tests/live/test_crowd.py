@@ -1,4 +1,4 @@
-"""The load test's watchers on the real live process."""
+"""The load test's watchers on the real web process."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from dev.stack import wait_until
 from loadtest import lags
 from loadtest.ledger import Recorded, Tail
 from tests.factories import Shop
-from tests.live.conftest import MAX_WATCHERS, Pair
+from tests.live.conftest import MAX_WATCHERS, Web
 
 WATCHERS = 6
 TIMEOUT_SECONDS = 30.0
@@ -22,12 +22,12 @@ Watch = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def watch(pair: Pair, tmp_path: Path) -> Iterator[Watch]:
+def watch(web: Web, tmp_path: Path) -> Iterator[Watch]:
     """Starts watchers of a session, whose ledger is in the test's folder."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(session_id: object, watchers: int = WATCHERS) -> subprocess.Popen[bytes]:
-        options = ["--host", f"http://127.0.0.1:{pair.port}", "--session", str(session_id)]
+        options = ["--host", f"http://127.0.0.1:{web.port}", "--session", str(session_id)]
         options += ["--watchers", str(watchers), "--ledger", str(tmp_path)]
         command = [sys.executable, "-m", "loadtest", "watch", *options]
         crowd = subprocess.Popen(command, cwd=PROJECT_ROOT)  # noqa: S603 - our own command
@@ -55,7 +55,7 @@ def are_watching(folder: Path, count: int) -> bool:
 
 
 def test_every_bid_is_seen_by_every_watcher_and_its_lag_is_kept(
-    pair: Pair, shop: Shop, watch: Watch, tmp_path: Path
+    web: Web, shop: Shop, watch: Watch, tmp_path: Path
 ) -> None:
     session, bidder = shop.session(), shop.bidder()
     crowd = watch(session.session_id)
@@ -75,15 +75,15 @@ def test_every_bid_is_seen_by_every_watcher_and_its_lag_is_kept(
 
 
 def test_lost_watchers_are_counted_and_come_again(
-    pair: Pair, shop: Shop, watch: Watch, tmp_path: Path
+    web: Web, shop: Shop, watch: Watch, tmp_path: Path
 ) -> None:
     session = shop.session()
     crowd = watch(session.session_id)
     assert wait_until(lambda: are_watching(tmp_path, WATCHERS), TIMEOUT_SECONDS)
 
-    pair.kill_live()
+    web.process.kill()
     assert wait_until(lambda: counted(tmp_path, "lost") == WATCHERS, TIMEOUT_SECONDS)
-    pair.start_live()
+    web.start()
 
     assert wait_until(lambda: are_watching(tmp_path, WATCHERS), TIMEOUT_SECONDS)
     assert counted(tmp_path, "reconnects") == WATCHERS
@@ -91,7 +91,7 @@ def test_lost_watchers_are_counted_and_come_again(
     assert crowd.wait(TIMEOUT_SECONDS) == 0
 
 
-def test_refused_watchers_are_counted(pair: Pair, shop: Shop, watch: Watch, tmp_path: Path) -> None:
+def test_refused_watchers_are_counted(web: Web, shop: Shop, watch: Watch, tmp_path: Path) -> None:
     watch(shop.session().session_id, MAX_WATCHERS + 1)
     assert wait_until(lambda: are_watching(tmp_path, MAX_WATCHERS), TIMEOUT_SECONDS)
     assert wait_until(lambda: counted(tmp_path, "refused") > 0, TIMEOUT_SECONDS)

@@ -6,12 +6,13 @@ from threading import Thread
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from core.bidding import Bidder
 from core.bootstrap import Services
 from core.sessions import SessionView
 from tests.factories import Shop
-from tests.live.conftest import MAX_WATCHERS, Pair
+from tests.live.conftest import MAX_WATCHERS, Web
 from tests.live.watching import prices
 from tests.system.client import Client
 
@@ -37,12 +38,12 @@ def scripts_run(services: Services) -> int:
 
 
 def test_watcher_gets_the_board_at_once_as_the_http_route_serves_it(
-    pair: Pair, shop: Shop, http: Client
+    web: Web, shop: Shop, http: Client
 ) -> None:
     session = shop.session()
     shop.bid(shop.bidder("ada"), session, "150")
 
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         frame = watcher.frame()
 
     board = http.get(f"/api/leaderboard/{session.session_id}").json
@@ -51,9 +52,9 @@ def test_watcher_gets_the_board_at_once_as_the_http_route_serves_it(
     assert list(frame["data"]) == list(board)
 
 
-def test_watcher_sees_a_bid_without_asking(pair: Pair, shop: Shop) -> None:
+def test_watcher_sees_a_bid_without_asking(web: Web, shop: Shop) -> None:
     session = shop.session()
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         assert prices(watcher.frame()) == []
 
         shop.bid(shop.bidder(), session, "150")
@@ -61,17 +62,17 @@ def test_watcher_sees_a_bid_without_asking(pair: Pair, shop: Shop) -> None:
         assert prices(watcher.frame()) == [150]
 
 
-def test_watcher_of_a_board_at_rest_hears_nothing(pair: Pair, shop: Shop) -> None:
+def test_watcher_of_a_board_at_rest_hears_nothing(web: Web, shop: Shop) -> None:
     session = shop.session()
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         watcher.frame()
         with pytest.raises(TimeoutError):
             watcher.frame(timeout=1)
 
 
-def test_watcher_sees_a_session_paused_started_and_over(pair: Pair, shop: Shop) -> None:
+def test_watcher_sees_a_session_paused_started_and_over(web: Web, shop: Shop) -> None:
     session = shop.session()
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         assert watcher.frame()["data"]["status"] == "active"
         shop.services.sessions.deactivate(session.session_id)
         assert watcher.frame()["data"]["status"] == "inactive"
@@ -81,10 +82,10 @@ def test_watcher_sees_a_session_paused_started_and_over(pair: Pair, shop: Shop) 
         assert watcher.frame()["data"]["status"] == "ended"
 
 
-def test_many_bids_make_few_frames_and_the_last_state_arrives(pair: Pair, shop: Shop) -> None:
+def test_many_bids_make_few_frames_and_the_last_state_arrives(web: Web, shop: Shop) -> None:
     session = shop.session()
     bidders = [shop.bidder() for _ in range(40)]
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         watcher.frame()
         bidding = Thread(target=flood, args=(shop, session, bidders))
         bidding.start()
@@ -97,13 +98,13 @@ def test_many_bids_make_few_frames_and_the_last_state_arrives(pair: Pair, shop: 
             watcher.frame(timeout=0.5)
 
 
-def test_one_snapshot_serves_all_watchers(pair: Pair, shop: Shop, services: Services) -> None:
+def test_one_snapshot_serves_all_watchers(web: Web, shop: Shop, services: Services) -> None:
     session = shop.session()
     bidder = shop.bidder()
     shop.bid(bidder, session, "140")
     with ExitStack() as opened:
         watchers = [
-            opened.enter_context(pair.watch(session.session_id)) for _ in range(MAX_WATCHERS)
+            opened.enter_context(web.watch(session.session_id)) for _ in range(MAX_WATCHERS)
         ]
         for watcher in watchers:
             watcher.frame()
@@ -118,12 +119,12 @@ def test_one_snapshot_serves_all_watchers(pair: Pair, shop: Shop, services: Serv
 
 
 def test_watcher_learns_the_winners_when_the_results_are_final(
-    pair: Pair, shop: Shop, http: Client
+    web: Web, shop: Shop, http: Client
 ) -> None:
     session = shop.session(inventory=1)
     shop.bid(shop.bidder("ada"), session, "150")
     shop.bid(shop.bidder("bob"), session, "9000")
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         watcher.frame()
 
         shop.close(session)
@@ -135,38 +136,66 @@ def test_watcher_learns_the_winners_when_the_results_are_final(
     assert set(results) - set(ended["data"]) == {"rankings", "page", "page_size", "total_pages"}
 
 
-def test_who_comes_after_the_end_gets_the_board_and_the_results(pair: Pair, shop: Shop) -> None:
+def test_the_end_is_told_once(web: Web, shop: Shop) -> None:
+    session = shop.session()
+    with web.watch(session.session_id) as watcher:
+        watcher.frame()
+        shop.close(session)
+        watcher.frame_until(lambda frame: frame["type"] == "session_ended")
+        with pytest.raises(TimeoutError):
+            watcher.frame(timeout=1.5)
+        watcher.socket.send("ping")
+        assert watcher.socket.recv(timeout=10) == "pong"
+
+
+def test_the_end_is_told_when_postgresql_answers_again(
+    web: Web, shop: Shop, services: Services
+) -> None:
+    """The results are locked from before the process may look at them."""
+    session = shop.session()
+    with web.watch(session.session_id) as watcher:
+        watcher.frame()
+        [worker] = web.process.children()
+        worker.suspend()
+        shop.close(session)
+        with services.engine.begin() as connection:
+            connection.execute(text("LOCK TABLE rankings IN ACCESS EXCLUSIVE MODE"))
+            worker.resume()
+            with pytest.raises(TimeoutError):
+                watcher.frame_until(lambda frame: frame["type"] == "session_ended", timeout=3)
+        watcher.frame_until(lambda frame: frame["type"] == "session_ended")
+
+
+def test_who_comes_after_the_end_gets_the_board_and_the_results(web: Web, shop: Shop) -> None:
     session = shop.session()
     shop.close(session)
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         board, ended = watcher.frame(), watcher.frame()
     assert (board["type"], board["data"]["provisional"]) == ("leaderboard_update", False)
     assert (ended["type"], ended["data"]["total_winners"]) == ("session_ended", 0)
 
 
 @pytest.mark.parametrize("session_id", [uuid4(), "no-id", "%0d%0aX:%20y"])
-def test_unknown_session_closes_with_its_code(pair: Pair, shop: Shop, session_id: object) -> None:
-    with pair.watch(session_id) as watcher:
+def test_unknown_session_closes_with_its_code(web: Web, shop: Shop, session_id: object) -> None:
+    with web.watch(session_id) as watcher:
         assert watcher.close_code() == 4404
 
 
-def test_session_that_redis_lost_is_shown_all_the_same(pair: Pair, shop: Shop) -> None:
+def test_session_that_redis_lost_is_shown_all_the_same(web: Web, shop: Shop) -> None:
     session = shop.session()
     bidder = shop.bidder()
     shop.bid(bidder, session, "150")
     shop.drain(session)
-    with pair.watch(session.session_id) as watcher:
+    with web.watch(session.session_id) as watcher:
         watcher.frame()
         shop.services.redis.flushdb()
-        assert prices(watcher.frame()) == [150]
-
         shop.bid(bidder, session, "160")
 
         watcher.frame_until(lambda frame: prices(frame) == [160])
 
 
-def test_ping_is_answered(pair: Pair, shop: Shop) -> None:
-    with pair.watch(shop.session().session_id) as watcher:
+def test_ping_is_answered(web: Web, shop: Shop) -> None:
+    with web.watch(shop.session().session_id) as watcher:
         watcher.frame()
         watcher.socket.send("ping")
         assert watcher.socket.recv(timeout=10) == "pong"

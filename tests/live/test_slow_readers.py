@@ -1,124 +1,312 @@
-"""What a watcher that stops reading costs the live process."""
+"""What a watcher costs the web process that stops reading, or has more to say than to watch."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable
+import struct
+from typing import Any
 
+import pytest
 from websockets.frames import Frame, Opcode
 
-from web.live.snapshot import Snapshot
-from web.live.watcher import (
-    FRAME_INTERVAL_SECONDS,
-    MAX_BEHIND_SECONDS,
-    PIECE_BYTES,
-    House,
-    Watcher,
-)
+from tests.live.serving import HANDSHAKE, PING, PONG, Serving, run, serving, stay, until
+from web.answers import encode
+from web.front import connections as bounds
+from web.front import sockets, websocket
+from web.front.connections import connections
+from web.front.sockets import Snapshot, Watcher
 
+FRAGMENT_BYTES = 16 * 1024
 FRAME_BYTES = 64 * 1024
 # What ten thousand winners make, and more than the kernel takes for a browser that does not read.
-WINNERS_BYTES = 1_400_000
-HANDSHAKE = (
-    b"GET /ws/a-session HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    b"Sec-WebSocket-Version: 13\r\n\r\n"
-)
-Use = Callable[[Watcher, socket.socket], Awaitable[None]]
+WINNERS = "w" * 1_400_000
+MEGABYTE = 1024 * 1024
 
 
-def snapshot() -> Snapshot:
-    return Snapshot(bytes(FRAME_BYTES), is_final=False)
+class Show:
+    """Shows whatever the test wants to watchers who came, and answers their pings."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Watcher] = []
+        self.left = 0
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        watcher = Watcher(send)
+        self.watchers.append(watcher)
+        await sockets._answer_pings(watcher, receive)
+        watcher.leave()
+        self.left += 1
 
 
-def with_watcher(use: Use) -> None:
-    """An open watcher, and its browser's end, which reads nothing by itself."""
-
-    async def run() -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        with listener, socket.create_connection(listener.getsockname()) as browser:
-            watcher = Watcher(House())
-            assert await watcher.open(listener.accept()[0], HANDSHAKE)
-            await use(watcher, browser)
-            watcher.transport.abort()
-            await watcher.wait_closed()
-
-    asyncio.run(run())
+def snapshot(text: str) -> Snapshot:
+    return Snapshot(sockets._frames("leaderboard_update", encode(text)), is_final=False)
 
 
-def test_a_slow_reader_is_kept_one_frame_and_then_dropped() -> None:
-    async def stop_reading(watcher: Watcher, _: socket.socket) -> None:
-        now, most = 0.0, 0
-        while not watcher.transport.is_closing():
-            assert now < 1000, "it must be dropped"
-            frame = snapshot()
-            if watcher.is_due(frame, now):
-                watcher.show(frame, now)
-            most = max(most, watcher.transport.get_write_buffer_size())
-            now += FRAME_INTERVAL_SECONDS
-            await asyncio.sleep(0)
-        assert 0 < most <= PIECE_BYTES
-        assert now > MAX_BEHIND_SECONDS
-        await asyncio.sleep(0)
-        assert watcher.transport.get_write_buffer_size() == 0
+def close_frame(code: int) -> bytes:
+    return bytes([0x88]), struct.pack("!H", code)
 
-    with_watcher(stop_reading)
+
+def closes_with(code: int, data: bytes) -> bool:
+    """Whether the last frame of these says so."""
+    start, number = close_frame(code)
+    at = data.rfind(number)
+    return at >= 2 and data[at - 2 : at - 1] == start
+
+
+def test_a_slow_reader_is_kept_one_fragment_and_then_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "READ_SECONDS", 1.0)
+
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            _, slow = await served.watch()
+            most = 0
+            while slow in connections.open:
+                show.watchers[0].show(snapshot("f" * FRAME_BYTES))
+                most = max(most, slow.transport.get_write_buffer_size())
+                await asyncio.sleep(0.02)
+            assert 0 < most <= FRAGMENT_BYTES + 16
+            await until(lambda: show.left == 1)
+
+    run(test())
 
 
 def test_without_the_bound_the_process_would_keep_every_frame() -> None:
     """The control: the kernel takes no more than its buffers hold."""
 
-    async def stop_reading(watcher: Watcher, _: socket.socket) -> None:
-        frames = 200
-        for _ in range(frames):
-            watcher.transport.write(snapshot().frames)
-            await asyncio.sleep(0)
-        assert watcher.transport.get_write_buffer_size() > frames * FRAME_BYTES / 2
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            _, slow = await served.watch()
+            for _ in range(100):
+                for frame in snapshot("f" * FRAME_BYTES).frames:
+                    slow.transport.write(frame)
+                await asyncio.sleep(0)
+            assert slow.transport.get_write_buffer_size() > 50 * FRAME_BYTES
 
-    with_watcher(stop_reading)
+    run(test())
 
 
-def test_a_reader_gets_every_frame_and_stays() -> None:
-    async def read(watcher: Watcher, browser: socket.socket) -> None:
-        browser.setblocking(False)
-        loop, got, now, frames = asyncio.get_running_loop(), 0, 0.0, 50
-        for _ in range(frames):
-            frame = snapshot()
-            assert watcher.is_due(frame, now)
-            watcher.show(frame, now)
-            while watcher.transport.get_write_buffer_size():
-                got += len(await loop.sock_recv(browser, FRAME_BYTES))
-            now += FRAME_INTERVAL_SECONDS
-        while got < frames * FRAME_BYTES:
-            got += len(await loop.sock_recv(browser, FRAME_BYTES))
-        assert not watcher.transport.is_closing()
+def test_a_reader_gets_every_frame_and_stays_while_another_reads_nothing() -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            good, protocol = await served.watch()
+            await served.watch()
+            for number in range(30):
+                shown = snapshot(f"{number}" * FRAME_BYTES)
+                for watcher in show.watchers:
+                    watcher.show(shown)
+                expected = b"".join(shown.frames)
+                assert await good.read_bytes(len(expected)) == expected
+                await until(show.watchers[0]._sending.done)
+            assert not protocol.transport.is_closing()
 
-    with_watcher(read)
+    run(test())
 
 
 def test_a_frame_with_all_winners_is_kept_once_for_everybody() -> None:
-    async def stop_reading(watcher: Watcher, _: socket.socket) -> None:
-        watcher.show(Snapshot(bytes(WINNERS_BYTES), is_final=True), 0.0)
-        assert 0 < watcher.transport.get_write_buffer_size() <= PIECE_BYTES
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            slow = [(await served.watch())[1] for _ in range(10)]
+            shown = snapshot(WINNERS)
+            for watcher in show.watchers:
+                watcher.show(shown)
+            await asyncio.sleep(0.2)
+            sizes = [protocol.transport.get_write_buffer_size() for protocol in slow]
+            assert all(0 < size <= FRAGMENT_BYTES + 16 for size in sizes)
 
-    with_watcher(stop_reading)
+    run(test())
 
 
-def test_a_frame_in_pieces_arrives_whole_and_what_follows_it_behind_it() -> None:
-    winners = Frame(Opcode.TEXT, b"w" * WINNERS_BYTES).serialize(mask=False)
-    pong = Frame(Opcode.TEXT, b"pong").serialize(mask=False)
+def test_a_message_in_fragments_arrives_whole_and_a_pong_behind_it() -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, _ = await served.watch()
+            shown = snapshot(WINNERS)
+            show.watchers[0].show(shown)
+            await browser.send(PING)
+            await asyncio.sleep(0.1)
+            expected = b"".join(shown.frames) + PONG
+            assert await browser.read_bytes(len(expected)) == expected
 
-    async def read_late(watcher: Watcher, browser: socket.socket) -> None:
-        browser.setblocking(False)
-        loop, got = asyncio.get_running_loop(), b""
-        while not got.endswith(b"\r\n\r\n"):
-            got += await loop.sock_recv(browser, FRAME_BYTES)
-        watcher.show(Snapshot(winners, is_final=True), 0.0)
-        answering = asyncio.create_task(watcher.send("pong"))
-        await asyncio.sleep(0)
-        got = b""
-        while len(got) < len(winners + pong):
-            got += await loop.sock_recv(browser, FRAME_BYTES)
-        assert got == winners + pong
-        await answering
+    run(test())
 
-    with_watcher(read_late)
+
+def test_a_ping_of_the_protocol_is_answered_between_fragments() -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, _ = await served.watch()
+            shown = snapshot(WINNERS)
+            show.watchers[0].show(shown)
+            await asyncio.sleep(0.1)
+            await browser.send(Frame(Opcode.PING, b"early").serialize(mask=True))
+            await browser.send(Frame(Opcode.PING, b"late").serialize(mask=True))
+            await asyncio.sleep(0.1)
+            pongs = [Frame(Opcode.PONG, said).serialize(mask=False) for said in (b"early", b"late")]
+            got = await browser.read_bytes(sum(map(len, (*shown.frames, *pongs))))
+            for pong in pongs:
+                assert 0 < got.index(pong) < len(got) - len(pong)
+                got = got.replace(pong, b"")
+            assert got == b"".join(shown.frames)
+
+    run(test())
+
+
+def test_a_watcher_that_says_too_much_is_sent_away_and_holds_up_nobody() -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            talker, protocol = await served.watch()
+            other, _ = await served.watch()
+            sending = asyncio.create_task(talker.send(PING * 100_000))
+            for _ in range(20):
+                await other.send(PING)
+                assert await other.read_bytes(len(PONG)) == PONG
+                assert protocol.queue.qsize() <= websocket.MAX_HEARD_BYTES // len(PING) + 1
+            assert closes_with(1009, await talker.read_to_the_end())
+            sending.cancel()
+
+    run(test())
+
+
+@pytest.mark.parametrize("kind", [Opcode.TEXT, Opcode.PING])
+def test_a_watcher_may_say_a_little_every_second(kind: Opcode) -> None:
+    async def test() -> None:
+        async with serving(Show()) as served:
+            browser, protocol = await served.watch()
+            message = Frame(kind, b"ping").serialize(mask=True)
+            for _ in range(3):
+                await browser.send(message * (websocket.MAX_HEARD_BYTES // len(message) // 2))
+                await until(lambda: protocol._heard_bytes == 0)
+            assert not protocol.close_sent
+
+    run(test())
+
+
+def test_fragments_of_nothing_are_not_kept() -> None:
+    async def test() -> None:
+        async with serving(Show()) as served:
+            browser, protocol = await served.watch()
+            nothing = Frame(Opcode.CONT, b"", fin=False).serialize(mask=True)
+            await browser.send(Frame(Opcode.TEXT, b"pi", fin=False).serialize(mask=True))
+            await browser.send(nothing * 200)
+            await browser.send(Frame(Opcode.CONT, b"ng").serialize(mask=True))
+            assert await browser.read_bytes(len(PONG)) == PONG
+            await browser.send(Frame(Opcode.TEXT, b"pi", fin=False).serialize(mask=True))
+            await browser.send(nothing * 200)
+            await asyncio.sleep(0.5)
+            assert len(protocol.frames) <= 1
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (Frame(Opcode.TEXT, bytes(MEGABYTE)).serialize(mask=True), 1009),
+        (Frame(Opcode.BINARY, bytes(MEGABYTE)).serialize(mask=True), 1009),
+        (Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=True), 1007),
+        (Frame(Opcode.TEXT, b"ping").serialize(mask=False), 1002),
+        (PING + bytes([0xFF]) * 4000, 1002),
+    ],
+)
+def test_what_a_watcher_may_not_say_ends_its_connection_with_the_reason(
+    said: bytes, code: int
+) -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, _ = await served.watch()
+            await browser.send(said)
+            assert closes_with(code, await browser.read_to_the_end())
+            await until(lambda: show.left == 1 and not served.state.connections)
+
+    run(test())
+
+
+def test_a_long_message_in_many_fragments_is_too_long_as_well() -> None:
+    async def test() -> None:
+        async with serving(Show()) as served:
+            browser, _ = await served.watch()
+            await browser.send(Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True))
+            await browser.send(Frame(Opcode.CONT, bytes(100), fin=False).serialize(mask=True) * 20)
+            assert closes_with(1009, await browser.read_to_the_end())
+
+    run(test())
+
+
+def test_who_says_goodbye_behind_a_message_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, _ = await served.watch()
+            goodbye = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
+            await browser.send(PING * 3 + goodbye)
+            assert closes_with(1000, await browser.read_to_the_end())
+            await until(lambda: not served.state.connections and not served.state.tasks)
+
+    run(test())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_nothing_follows_a_goodbye_into_the_middle_of_a_message() -> None:
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, protocol = await served.watch()
+            show.watchers[0].show(snapshot(WINNERS))
+            await asyncio.sleep(0.1)
+            protocol.shutdown()
+            # As a server that stops does with every connection.
+            protocol.shutdown()
+            got = await browser.read_to_the_end()
+            assert got.endswith(b"\x88\x02" + struct.pack("!H", 1012))
+            assert len(got) < len(WINNERS)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(b"X-Long: " + b"x" * 20_000, b"431"), (b"X-Odd: \x01\x02", b"400")],
+)
+def test_a_handshake_that_cannot_be_read_is_answered(line: bytes, status: bytes) -> None:
+    async def test() -> None:
+        async with serving(Show()) as served:
+            browser = await served.connect()
+            await browser.send(HANDSHAKE[:-2] + line + b"\r\n\r\n")
+            answer = await browser.read_to_the_end()
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            assert b"application/problem+json" in answer
+            await until(lambda: not served.state.connections)
+
+    run(test())
+
+
+def test_who_leaves_before_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def late(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await asyncio.sleep(0.2)
+        await send({"type": "websocket.accept"})
+        await Watcher(send).send(text="too late")
+        await stay(receive)
+
+    async def test(served: Serving) -> None:
+        browser = await served.connect()
+        await browser.send(HANDSHAKE)
+        await until(lambda: bool(served.state.tasks))
+        browser.end.close()
+        await until(lambda: not served.state.tasks)
+
+    async def whole() -> None:
+        async with serving(late) as served:
+            await test(served)
+
+    run(whole())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -1,4 +1,4 @@
-"""Locust's watchers on the real live process."""
+"""Locust's watchers on the real web process."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from core.sessions import SessionView
 from dev.stack import wait_until
 from loadtest import lags
 from tests.factories import Shop
-from tests.live.conftest import Pair
+from tests.live.conftest import Web
 from tests.live.test_crowd import are_watching, counted, recorded
 from web import tokens
 
@@ -33,14 +33,14 @@ def session(shop: Shop) -> SessionView:
 
 @pytest.fixture
 def locust(
-    pair: Pair, app: Flask, shop: Shop, session: SessionView, tmp_path: Path
+    web: Web, app: Flask, shop: Shop, session: SessionView, tmp_path: Path
 ) -> Iterator[None]:
     """A headless run whose ledger is in the test's folder: one member, and some who watch."""
     account = shop.account()
     with app.app_context():
         member = {"user_id": str(account.user_id), "token": tokens.issue(account)["token"]}
     (tmp_path / "members.jsonl").write_text(json.dumps(member) + "\n")
-    options = ["--host", f"http://127.0.0.1:{pair.port}", "--session", str(session.session_id)]
+    options = ["--host", f"http://127.0.0.1:{web.port}", "--session", str(session.session_id)]
     options += ["--tokens", str(tmp_path / "members.jsonl"), "--ledger", str(tmp_path)]
     options += ["--members", "1", "--peak", "1", "--duration", "3600"]
     options += ["--watchers", str(WATCHERS), "--headless", "--only-summary"]

@@ -26,9 +26,11 @@ class Watcher:
         self.came_at.append(time.monotonic())
         return json.loads(text)
 
-    def frame_until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first frame that is so."""
-        while not condition(frame := self.frame()):
+    def frame_until(
+        self, condition: Callable[[dict[str, Any]], bool], timeout: float = TIMEOUT_SECONDS
+    ) -> dict[str, Any]:
+        """The first frame that is so, each of them in time."""
+        while not condition(frame := self.frame(timeout)):
             pass
         return frame
 

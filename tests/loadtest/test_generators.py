@@ -174,6 +174,6 @@ def test_both_models_keep_a_ledger_that_the_books_confirm(
     assert kinds["replayed"] > 0, "a member asks again after a time-out, and is told the same bid"
     assert kinds["session_ended"] > 0, "some come too late"
     assert not kinds["connection"]
-    # This server has no live process beside it: each try is refused, and is made again.
+    # This server is Flask alone: each try to watch is refused, and is made again.
     assert sum(sample["refused"] for sample in recorded.crowd) > WATCHERS
     assert Sold(shop, server.host, session, tmp_path, recorded.attempts).verify() == 0

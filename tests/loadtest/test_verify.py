@@ -201,6 +201,26 @@ def test_a_wrong_rank_in_an_answer_is_seen(sold: Sold, capsys: Capture) -> None:
     assert_seen(sold, capsys, "bid 1 was answered with rank 2, it was 1")
 
 
+@pytest.mark.parametrize(("rank", "is_seen"), [(1, True), (2, False)])
+def test_a_bid_is_ranked_among_all_that_were_accepted_at_its_moment(
+    sold: Sold, *, rank: int, is_seen: bool
+) -> None:
+    case = case_of(sold)
+    first, second, *later = case.books.bids
+    at_once = [
+        replace(first, score=1.0),
+        replace(second, score=2.0, accepted_at=first.accepted_at),
+        *later,
+    ]
+    attempts = [replace(case.ledger.attempts[0], rank=rank), *case.ledger.attempts[1:]]
+    told = replace(
+        case,
+        ledger=replace(case.ledger, attempts=attempts),
+        books=replace(case.books, bids=at_once),
+    )
+    assert ("bid 1 was answered with rank 1, it was 2" in differences_of(told)) is is_seen
+
+
 def test_a_weight_that_changes_within_a_sale_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("UPDATE bids SET weight = 3 WHERE session_id = %(session)s AND sequence = 7")
     assert_seen(sold, capsys, "bid with weights [1.0, 3.0]")

@@ -1,4 +1,5 @@
-"""Members, the shop, the drain and mishaps in any order, and the model beside them.
+"""Members, alone or many in one call, the shop, the drain and mishaps in any order, and the
+model beside them.
 
 The clock is the real one: the model is told when the system took a bid, checks that it
 can be so, and works out everything else itself.
@@ -22,12 +23,12 @@ from sqlalchemy import insert, update
 
 from core import clock, errors, keys
 from core.bid_log import DRAIN_TRUST_US, BidLog
-from core.bidding import Bidder, Bidding, PlacedBid
+from core.bidding import Bidder, PlacedBid
 from core.bootstrap import Services
 from core.loading import SessionLoader
 from core.losses import SKIPPED_SEQUENCES
 from core.models import User
-from tests.factories import Shop
+from tests.factories import Shop, bidding_like
 from tests.model.auction import Auction, Bid, Bucket, Terms, weight_of
 from tests.model.mishaps import (
     DRAIN_STEPS,
@@ -130,6 +131,20 @@ class AuctionMachine(RuleBasedStateMachine):
         self.tried += len(bids)
         for member, price in bids:
             self._place(member, price)
+
+    @rule(bids=st.dictionaries(members, few_prices, min_size=2))
+    def bid_together(self, bids: dict[int, Decimal]) -> None:
+        self.tried += len(bids)
+        self._place_together(bids)
+
+    @rule(bids=st.dictionaries(members, any_price, min_size=2))
+    def bid_any_prices_together(self, bids: dict[int, Decimal]) -> None:
+        self._place_together(bids)
+
+    @rule(price=few_prices, member=members)
+    def bid_beside_who_all_repeat_their_standing_prices(self, member: int, price: Decimal) -> None:
+        standing = {own: bid.price for own, bid in self.auction.standing.items()}
+        self._place_together(standing | {member: price})
 
     @rule(member=members, price=any_price)
     def bid_any_price(self, member: int, price: Decimal) -> None:
@@ -403,18 +418,63 @@ class AuctionMachine(RuleBasedStateMachine):
         drains: list[Any] = []
         before = self._now()
         answer = self._answer(member, price, drains)
+        self._answers_agree([(member, price, answer)], before, drains)
+
+    def _place_together(self, bids: dict[int, Decimal]) -> None:
+        """All in one call of the script."""
+        # What Redis lost would cost some of them a second call.
+        self._board_agrees()
+        self.services.weights.find(tuple(bidder.user_id for bidder in self.bidders))
+        self.services.revocations.load()
+        before = self._now()
+        asked = [(self.bidders[member], price) for member, price in bids.items()]
+        answers = self.shop.bid_at_once(self.session, asked)
+        placed = [answer for answer in answers if isinstance(answer, PlacedBid)]
+        drains = [self.session.session_id for bid in placed if bid.drain_due]
+        new = [bid for bid in placed if not bid.replayed]
+        assert len({bid.accepted_at for bid in new}) <= 1
+        if len(new) > 1:
+            self.seen["accepted together"] += 1
+        if len(placed) not in {0, len(answers)}:
+            self.seen["some refused"] += 1
+        if 0 < len(new) < len(placed):
+            self.seen["replayed beside new ones"] += 1
+        together = [(*bid, answer) for bid, answer in zip(bids.items(), answers, strict=True)]
+        self._answers_agree(together, before, drains)
+
+    def _answers_agree(
+        self, answers: list[tuple[int, Decimal, Any]], before: int, drains: list[Any]
+    ) -> None:
+        """What the bids of one call were answered, in order; each member has one of them."""
         if not self.auction.is_closed:
             self._was_loaded()
-        if isinstance(answer, PlacedBid):
-            assert self.auction.refusal(price) is None
-            self._placed_bid_agrees(member, price, answer, before, drains)
-        elif isinstance(answer, errors.RateLimited):
-            assert self.auction.refusal(price) is None
-            assert not self.auction.is_replay(member, price)
-            self._limit_agrees(member, before, answer.retry_after_seconds)
+        placed = []
+        for member, price, answer in answers:
+            if isinstance(answer, PlacedBid):
+                assert self.auction.refusal(price) is None
+                placed.append((member, price, answer))
+            elif isinstance(answer, errors.RateLimited):
+                assert self.auction.refusal(price) is None
+                assert not self.auction.is_replay(member, price)
+                self._limit_agrees(member, before, answer.retry_after_seconds)
+            else:
+                assert type(answer).__name__ == self.auction.refusal(price)
+                self.seen[type(answer).__name__] += 1
+        replays = [self.auction.is_replay(member, price) for member, price, _ in placed]
+        accepted = [
+            self._accept(member, price, answer, before)
+            for (member, price, answer), is_replay in zip(placed, replays, strict=True)
+            if not is_replay
+        ]
+        if accepted:
+            self._drain_is_scheduled_when_due(accepted[-1].accepted_at, drains)
         else:
-            assert type(answer).__name__ == self.auction.refusal(price)
-            self.seen[type(answer).__name__] += 1
+            assert drains == []
+        for bid in accepted:
+            self._count_ties(bid)
+        # All of them are as after the last one.
+        for (member, _, answer), is_replay in zip(placed, replays, strict=True):
+            self._placed_bid_agrees(member, answer, is_replay=is_replay)
 
     def _answer(self, member: int, price: Decimal, drains: list[Any]) -> PlacedBid | errors.Refusal:
         try:
@@ -427,23 +487,17 @@ class AuctionMachine(RuleBasedStateMachine):
         except errors.Refusal as refused:
             return refused
 
-    def _placed_bid_agrees(
-        self, member: int, price: Decimal, placed: PlacedBid, before: int, drains: list[Any]
-    ) -> None:
+    def _accept(self, member: int, price: Decimal, placed: PlacedBid, before: int) -> Bid:
         accepted_at = clock.to_microseconds(placed.accepted_at)
-        is_replay = self.auction.is_replay(member, price)
-        if is_replay:
-            bid = self.auction.standing[member]
-            assert drains == []
-            self.seen["replay"] += 1
-        else:
-            newest = self.auction.bids[-1].accepted_at if self.auction.bids else 0
-            assert max(before, newest, self.auction.start) <= accepted_at <= self._now()
-            self._take_token(member, accepted_at)
-            bid = self.auction.accept(member, price, self.weights[member], accepted_at)
-            self._drain_is_scheduled_when_due(accepted_at, drains)
-            self._count_ties(bid)
-        rank = self.auction.ranking.index(self.auction.standing[member]) + 1
+        newest = self.auction.bids[-1].accepted_at if self.auction.bids else 0
+        assert max(before, newest, self.auction.start) <= accepted_at <= self._now()
+        self._take_token(member, accepted_at)
+        return self.auction.accept(member, price, self.weights[member], accepted_at)
+
+    def _placed_bid_agrees(self, member: int, placed: PlacedBid, *, is_replay: bool) -> None:
+        bid = self.auction.standing[member]
+        self.seen["replay"] += is_replay
+        rank = self.auction.ranking.index(bid) + 1
         assert placed == PlacedBid(
             session_id=self.session.session_id,
             sequence=bid.sequence,
@@ -456,6 +510,7 @@ class AuctionMachine(RuleBasedStateMachine):
             threshold_score=self.auction.threshold,
             accepted_at=clock.from_microseconds(bid.accepted_at),
             replayed=is_replay,
+            drain_due=placed.drain_due,
         )
 
     def _board_agrees(self) -> None:
@@ -611,12 +666,9 @@ class AuctionMachine(RuleBasedStateMachine):
 
 def _with_small_batches(services: Services, limits: Limits) -> Services:
     bid_log = BidLog(services.database, services.redis, batch_size=BATCH_SIZE)
-    bidding = Bidding(
-        services.redis,
-        SessionLoader(services.database, services.redis, bid_log),
-        services.weights,
-        services.revocations,
-        services.backlog,
+    bidding = bidding_like(
+        services,
+        loader=SessionLoader(services.database, services.redis, bid_log),
         bids_per_second=limits.rate,
         burst=limits.size,
     )

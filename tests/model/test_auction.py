@@ -38,6 +38,9 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 MUST_HAPPEN = {
     "tie",
     "replay",
+    "accepted together",
+    "some refused",
+    "replayed beside new ones",
     "weight kept",
     "half a drain",
     "swept",
@@ -133,6 +136,17 @@ class TakesBidsWhilePaused(Auction):
         return None if refusal == "SessionInactive" else refusal
 
 
+class RanksAsBidsCame(Auction):
+    """Each bid's rank is that of its own moment, whatever came behind it in the same call."""
+
+    @property
+    def ranking(self) -> list[Bid]:
+        ranked = super().ranking
+        if len(self.bids) < 2 or self.bids[-1].accepted_at != self.bids[-2].accepted_at:
+            return ranked
+        return [*[bid for bid in ranked if bid != self.bids[-1]], self.bids[-1]]
+
+
 @pytest.mark.parametrize(
     "wrong_auction",
     [
@@ -143,6 +157,7 @@ class TakesBidsWhilePaused(Auction):
         HighestBidOfThoseStanding,
         ThresholdIsTheFirstLoser,
         TakesBidsWhilePaused,
+        RanksAsBidsCame,
     ],
 )
 def test_control_a_wrong_rule_is_found(

@@ -17,11 +17,14 @@ from dev.embedded import Cluster
 from dev.embedded.cluster import SLOTS, ClusterNode
 from tests.factories import Shop
 
+# A busy machine takes its time to connect.
+PATIENT = {"MAX_QUEUE_WAIT_MS": "20000"}
+
 
 @contextmanager
 def shop_on(running: Servers, settings: Mapping[str, str]) -> Iterator[Shop]:
     services: Services = bootstrap(
-        load_settings({**running.environ, **settings}),
+        load_settings({**running.environ, **PATIENT, **settings}),
         password_hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
     )
     try:

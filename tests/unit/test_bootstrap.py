@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import pytest
+
 from core.bootstrap import bootstrap
-from core.combiner import CallCombiner
+from core.calls import Calls, ClusterCalls
 from core.config import load_settings
 
 
-def test_a_cluster_carries_no_call_in_a_pipeline_of_several_nodes() -> None:
+@pytest.mark.parametrize(("addresses", "kind"), [((), Calls), ((("127.0.0.1", 1),), ClusterCalls)])
+def test_each_node_of_a_cluster_is_called_for_its_own_sessions(
+    addresses: tuple[tuple[str, int], ...], kind: type
+) -> None:
     """One that is away would hold up, or fail, what is asked of the others."""
-    settings = replace(load_settings({"DEBUG": "true"}), redis_cluster=(("127.0.0.1", 1),))
+    settings = replace(load_settings({"DEBUG": "true"}), redis_cluster=addresses)
     services = bootstrap(settings)
-    assert not isinstance(services.bidding.calls, CallCombiner)
-    assert not isinstance(services.board.calls, CallCombiner)
+    assert type(services.bidding._calls) is kind
+    assert type(services.board._calls) is kind

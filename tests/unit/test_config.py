@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import make_url
 
 from core import config
-from core.combiner import Replicas
 from core.config import ConfigError, Settings, load_settings
 from core.limit_settings import LimitSettings
+from core.replication import Replicas
 
 SECRET = "x" * 32
 Files = Callable[..., None]
@@ -24,7 +24,6 @@ DEFAULTS = {
     "cors_origins": (),
     "trusted_proxies": 0,
     "hsts_seconds": 0,
-    "live_socket": f"{gettempdir()}/flashbid-live-8000.sock",
     "live_max_watchers": 5000,
     "access_log": "lean",
     "metrics_folder": f"{gettempdir()}/flashbid-metrics-8000",

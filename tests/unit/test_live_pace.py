@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.live.showing import interval_seconds
+from web.front.sockets import interval_seconds
 
 
 @pytest.mark.parametrize(
