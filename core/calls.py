@@ -24,8 +24,6 @@ _NODE_IS_AWAY = (
     redis_errors.ClusterDownError,
 )
 
-Execute = Callable[..., Any]
-
 
 class Calls:
     """Calls one Redis. A call is confirmed by so many replicas, if any are asked for."""

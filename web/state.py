@@ -36,11 +36,6 @@ def services_of(app: Flask) -> Services:
     return cast(Services, app.extensions[_SERVICES_KEY])
 
 
-def board_pages() -> BoardPages:
-    """The board pages of the application that handles this request."""
-    return board_pages_of(current_app)
-
-
 def board_pages_of(app: Flask) -> BoardPages:
     """The board pages of an application."""
     return cast(BoardPages, app.extensions[_BOARD_PAGES_KEY])

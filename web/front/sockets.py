@@ -170,10 +170,6 @@ class SessionRoom:
             await asyncio.sleep(0)
             self._used_seconds += time.thread_time() - started_at
 
-    def watchers_behind(self) -> list[Watcher]:
-        """Those who have not been sent the last snapshot."""
-        return [watcher for watcher in self.watchers if watcher.seen is not self.snapshot]
-
 
 class Watchers:
     """All watchers of this process."""
