@@ -9,14 +9,13 @@ from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from itertools import chain
 from math import ceil
 from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
-from msgspec.structs import force_setattr
+from msgspec import Struct, msgpack
+from msgspec.structs import force_setattr, replace
 from redis import exceptions as redis_errors
 
 from core import clock, errors, keys, metrics, scoring, scripts
@@ -94,25 +93,18 @@ class PlacedBid(Struct, frozen=True):
 _Reply = tuple[list[Any], list[Any]]
 
 
-class _Asked(Struct, frozen=True):
+class _Asked(Struct, frozen=True, array_like=True):
     """A bid as the script takes it. `weight` "": the script reads the cache."""
 
-    bidder: Bidder
-    price: Decimal
+    user_id: str
+    username: str
+    price: str
+    token_id: str
     weight: str = ""
 
-    def arguments(self) -> tuple[str, ...]:
-        bidder = self.bidder
-        return (
-            bidder.id_text,
-            bidder.username,
-            str(self.price),
-            bidder.token_id,
-            self.weight,
-        )
 
-
-_PROBE = _Asked(Bidder(UUID(int=0), username="", token_id=""), Decimal(1))
+_PROBE = _Asked(str(UUID(int=0)), "", "1", "")
+_packed = msgpack.Encoder().encode
 
 
 class Bidding:
@@ -168,7 +160,7 @@ class Bidding:
         a refused bid changes nothing. Raises OutcomeUnknown when it may have been placed or not.
         """
         self._backlog.require_room(self._background)
-        asked = _Asked(bidder, price)
+        asked = _Asked(bidder.id_text, bidder.username, str(price), bidder.token_id)
         for _ in range(_MAX_CALLS):
             reply, call = await self._ask(session_id, asked)
             match reply[0]:
@@ -177,7 +169,7 @@ class Bidding:
                 case Outcome.UNKNOWN_SESSION:
                     await self._background.run(self._loader.load, session_id)
                 case Outcome.UNKNOWN_WEIGHT:
-                    asked = _Asked(bidder, price, await self._weight_of(bidder.user_id))
+                    asked = replace(asked, weight=await self._weight_of(bidder.user_id))
                 case Outcome.UNKNOWN_REVOCATIONS:
                     await self._background.run(self._revocations.load_beside, session_id)
                 case _:
@@ -193,7 +185,7 @@ class Bidding:
     async def _ask(self, session_id: UUID, asked: _Asked) -> _Reply:
         """The script's reply. Raises what is known of the bid when there is none."""
         try:
-            return await self._bids.ask(session_id, asked, asker=asked.bidder.id_text)
+            return await self._bids.ask(session_id, asked, asker=asked.user_id)
         except NotSent:
             raise errors.BidNotTaken from None
         except errors.Unconfirmed as doubt:
@@ -204,7 +196,7 @@ class Bidding:
     async def _call(self, session_id: UUID, bids: Sequence[_Asked]) -> list[_Reply]:
         """One script call for all these bids."""
         started_at = perf_counter()
-        members = [asked.bidder.id_text for asked in bids]
+        members = [asked.user_id for asked in bids]
         standing = keys.standing_bid_prefix(session_id)
         all_bids, *replies = await scripts.place_bids.call(
             self._calls.execute,
@@ -216,7 +208,7 @@ class Bidding:
                 *[standing + member for member in members],
                 *self._weights.keys_beside(members),
             ],
-            [*self._limits, *chain.from_iterable([asked.arguments() for asked in bids])],
+            [*self._limits, _packed(bids)],
         )
         seconds = perf_counter() - started_at
         for reply in replies:

@@ -57,7 +57,7 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(
-        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float] = ()
+        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int | float | bytes] = ()
     ) -> list[Any]:
         reply: Any
         try:
@@ -71,7 +71,7 @@ class Script:
         self,
         execute: Callable[..., Awaitable[Any]],
         keys: Sequence[str],
-        args: Sequence[str | int | float],
+        args: Sequence[str | int | float | bytes],
     ) -> list[Any]:
         """The reply, where `execute` sends a command without blocking."""
         try:

@@ -12,9 +12,16 @@ from flask import Flask
 from web.answers import name_request
 from web.app import create_app
 from web.front.bridge import Bridge
-from web.front.lane import Response
 from web.front.overload import Overloaded, Refusals
-from web.front.requests import ClientGone, Scope, linger, read_body, read_request
+from web.front.requests import (
+    ANSWER_AT_ONCE,
+    ClientGone,
+    Response,
+    Scope,
+    linger,
+    read_body,
+    read_request,
+)
 from web.front.sockets import Watchers
 from web.state import board_pages_of, lane_of, services_of
 
@@ -55,7 +62,11 @@ class Application:
                     whole = body is not None
             except ClientGone:
                 return
-            await _send(response, receive, send, whole=whole)
+            at_once = scope.get("extensions", {}).get(ANSWER_AT_ONCE) if whole else None
+            if at_once is not None:
+                await at_once(response)
+            else:
+                await _send(response, receive, send, whole=whole)
         elif scope["type"] == "websocket":
             await self._watchers.serve(scope, receive, send)
         else:

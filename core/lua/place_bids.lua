@@ -13,9 +13,9 @@
   ARGV[1] bids per second that refill a bucket, 0 for no limit
   ARGV[2] bids that a full bucket holds
   ARGV[3] microseconds for which one scheduled drain is trusted to come
-  ARGV[4..] for each bid: user id, username, price (decimal string), token id, and
-            weight, or "" to read the cache. A member has one bid in a call at most: the
-            clock stands still in here, and (member, moment, price) tells any two bids apart.
+  ARGV[4] the bids as MessagePack, each {user id, username, price (decimal string), token id,
+          weight, or "" to read the cache}. A member has one bid in a call at most: the
+          clock stands still in here, and (member, moment, price) tells any two bids apart.
 
   Returns {all, reply, ...}, a reply for each bid.
     all:   {inventory, threshold score or false, 1 when a drain must be enqueued}, as
@@ -31,7 +31,8 @@
 
 local params, ranking, bidlog, revocations = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local rate, burst, trust = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local count = (#ARGV - 3) / 5
+local bids = cmsgpack.unpack(ARGV[4])
+local count = #bids
 local SEQUENCE_CEILING = 999999999999999
 local format = string.format
 
@@ -40,8 +41,8 @@ local function member_of(sequence, user_id)
   return format('%015.0f:%s', SEQUENCE_CEILING - sequence, user_id)
 end
 local asked = {'loaded'}
-for i = 1, count do
-  asked[2 * i], asked[2 * i + 1] = ARGV[5 * i + 2], ARGV[5 * i - 1]
+for i, bid in ipairs(bids) do
+  asked[2 * i], asked[2 * i + 1] = bid[4], bid[1]
 end
 local revoked = redis.call('ZMSCORE', revocations, unpack(asked))
 local function denial_of(i)
@@ -82,8 +83,7 @@ end
 
 -- Decides one bid and writes nothing: a refusal, a replay, or a bid to be written.
 local function decide(i)
-  local at = 5 * i - 1
-  local user_id, price_text = ARGV[at], ARGV[at + 2]
+  local user_id, username, price_text, _, weight = unpack(bids[i])
   local denial = denial_of(i)
   if denial then return denial end
   if shut then return {shut} end
@@ -105,7 +105,7 @@ local function decide(i)
     tokens = tokens - 1
   end
   -- The first bid fixes the weight: recomputation never touches an open session.
-  local weight = old_member and old[4] or ARGV[at + 4]
+  if old_member then weight = old[4] end
   if weight == '' then
     local cache = KEYS[4 + count + i]
     weight = cache and redis.call('GET', cache)
@@ -115,7 +115,7 @@ local function decide(i)
   -- The ranking would refuse it, when the log has the bid already.
   assert(score < math.huge, 'no number')
   -- What a member's later bids do not change.
-  local fixed = old_member and {} or { 'weight', weight, 'username', ARGV[at + 1]}
+  local fixed = old_member and {} or { 'weight', weight, 'username', username}
   return {'accepted', '', price_text, text(score), response_text, weight, now_text, value = price,
     tokens = text(tokens), user_id = user_id, key = KEYS[4 + i], old_member = old_member,
     fixed = fixed}

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import psutil
+from msgspec import msgpack
 
 from core import keys, scripts
 from core.bidding import MAX_BATCH_BIDS, Bidder
@@ -89,7 +90,7 @@ class BatchRuns:
                 *[standing + member for member in members],
                 *services.weights.keys_beside(members),
             ],
-            [*_LIMITS, *[argument for bid in bids for argument in bid]],
+            [*_LIMITS, msgpack.encode(bids)],
         )
         return sum(reply[0] in _TAKEN for reply in replies)
 

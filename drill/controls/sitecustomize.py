@@ -191,7 +191,6 @@ def web_clock(scripts) -> None:
     script = scripts.place_bids
     original = script.call
     _rewrite(script, r"redis\.call\('TIME'\)", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
-    _rewrite(script, r"\(#ARGV - 3\) / 5", "(#ARGV - 5) / 5")
 
     async def call(execute, keys, args):
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
@@ -204,6 +203,8 @@ def log_in_memory(scripts) -> None:
     """Write-behind: the web process keeps bids for a while before it logs them."""
     from threading import Thread
 
+    from msgspec import msgpack
+
     script = scripts.place_bids
     original = script.call
     _rewrite(script, r"redis\.call\('XADD'.*?bid\[7\]\)\n", "")
@@ -211,8 +212,7 @@ def log_in_memory(scripts) -> None:
 
     async def call(execute, keys, args):
         all_bids, *replies = await original(execute, keys, args)
-        # Three settings come first, then five words for each bid.
-        for user_id, reply in zip(args[3::5], replies, strict=True):
+        for (user_id, *_), reply in zip(msgpack.decode(args[-1]), replies, strict=True):
             if reply[0] == scripts.Outcome.ACCEPTED:
                 # The place in the log first: bids are written in its order.
                 kept[int(reply[1]), keys[2]] = _entry(user_id, reply)

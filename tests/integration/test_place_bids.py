@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec import msgpack
 from redis.exceptions import ResponseError
 
 from core import clock, errors, keys, scripts
@@ -45,7 +46,7 @@ def call_all(
             *[keys.standing_bid(session_id, member) for member in members],
             *[keys.user_weight(member) for member in members],
         ],
-        [*limits, DRAIN_TRUST_US, *[argument for own in arguments for argument in own]],
+        [*limits, DRAIN_TRUST_US, msgpack.encode(arguments)],
     )
     return of_all, replies
 

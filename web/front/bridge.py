@@ -12,9 +12,8 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from web.body import MAX_BODY_BYTES
-from web.front.lane import Response
 from web.front.overload import ThreadQueue
-from web.front.requests import Scope
+from web.front.requests import Response, Scope
 
 # Served even where everything else has to wait: those who must see into a service that is
 # full, or help it.
@@ -95,4 +94,7 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
         getattr(parts, "close", lambda: None)()
     status, headers = started
     encoded = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers]
+    if body and all(name != b"content-length" for name, _ in encoded):
+        # A streamed answer: whole by now.
+        encoded.append((b"content-length", b"%d" % len(body)))
     return Response(int(status[:3]), encoded, body)

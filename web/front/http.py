@@ -4,15 +4,16 @@ head, a deadline for its body, for an answer's reader, and for who never asks.
 
 import asyncio
 import re
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from web.answers import new_request_id
 from web.errors import HEAD_TOO_LARGE, OVERLOADED, REQUEST_TIMEOUT, UNREADABLE, Problem
 from web.front.connections import Bounded, bytes_of, connections
-from web.front.requests import LINGER_SECONDS
+from web.front.requests import ANSWER_AT_ONCE, LINGER_SECONDS, Response
 
 log = structlog.get_logger(__name__)
 
@@ -35,50 +36,6 @@ def without_h2c(data: bytes) -> bytes:
     return _H2C.sub(b"", head + end[:2]) + end[2:] + rest
 
 
-class _JoiningTransport:
-    """A transport that sends an answer's head together with its body: uvicorn writes them one
-    after the other, and each write wakes the client, and costs more than all else in an answer.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        self.head = b""
-        self.is_closing = transport.is_closing
-        self.get_write_buffer_size = transport.get_write_buffer_size
-
-    def write(self, data: bytes) -> None:
-        """Send; a head waits for what comes next."""
-        if self.is_closing():
-            # The client has gone, and the application does not know yet.
-            self.head = b""
-        elif self.head:
-            self.transport.writelines((self.head, data))
-            self.head = b""
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
-            self.head = data
-        else:
-            self.transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that nothing follows."""
-        if self.head:
-            self.transport.write(self.head)
-            self.head = b""
-
-    def write_eof(self) -> None:
-        """Say that nothing more will be sent."""
-        self.flush()
-        self.transport.write_eof()
-
-    def close(self) -> None:
-        """Close when all is sent."""
-        self.flush()
-        self.transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.transport, name)
-
-
 class HttpProtocol(Bounded, HttpToolsProtocol):
     """uvicorn's HTTP, bounded."""
 
@@ -86,8 +43,7 @@ class HttpProtocol(Bounded, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection."""
-        self._joining = _JoiningTransport(transport)
-        super().connection_made(cast(asyncio.Transport, self._joining))
+        super().connection_made(transport)
         self._problem = UNREADABLE
         self._in_head = False
         self._head_bytes = self._piece_bytes = self._first_piece_bytes = 0
@@ -150,6 +106,8 @@ class HttpProtocol(Bounded, HttpToolsProtocol):
         # A WebSocket has none.
         if self.cycle is not cycle_before:
             self._unanswered += 1
+            answer = partial(self._answer_at_once, self.cycle)
+            self.scope["extensions"] = {ANSWER_AT_ONCE: answer}  # type: ignore[dict-item]
             # To nothing that is known here: what follows it cannot be read.
             if self.parser.should_upgrade() or self._is_ending:
                 self.cycle.keep_alive = False
@@ -161,8 +119,6 @@ class HttpProtocol(Bounded, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is out."""
-        if self._joining.head:
-            self._joining.flush()
         self._unanswered -= 1
         super().on_response_complete()
         if self._last_words is not None and not self._unanswered:
@@ -174,7 +130,6 @@ class HttpProtocol(Bounded, HttpToolsProtocol):
             self._refuse(UNREADABLE)
             return
         connections.open.discard(self)
-        self.transport = self._joining.transport
         super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
@@ -205,6 +160,36 @@ class HttpProtocol(Bounded, HttpToolsProtocol):
             self._idle_since = self._idle_since or now
             if now - self._idle_since > max_idle_seconds:
                 self.transport.close()
+
+    async def _answer_at_once(self, cycle: Any, response: Response) -> None:
+        """Send a whole answer: uvicorn writes its head and its body one after the other, and each
+        write wakes the client, and costs more than all else in an answer.
+        """
+        # It refers to the cycle: left there, both would wait for the garbage collector.
+        del cycle.scope["extensions"]
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not self.transport.is_closing():
+            self.transport.write(self._bytes_of(cycle, response))
+            if not cycle.keep_alive:
+                self.transport.close()
+        cycle.on_response()
+
+    def _bytes_of(self, cycle: Any, response: Response) -> bytes:
+        headers = [*cycle.default_headers, *response.headers]
+        if not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        parts = [STATUS_LINE[response.status]]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n")
+        if cycle.scope["method"] != "HEAD":
+            parts.append(response.body)
+        return b"".join(parts)
 
     def _is_head_too_long(self) -> bool:
         if self._head_bytes + self._piece_bytes <= MAX_HEAD_BYTES:

@@ -9,7 +9,6 @@ have it answer, too, so that the API is whole under any WSGI server.
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from time import perf_counter
-from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from flask import Flask
@@ -21,7 +20,7 @@ from web.answers import JSON_HEADERS, Answer, common_headers, name_request
 from web.body import require_json
 from web.errors import answer_to
 from web.fast_json import read_bid, write_placed
-from web.front.requests import Request, Scope
+from web.front.requests import Headers, Request, Response, Scope
 from web.operation import path_id
 from web.schemas import PageQuery
 from web.state import board_pages_of, services_of
@@ -33,15 +32,6 @@ _BOARD_PATH_LENGTH = len(BOARD_PREFIX) + 36
 _REMEMBERED_ORIGINS = 1000
 
 Handler = Callable[[Request], Awaitable[Answer]]
-Headers = list[tuple[bytes, bytes]]
-
-
-class Response(NamedTuple):
-    """An answer as it goes out."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class Lane:

@@ -1,8 +1,8 @@
-"""Requests as the lane takes them, whichever door they came by."""
+"""Requests as the lane takes them, whichever door they came by, and answers as they go out."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -10,6 +10,10 @@ from web.body import MAX_BODY_BYTES
 
 Receive = Any
 Scope = Mapping[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+# An extension of ASGI that web/front/http.py offers: a coroutine function that sends a Response.
+ANSWER_AT_ONCE = "flashbid.answer_at_once"
 
 # For how long a client may still send after its answer; RFC 9112, section 9.6, says why.
 LINGER_SECONDS = 2.0
@@ -34,6 +38,14 @@ class Request(Struct):
     def header(self, name: bytes) -> str:
         """A header's text; "" when it is absent. Only those of _WANTED are here."""
         return self.headers.get(name, b"").decode("latin-1")
+
+
+class Response(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
