@@ -15,39 +15,39 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from core import errors
-from core.accounts import Accounts
-from core.admin_actions import AdminActions
-from core.audit import Audit
-from core.backlog import BacklogGuard
-from core.bid_log import BidLog
-from core.bidding import Bidding
-from core.board import Board
-from core.calls import MAX_CONNECTIONS, Calls, ClusterCalls
-from core.catalogue import Catalogue
-from core.channels import Channels
-from core.closing import Closing
-from core.cluster import (
+from core.bidding.board import Board
+from core.bidding.history import History
+from core.bidding.placing import Bidding
+from core.bidlog.backlog import BacklogGuard
+from core.bidlog.drain import BidLog
+from core.config import Settings
+from core.members.accounts import Accounts
+from core.members.revocations import Revocations
+from core.members.roles import Membership
+from core.members.weights import Weights
+from core.notifications.announcing import Telling
+from core.notifications.channels import Channels
+from core.notifications.email import Mailer
+from core.notifications.inbox import Notifications
+from core.notifications.webhooks import Webhooks
+from core.operations.admin_log import AdminActions
+from core.operations.audit import Audit
+from core.operations.stats import Statistics
+from core.postgres.database import Database, create_database, create_database_engine
+from core.redis.calls import MAX_CONNECTIONS, Calls, ClusterCalls
+from core.redis.cluster import (
     ClusterBacklogGuard,
     ClusterClient,
     ClusterRevocations,
     ClusterWeights,
 )
-from core.config import Settings
-from core.database import Database, create_database, create_database_engine
-from core.history import History
-from core.loading import SessionLoader
-from core.mail import Mailer
-from core.membership import Membership
-from core.notifications import Notifications
-from core.replication import Replicas, Replication
-from core.results import Results
+from core.redis.replication import Replicas, Replication
 from core.runtime import EventLoop, Runtime
-from core.sessions import Sessions
-from core.stats import Statistics
-from core.telling import Telling
-from core.tokens import Revocations
-from core.webhooks import Webhooks
-from core.weights import Weights
+from core.sessions.closing import Closing
+from core.sessions.loading import SessionLoader
+from core.sessions.products import Catalogue
+from core.sessions.results import Results
+from core.sessions.sessions import Sessions
 
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
 # Longer than a slow fsync: a reply lost to a time-out leaves a member in doubt.

@@ -21,8 +21,8 @@ from sqlalchemy import create_engine, text
 
 from core.bootstrap import Services, bootstrap
 from core.config import Settings, load_settings
-from core.database import migrate
-from core.models import Base
+from core.postgres.database import migrate
+from core.postgres.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.broker import Broker, broker_at
 from tests.factories import Shop

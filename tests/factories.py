@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text, update
 
-from core import clock, keys
-from core.accounts import Account
-from core.bidding import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
+from core.bidding.placing import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
 from core.bootstrap import Services
-from core.models import BiddingSession
-from core.sessions import SessionView, Terms
+from core.members.accounts import Account
+from core.postgres.models import BiddingSession
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView, Terms
 
 PASSWORD = "correct horse battery staple"
 

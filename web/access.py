@@ -11,8 +11,8 @@ from time import perf_counter
 import structlog
 from flask import Flask, Response, g, request
 
-from core import metrics
-from core.config import AccessLog as Choice
+from core.config.web import AccessLog as Choice
+from core.telemetry import metrics
 from web.answers import Answer
 from web.front.requests import Request as LaneRequest
 

@@ -6,12 +6,12 @@ from uuid import UUID
 from flask import Blueprint
 
 from core import errors
-from core.channels import ChannelState
-from core.models import AdminAction, Product
-from core.outbox import Status as DeliveryStatus
-from core.sessions import SessionView, Terms
-from core.stats import Stats
-from core.webhooks import DeliveryView
+from core.notifications.channels import ChannelState
+from core.notifications.outbox import Status as DeliveryStatus
+from core.notifications.webhooks import DeliveryView
+from core.operations.stats import Stats
+from core.postgres.models import AdminAction, Product
+from core.sessions.sessions import SessionView, Terms
 from web import schemas
 from web.operation import operation
 from web.state import services

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from core.config import Settings
-from core.logs import request_id
+from core.telemetry.logs import request_id
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

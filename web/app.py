@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
-from core.logs import configure_logs
+from core.telemetry.logs import configure_logs
 from web import (
     admin,
     auth,

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint
 
 from core import errors
-from core.accounts import Account
+from core.members.accounts import Account
 from web import limiting, schemas, tokens
 from web.limiting import Limit
 from web.operation import operation

@@ -6,10 +6,10 @@ from uuid import UUID
 from flask import Blueprint
 
 from core import errors
-from core.board import Standing
-from core.history import PastBid
-from core.lifecycle import Status
-from core.sessions import SessionView
+from core.bidding.board import Standing
+from core.bidding.history import PastBid
+from core.rules.lifecycle import Status
+from core.sessions.sessions import SessionView
 from web import schemas
 from web.front.lane import Handler, Lane
 from web.limiting import Limit

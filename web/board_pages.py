@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from core import errors
-from core.batches import Batches, NotSent
-from core.board import Board, BoardPage, State
-from core.lifecycle import Status
-from core.results import RankedEntry
+from core.bidding.batches import Batches, NotSent
+from core.bidding.board import Board, BoardPage, State
+from core.rules.lifecycle import Status
+from core.sessions.results import RankedEntry
 from web.answers import encode
 
 _MAX_PAGES = 500

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from core.capacity import (
+from core.operations.capacity import (
     CONSTANTS,
     GATHER_SECONDS,
     MEMORY_FACTOR,

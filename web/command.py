@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import ProgrammingError
 
 from core import errors
-from core.database import UnknownSchema, lacks_tables
+from core.postgres.database import UnknownSchema, lacks_tables
 from web.state import services
 
 CHECK, CROSS = "✓", "✗"

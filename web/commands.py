@@ -14,12 +14,13 @@ import click
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from core import errors, metrics
-from core.accounts import Account
-from core.admin_actions import Actor
-from core.audit import Check
-from core.database import UnknownSchema, migrate
-from core.publishing import COMMAND, publishing
+from core import errors
+from core.members.accounts import Account
+from core.operations.admin_log import Actor
+from core.operations.audit import Check
+from core.postgres.database import UnknownSchema, migrate
+from core.telemetry import metrics
+from core.telemetry.metric_files import COMMAND, publishing
 from web import tokens
 from web.capacity import capacity
 from web.command import CHECK, CROSS, Command, report

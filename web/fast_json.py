@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from core.bidding import PlacedBid
+from core.bidding.placing import PlacedBid
 from web import schemas
 from web.body import decode
 from web.fields import parse_uuid

@@ -4,9 +4,9 @@ import gc
 import os
 from typing import Any
 
-from core import logs, metrics
 from core.config import ConfigError, load_settings
-from core.publishing import Publisher
+from core.telemetry import logs, metrics
+from core.telemetry.metric_files import Publisher
 
 # Objects made since the last look for cycles: hardly a request leaves any behind.
 _GC_THRESHOLD = 50_000

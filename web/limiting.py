@@ -27,8 +27,9 @@ from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core import errors, metrics
-from core.limit_settings import LimitSettings
+from core import errors
+from core.config.limits import LimitSettings
+from core.telemetry import metrics
 from web.windows import SharedWindows, Windows
 
 log = structlog.get_logger(__name__)

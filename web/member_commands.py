@@ -6,7 +6,7 @@ import click
 from flask import Flask
 
 from core import errors
-from core.membership import Membership, NotToldYet
+from core.members.roles import Membership, NotToldYet
 from web.command import CHECK, CROSS, Command, report
 from web.commands import recorded
 from web.state import services

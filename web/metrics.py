@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from core.gauges import StateGauges
-from core.publishing import PublishedMetrics
+from core.operations.gauges import StateGauges
+from core.telemetry.metric_files import PublishedMetrics
 from web.operation import operation
 from web.state import services
 from web.tokens import Auth

@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Blueprint
 
 from core import errors
-from core.notifications import Notice
+from core.notifications.inbox import Notice
 from web import schemas
 from web.operation import operation
 from web.state import services

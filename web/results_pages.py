@@ -7,7 +7,7 @@ from collections import OrderedDict
 from threading import Lock
 from uuid import UUID
 
-from core.results import Results
+from core.sessions.results import Results
 from web import schemas
 from web.answers import encode
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 
-from core.admin_actions import Done
-from core.lifecycle import Status
-from core.outbox import Status as DeliveryStatus
-from core.scoring import MAX_COEFFICIENT, MAX_PRICE
-from core.sessions import Terms
-from core.telling import Kind
+from core.notifications.announcing import Kind
+from core.notifications.outbox import Status as DeliveryStatus
+from core.operations.admin_log import Done
+from core.rules.lifecycle import Status
+from core.rules.scoring import MAX_COEFFICIENT, MAX_PRICE
+from core.sessions.sessions import Terms
 from web.fields import (
     CENT,
     CONTROL_CHARACTERS,

@@ -2,8 +2,8 @@
 
 from flask import Blueprint
 
-from core import health
-from core.health import Health, Readiness
+from core.operations import health
+from core.operations.health import Health, Readiness
 from web import schemas
 from web.limiting import Limit
 from web.operation import operation

@@ -15,10 +15,10 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTError
 
 from core import errors
-from core.accounts import Account
-from core.admin_actions import Actor
-from core.bidding import Bidder
+from core.bidding.placing import Bidder
 from core.config import Settings
+from core.members.accounts import Account
+from core.operations.admin_log import Actor
 from web.fields import parse_uuid
 from web.state import services, services_of
 

@@ -18,7 +18,7 @@ from kombu.entity import Queue
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
-from core.logs import configure_logs
+from core.telemetry.logs import configure_logs
 from worker import queues
 
 log = structlog.get_logger(__name__)

@@ -15,9 +15,9 @@ from celery.signals import (
     worker_process_shutdown,
 )
 
-from core import metrics
-from core.logs import request_id
-from core.publishing import Publisher
+from core.telemetry import metrics
+from core.telemetry.logs import request_id
+from core.telemetry.metric_files import Publisher
 from worker.celery_app import app, settings
 
 _REQUEST_ID = "request_id"

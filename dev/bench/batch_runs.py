@@ -8,9 +8,9 @@ from uuid import UUID
 import psutil
 from msgspec import msgpack
 
-from core import keys, scripts
-from core.bidding import MAX_BATCH_BIDS, Bidder
+from core.bidding.placing import MAX_BATCH_BIDS, Bidder
 from core.bootstrap import Services
+from core.redis import keys, scripts
 from dev.bench.cpu import Meter
 from dev.bench.measures import Figures
 from dev.bench.options import Options

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from core import keys
-from core.closing import _WRITE_RANKINGS
-from core.loading import SessionLoader
+from core.redis import keys
+from core.sessions.closing import _WRITE_RANKINGS
+from core.sessions.loading import SessionLoader
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.stack import Servers, open_session

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
-from core import keys
 from core.bootstrap import bootstrap
-from core.cluster import ClusterClient
 from core.config import load_settings
+from core.redis import keys
+from core.redis.cluster import ClusterClient
 from dev.bench.compare_runs import CompareRuns, Side
 from dev.bench.http_runs import Sale
 from dev.bench.stack import (

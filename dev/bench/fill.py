@@ -5,7 +5,7 @@ from uuid import UUID
 
 from redis import Redis
 
-from core import keys
+from core.redis import keys
 
 # One chunk holds the server for some tens of milliseconds.
 CHUNK = 10_000

@@ -10,9 +10,9 @@ from uuid import UUID
 import psutil
 from sqlalchemy import func, select
 
-from core import keys
 from core.bootstrap import Services
-from core.models import Bid, BidLogOffset
+from core.postgres.models import Bid, BidLogOffset
+from core.redis import keys
 from dev.bench.cpu import Meter
 from dev.bench.generators import Generator, Load, Sockets, run
 from dev.bench.measures import Figures

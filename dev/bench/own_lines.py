@@ -9,7 +9,13 @@ from pathlib import Path
 from core.config import PROJECT_ROOT
 
 # HTTP, WebSockets, and what gathers calls.
-PATTERNS = ("web/front/*.py", "web/asgi.py", "core/batches.py", "core/runtime.py", "core/calls.py")
+PATTERNS = (
+    "web/front/*.py",
+    "web/asgi.py",
+    "core/bidding/batches.py",
+    "core/runtime.py",
+    "core/redis/calls.py",
+)
 _NO_CODE = frozenset(
     {
         *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),

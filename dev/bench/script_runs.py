@@ -10,9 +10,9 @@ from uuid import UUID
 
 from redis import Redis
 
-from core import keys
-from core.bidding import Bidder
+from core.bidding.placing import Bidder
 from core.bootstrap import Services, bootstrap
+from core.redis import keys
 from dev.bench.fill import fill_board
 from dev.bench.measures import Figures
 from dev.bench.options import Options

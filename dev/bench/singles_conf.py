@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from runpy import run_path
 from typing import Any
 
-from core import bidding
-from core.batches import Batches
+from core.bidding import placing
+from core.bidding.batches import Batches
 from core.config import PROJECT_ROOT
 
 globals().update(run_path(str(PROJECT_ROOT / "web" / "gunicorn_conf.py")))
@@ -36,6 +36,6 @@ class _Singles(Batches[Any, Any, Any]):
         return reply
 
 
-setattr(bidding, "Batches", _Singles)  # noqa: B010 - as no one else may
-defaults: Any = bidding.Bidding.__init__.__kwdefaults__
+setattr(placing, "Batches", _Singles)  # noqa: B010 - as no one else may
+defaults: Any = placing.Bidding.__init__.__kwdefaults__
 defaults["max_batch"] = 1

@@ -26,8 +26,8 @@ import psutil
 
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings, SettingsReader, load_settings, read_settings
-from core.database import migrate
-from core.sessions import Terms
+from core.postgres.database import migrate
+from core.sessions.sessions import Terms
 from dev.embedded import PostgresServer, RedisServer
 from dev.embedded.server import wait_until
 from dev.errors import DevError

@@ -9,9 +9,10 @@ import hashlib
 from runpy import run_path
 from typing import Any
 
-from core import metrics, scripts
 from core.config import PROJECT_ROOT
-from core.tally import Tally
+from core.redis import scripts
+from core.telemetry import metrics
+from core.telemetry.fast_counter import Tally
 from dev.bench.bucketless import without_bucket
 
 globals().update(run_path(str(PROJECT_ROOT / "web" / "gunicorn_conf.py")))

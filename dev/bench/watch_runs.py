@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 from sqlalchemy import select
 
-from core.models import Bid
+from core.postgres.models import Bid
 from dev.bench.generators import Sockets
 from dev.bench.http_runs import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, HttpRuns, Sale
 from dev.bench.stack import LOOPBACK, Program, python

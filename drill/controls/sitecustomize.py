@@ -266,20 +266,20 @@ def _rewrite(script, pattern, replacement) -> None:
 
 
 CONTROLS = {
-    "trim-before-commit": ("core.bid_log", trim_before_commit),
-    "no-offset-check": ("core.bid_log", no_offset_check),
-    "bad-entry-raises": ("core.bid_log", bad_entry_raises),
-    "no-lock": ("core.bid_log", no_lock),
-    "single-drain": ("core.bid_log", single_drain),
+    "trim-before-commit": ("core.bidlog.drain", trim_before_commit),
+    "no-offset-check": ("core.bidlog.drain", no_offset_check),
+    "bad-entry-raises": ("core.bidlog.drain", bad_entry_raises),
+    "no-lock": ("core.bidlog.drain", no_lock),
+    "single-drain": ("core.bidlog.drain", single_drain),
     "weights-acked-early": ("worker.celery_app", weights_acked_early),
-    "no-results-sweep": ("core.closing", no_results_sweep),
-    "no-catch-up": ("core.closing", no_catch_up),
-    "close-unchecked": ("core.closing", close_unchecked),
-    "bids-ask-postgres": ("core.bidding", bids_ask_postgres),
-    "yes-on-error": ("core.bidding", yes_on_error),
-    "no-loss-report": ("core.losses", no_loss_report),
-    "web-clock": ("core.scripts", web_clock),
-    "log-in-memory": ("core.scripts", log_in_memory),
+    "no-results-sweep": ("core.sessions.closing", no_results_sweep),
+    "no-catch-up": ("core.sessions.closing", no_catch_up),
+    "close-unchecked": ("core.sessions.closing", close_unchecked),
+    "bids-ask-postgres": ("core.bidding.placing", bids_ask_postgres),
+    "yes-on-error": ("core.bidding.placing", yes_on_error),
+    "no-loss-report": ("core.bidlog.losses", no_loss_report),
+    "web-clock": ("core.redis.scripts", web_clock),
+    "log-in-memory": ("core.redis.scripts", log_in_memory),
 }
 if os.environ.get("DRILL_CONTROL") in CONTROLS:
     sys.meta_path.insert(0, _Patcher(*CONTROLS[os.environ["DRILL_CONTROL"]]))

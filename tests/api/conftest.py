@@ -13,8 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core.accounts import Account
 from core.bootstrap import Services
+from core.members.accounts import Account
 from tests.api.document import Document
 from tests.factories import PASSWORD, Shop
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 
 TIMEOUT_SECONDS = 30

@@ -8,10 +8,10 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
-from core.accounts import Accounts
 from core.bootstrap import Services
 from core.config import Settings
-from core.models import User
+from core.members.accounts import Accounts
+from core.postgres.models import User
 from tests.api.conftest import CheckedClient, Connect
 from tests.factories import PASSWORD, Shop
 from web import create_app

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
-from core.admin_actions import Actor
+from core.operations.admin_log import Actor
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
 from web.tokens import Auth

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.bootstrap import Services
-from core.models import Base
+from core.postgres.models import Base
 from tests.api.conftest import CheckedClient, Connect
 from tests.factories import PASSWORD, Shop
 

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 from werkzeug.test import TestResponse
 
-from core import clock, scoring
-from core.sessions import SessionView
+from core.redis import clock
+from core.rules import scoring
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Log
 from tests.api.test_admin import moment
 from tests.factories import Shop

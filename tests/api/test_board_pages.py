@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from core import keys
-from core.board import BoardPage
-from core.lifecycle import Status
-from core.results import RankedEntry
-from core.sessions import SessionView
+from core.bidding.board import BoardPage
+from core.redis import keys
+from core.rules.lifecycle import Status
+from core.sessions.results import RankedEntry
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
 from web import board_pages, schemas

@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 
 from core.bootstrap import Services
-from core.channel_settings import WebhookSettings
-from core.telling import Telling
-from core.webhooks import Webhooks
+from core.config.channels import WebhookSettings
+from core.notifications.announcing import Telling
+from core.notifications.webhooks import Webhooks
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
 from web import create_app

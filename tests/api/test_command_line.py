@@ -13,8 +13,8 @@ from click.testing import Result
 from sqlalchemy import Engine, create_engine, text
 
 from core.bootstrap import Services, bootstrap
-from core.channel_settings import WebhookSettings
 from core.config import PROJECT_ROOT, Settings
+from core.config.channels import WebhookSettings
 from tests.conftest import EMPTY_DATABASE
 from web import create_app
 

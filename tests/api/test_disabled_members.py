@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import pytest
 from flask import Flask
 
-from core import errors, keys
+from core import errors
+from core.redis import keys
 from tests.api.conftest import CheckedClient
 from tests.factories import PASSWORD, Shop
 from worker import tasks

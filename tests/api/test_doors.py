@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 
-from core import keys
 from core.bootstrap import Services
-from core.sessions import SessionView
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.api.asgi import Answer, Door, opened
 from tests.api.conftest import CheckedClient
 from tests.api.test_service import app_without, closed_port
@@ -235,7 +235,7 @@ def test_an_outage_of_redis_is_answered_alike(
 def test_an_error_that_nobody_foresaw_is_answered_alike(
     doors: Doors, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.bidding.Bidding.bid", lambda *_: 1 / 0)
+    monkeypatch.setattr("core.bidding.placing.Bidding.bid", lambda *_: 1 / 0)
     assert_same(doors.bid(bid_of(shop.session().session_id, 150)), 500)
 
 

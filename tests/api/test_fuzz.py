@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from core.accounts import Account
+from core.members.accounts import Account
 from tests.factories import Shop
 from web import tokens
 

@@ -12,7 +12,7 @@ from tests.leaks import PATTERNS, leaks_in
 # The whole server, but it quotes what it reads, as others do, and hides nothing.
 HIDE_NOTHING = """
 import logging
-from core import logs
+from core.telemetry import logs
 from gunicorn.app.wsgiapp import run
 from web.front.server import HttpProtocol
 def quote(self, data, take=HttpProtocol.data_received):

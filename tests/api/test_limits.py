@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 from werkzeug.test import TestResponse
 
-from core import metrics
 from core.bootstrap import Services
+from core.telemetry import metrics
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.test_service import closed_port
 from tests.factories import PASSWORD, Shop

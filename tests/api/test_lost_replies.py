@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from core import bootstrap, errors, keys, scripts
-from core.sessions import SessionView
+from core import bootstrap, errors
+from core.redis import keys, scripts
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.lossy import LossyWay, lossy_way
 from tests.factories import Shop

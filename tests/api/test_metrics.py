@@ -15,14 +15,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from core import keys, metrics
-from core.backlog import BID_BYTES
+from core.bidlog.backlog import BID_BYTES
+from core.bidlog.incidents import Event, record
 from core.bootstrap import Services
 from core.config import Settings
 from core.errors import RateLimited
-from core.events import Event, record
-from core.gauges import StateGauges, read_waiting
-from core.publishing import KEEP_SECONDS, Publisher
+from core.operations.gauges import StateGauges, read_waiting
+from core.redis import keys
+from core.telemetry import metrics
+from core.telemetry.metric_files import KEEP_SECONDS, Publisher
 from tests.api.asgi import opened
 from tests.api.conftest import CheckedClient, Log
 from tests.api.test_service import away, closed_port

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Log
 from tests.factories import Shop
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from core.bootstrap import Services
-from core.publishing import PublishedMetrics
+from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.api.serving import serving
 from tests.factories import Shop

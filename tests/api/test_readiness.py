@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
-from core import keys
 from core.bootstrap import Services
+from core.redis import keys
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.test_service import app_without, closed_port
 from tests.factories import Shop

@@ -7,8 +7,10 @@ from itertools import count
 import pytest
 from werkzeug.test import TestResponse
 
-from core import backlog, bootstrap, keys
-from core.sessions import SessionView
+from core import bootstrap
+from core.bidlog import backlog
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Connect
 from tests.factories import Shop
 from web import create_app

@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from core import errors
 from core.bootstrap import Services
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
 from web import results_pages

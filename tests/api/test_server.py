@@ -11,9 +11,9 @@ from select import select
 import pytest
 from flask import Flask
 
-from core import keys
 from core.bootstrap import Services
-from core.sessions import SessionView
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.api.raw import (
     HEALTH,

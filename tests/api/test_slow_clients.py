@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from core.bootstrap import Services
-from core.publishing import PublishedMetrics
+from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.api.raw import (
     HEALTH,

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from core import keys, scripts
+from core.redis import keys, scripts
 from dev.bench.bucketless import without_bucket
 from tests.factories import Shop
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.scoring import score
+from core.rules.scoring import score
 from tests.browser.visitor import Visitor
 
 CASES = 500

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 
-from core import leases
+from core.redis import leases
 from dev.embedded.server import wait_until
 from tests.factories import Shop
 

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from redis.exceptions import ResponseError
 
-from core import errors, keys
-from core.batches import Batches
-from core.bidding import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
-from core.sessions import SessionView
+from core import errors
+from core.bidding.batches import Batches
+from core.bidding.placing import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, chunks, of, together
 from tests.factories import Shop, bidding_like
 

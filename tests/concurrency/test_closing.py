@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core import closing, errors, keys, leases
-from core.models import BiddingSession
-from core.sessions import SessionView
+from core import errors
+from core.postgres.models import BiddingSession
+from core.redis import keys, leases
+from core.sessions.sessions import SessionView, closing
 from dev.embedded.server import wait_until
 from tests.concurrency.racing import (
     BARRIER_SECONDS,

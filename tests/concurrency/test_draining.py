@@ -8,11 +8,11 @@ from uuid import UUID
 from psycopg2.errors import UniqueViolation
 from sqlalchemy import select
 
-from core import keys
-from core.bid_log import Batch, BidLog, Drained
+from core.bidlog.drain import Batch, BidLog, Drained
 from core.bootstrap import Services
-from core.models import BidLogOffset
-from core.sessions import SessionView
+from core.postgres.models import BidLogOffset
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
 from tests.factories import Shop
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from core import clock, errors, keys, leases, loading
-from core.bidding import Bidder, PlacedBid
-from core.loading import SessionLoader, params_of
-from core.losses import SKIPPED_SEQUENCES, Load
-from core.models import BiddingSession
-from core.sessions import SessionView
+from core import errors
+from core.bidding.placing import Bidder, PlacedBid
+from core.bidlog.losses import SKIPPED_SEQUENCES, Load
+from core.postgres.models import BiddingSession
+from core.redis import clock, keys, leases
+from core.sessions.loading import SessionLoader, params_of
+from core.sessions.sessions import SessionView, loading
 from tests.concurrency.racing import (
     BARRIER_SECONDS,
     is_renewed,

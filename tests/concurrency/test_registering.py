@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from core import accounts, errors
-from core.accounts import Account
-from core.models import User
+from core import errors
+from core.members import accounts
+from core.members.accounts import Account
+from core.postgres.models import User
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
 from tests.factories import Shop
 

@@ -5,10 +5,10 @@ from threading import Barrier
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core import telling
-from core.models import Announcement
-from core.sessions import SessionView
-from core.telling import Telling
+from core.notifications.announcing import Telling
+from core.notifications.inbox import announcing
+from core.postgres.models import Announcement
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
 from tests.factories import Shop
 
@@ -42,7 +42,7 @@ def tell_without_the_lock(shop: Shop, session: SessionView, barrier: Barrier) ->
         barrier.wait(BARRIER_SECONDS)
         place = {"after": after, "through": BIDDERS, "session_id": session.session_id}
         db.execute(
-            telling._WRITE_NOTIFICATIONS, {"kind": "session_ended", "by_email": True, **place}
+            announcing._WRITE_NOTIFICATIONS, {"kind": "session_ended", "by_email": True, **place}
         )
     return True
 

@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
-from core import clock, keys
-from core.sessions import SessionView
-from core.weights import Weights
+from core.members.weights import Weights
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, blocked, together
 from tests.factories import Shop
 

@@ -24,7 +24,9 @@ CONTRACTING = {
 }
 # The first versions were never replaced while they ran.
 RULE_SINCE = "0003"
-MIGRATIONS = sorted((PROJECT_ROOT / "core" / "migrations" / "versions").glob("[0-9]*.py"))
+MIGRATIONS = sorted(
+    (PROJECT_ROOT / "core" / "postgres" / "migrations" / "versions").glob("[0-9]*.py")
+)
 
 
 def contractions(source: str) -> list[str]:

@@ -106,10 +106,10 @@ def test_the_product_uses_no_inside_of_its_server() -> None:
 BREAKS = {
     "web/gunicorn_conf.py": "from gunicorn.arbiter import Arbiter",
     "web/front/server.py": "class W:\n    import gunicorn.workers.base",
-    "core/board.py": "import uvicorn",
+    "core/bidding/board.py": "import uvicorn",
     "worker/tasks.py": "def f():\n    from uvicorn_worker import UvicornWorker",
-    "core/calls.py": "from redis._parsers import encoders",
-    "core/cluster.py": "def f(cluster):\n    return cluster._move_slots()",
+    "core/redis/calls.py": "from redis._parsers import encoders",
+    "core/redis/cluster.py": "def f(cluster):\n    return cluster._move_slots()",
     "core/bootstrap.py": (
         "from redis import asyncio as redis_asyncio\n"
         "class Pool(redis_asyncio.ConnectionPool):\n"

@@ -81,4 +81,4 @@ def environment_readers() -> Iterator[str]:
 
 
 def test_only_one_module_reads_the_environment() -> None:
-    assert set(environment_readers()) == {"core/config.py"}
+    assert set(environment_readers()) == {"core/config/settings.py"}

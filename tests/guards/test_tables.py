@@ -12,13 +12,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from core import errors, keys, scripts
+from core import errors
 from core.config import PROJECT_ROOT
-from core.scripts import Outcome
+from core.redis import keys, scripts
+from core.redis.scripts import Outcome
 from web.errors import PROBLEMS
 
 PRODUCT = ("core", "web", "worker")
-LUA_FILES = sorted((PROJECT_ROOT / "core" / "lua").glob("*.lua"))
+LUA_FILES = sorted((PROJECT_ROOT / "core" / "redis" / "lua").glob("*.lua"))
 
 
 def modules(*packages: str) -> Iterator[Path]:
@@ -93,7 +94,7 @@ def test_script_describes_the_keys_and_arguments_it_uses(path: Path) -> None:
 
 
 def key_prefixes() -> set[str]:
-    """What the names of keys start with, as core.keys builds them."""
+    """What the names of keys start with, as core.redis.keys builds them."""
     built = {
         value(*["0"] * len(inspect.signature(value).parameters))
         for value in vars(keys).values()
@@ -121,7 +122,7 @@ def test_names_of_keys_are_spelled_in_one_module() -> None:
     prefixes = key_prefixes()
     assert {"session:params:", "ranking:", "bid:", "bidlog:", "user:weight:"} <= prefixes
     for path in modules(*PRODUCT, "dev"):
-        if path != PROJECT_ROOT / "core" / "keys.py":
+        if path != PROJECT_ROOT / "core" / "redis" / "keys.py":
             for text in texts(path):
                 assert not text.startswith(tuple(prefixes)), f"{path}: {text!r}"
 

@@ -6,9 +6,10 @@ from uuid import uuid4
 import pytest
 from argon2 import PasswordHasher
 
-from core import errors, keys
-from core.accounts import Accounts
+from core import errors
 from core.bootstrap import create_redis
+from core.members.accounts import Accounts
+from core.redis import keys
 from tests.factories import PASSWORD, Shop
 
 

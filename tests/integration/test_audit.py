@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from core import keys
-from core.sessions import SessionView
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 

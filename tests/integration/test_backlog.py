@@ -11,12 +11,14 @@ from uuid import uuid4
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from core import backlog, errors, keys
-from core.backlog import EVENTS, MEMORY_SHARE, BacklogGuard, Level
-from core.bidding import Bidder
+from core import errors
+from core.bidding.placing import Bidder
+from core.bidlog import backlog
+from core.bidlog.backlog import EVENTS, MEMORY_SHARE, BacklogGuard, Level
 from core.bootstrap import Services
+from core.redis import keys
 from core.runtime import Background
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from dev.embedded.server import wait_until
 from tests.factories import Shop
 

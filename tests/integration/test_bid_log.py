@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core import clock, errors, keys
-from core.bid_log import DRAIN_TRUST_US, Batch, BidLog, Drained, Due, LoggedBid
-from core.sessions import SessionView
+from core import errors
+from core.bidlog.drain import DRAIN_TRUST_US, Batch, BidLog, Drained, Due, LoggedBid
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 Fields = dict[str, str]

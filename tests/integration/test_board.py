@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from core import errors, keys, scripts
-from core.board import BoardPage, State
-from core.existence import SessionLookup
-from core.lifecycle import Status
+from core import errors
+from core.bidding.board import BoardPage, State
+from core.bidding.session_lookup import SessionLookup
+from core.redis import keys, scripts
+from core.rules.lifecycle import Status
 from core.runtime import Background
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS
 from tests.factories import Shop
 

@@ -15,14 +15,15 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from core import bootstrap, errors, keys, scripts
-from core.backlog import BacklogGuard
-from core.bidding import Bidder, PlacedBid
+from core import bootstrap, errors
+from core.bidding.placing import Bidder, PlacedBid
+from core.bidlog.backlog import BacklogGuard
 from core.bootstrap import Services, create_calls
-from core.calls import MAX_CONNECTIONS, key_of
-from core.replication import Replicas
+from core.redis import keys, scripts
+from core.redis.calls import MAX_CONNECTIONS, key_of
+from core.redis.replication import Replicas
 from core.runtime import EventLoop
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from dev.embedded.server import wait_until
 from tests.api.lossy import LossyWay, lossy_way
 from tests.concurrency.racing import BARRIER_SECONDS

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from core import clock, errors, keys
-from core.lifecycle import Status
-from core.sessions import SessionView
+from core import errors
+from core.redis import clock, keys
+from core.rules.lifecycle import Status
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}
@@ -179,7 +180,7 @@ def test_a_bid_after_the_keys_have_expired_is_refused(shop: Shop) -> None:
 def test_all_keys_of_a_published_session_expire(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr("core.closing._EXPIRE_CHUNK", chunk)
+    monkeypatch.setattr("core.sessions.closing._EXPIRE_CHUNK", chunk)
     session = session_with_bids(shop, "120", "130", "140")
     names = shop.services.redis.keys(f"*{session.session_id}*")
     shop.close(session)

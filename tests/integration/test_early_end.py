@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core import clock, errors, keys
-from core.bidding import PlacedBid
-from core.sessions import SessionView
+from core import errors
+from core.bidding.placing import PlacedBid
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 SAVED = "saved:"

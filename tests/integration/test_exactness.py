@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
 
-from core import clock, keys, scoring
-from core.bidding import PlacedBid
-from core.scoring import Coefficients
-from core.sessions import SessionView
+from core.bidding.placing import PlacedBid
+from core.redis import clock, keys
+from core.rules import scoring
+from core.rules.scoring import Coefficients
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 SCORED_DIFFERENTLY = """

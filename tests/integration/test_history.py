@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import event
 
-from core import clock, errors, keys
-from core.bidding import Bidder
-from core.history import PastBid
-from core.sessions import SessionView
+from core import errors
+from core.bidding.history import PastBid
+from core.bidding.placing import Bidder
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from core import leases
 from core.config import PROJECT_ROOT
+from core.redis import leases
 from dev.stack import wait_until
 from tests.factories import Shop
 
@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 30
 LONG_MS, SHORT_MS = 60_000, 30_000
 # Holds a lease in a process of its own, and says how its work ended.
 HOLDER = """
-from core import leases
+from core.redis import leases
 from core.bootstrap import create_redis
 from core.config import load_settings
 

@@ -5,11 +5,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from core import errors, keys, loading
-from core.board import BoardPage
-from core.loading import SessionLoader
-from core.losses import SKIPPED_SEQUENCES
-from core.sessions import SessionView
+from core import errors
+from core.bidding.board import BoardPage
+from core.bidlog.losses import SKIPPED_SEQUENCES
+from core.redis import keys
+from core.sessions.loading import SessionLoader
+from core.sessions.sessions import SessionView, loading
 from tests.factories import Shop
 
 # The bucket of the rate limit and the mark of a drain are not worth keeping.

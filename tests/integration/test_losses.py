@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from core import clock, keys
-from core.loading import SessionLoader
-from core.losses import SKIPPED_SEQUENCES
-from core.sessions import SessionView
+from core.bidlog.losses import SKIPPED_SEQUENCES
+from core.redis import clock, keys
+from core.sessions.loading import SessionLoader
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 LOST = 2

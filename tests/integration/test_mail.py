@@ -14,12 +14,12 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from trustme import CA
 
-from core.channel_settings import MailSettings, Tls
-from core.logs import configure_logs
-from core.mail import Mailer
-from core.metrics import REGISTRY
-from core.outbox import Backlog
-from core.telling import Telling
+from core.config.channels import MailSettings, Tls
+from core.notifications.announcing import Telling
+from core.notifications.email import Mailer
+from core.notifications.outbox import Backlog
+from core.telemetry.logs import configure_logs
+from core.telemetry.metrics import REGISTRY
 from dev.stack import free_port
 from tests.factories import Shop
 
@@ -277,7 +277,7 @@ def test_a_crash_between_sending_and_noting_repeats_one_message_recognisably(
     shop: Shop, port: int, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told_session(shop, "ada", "bob", "cleo")
-    from core.mail import MailServer  # noqa: PLC0415 - patched here alone
+    from core.notifications.email import MailServer  # noqa: PLC0415 - patched here alone
 
     send = MailServer.send
 

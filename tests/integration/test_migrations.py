@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from core.config import Settings
-from core.database import alembic_config, create_database_engine, migrate
-from core.models import Base
+from core.postgres.database import alembic_config, create_database_engine, migrate
+from core.postgres.models import Base
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ import pytest
 from msgspec import msgpack
 from redis.exceptions import ResponseError
 
-from core import clock, errors, keys, scripts
-from core.bid_log import DRAIN_TRUST_US
-from core.bidding import MAX_BATCH_BIDS, Bidder, PlacedBid
-from core.scoring import Coefficients, ranking_member, response_time, score
-from core.sessions import SessionView
+from core import errors
+from core.bidding.placing import MAX_BATCH_BIDS, Bidder, PlacedBid
+from core.bidlog.drain import DRAIN_TRUST_US
+from core.redis import clock, keys, scripts
+from core.rules.scoring import Coefficients, ranking_member, response_time, score
+from core.sessions.sessions import SessionView
 from tests.factories import Shop, bidding_like
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}

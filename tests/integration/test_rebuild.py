@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
-from core import keys
 from core.config import PROJECT_ROOT
+from core.redis import keys
 from tests.factories import Shop
 from web import create_app
 

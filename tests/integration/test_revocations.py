@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from core import errors, keys
+from core import errors
+from core.redis import keys
 from tests.factories import Shop
 
 LATER = datetime.now(UTC) + timedelta(hours=1)

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import pytest
 
-from core import keys
-from core.bid_log import BidLog, Drained
-from core.bidding import Bidder
-from core.loading import SessionLoader
-from core.losses import SKIPPED_SEQUENCES
-from core.sessions import SessionView
+from core.bidding.placing import Bidder
+from core.bidlog.drain import BidLog, Drained
+from core.bidlog.losses import SKIPPED_SEQUENCES
+from core.redis import keys
+from core.sessions.loading import SessionLoader
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 

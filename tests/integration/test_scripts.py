@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from core import keys, scripts
-from core.scripts import Outcome, Script
+from core.redis import keys, scripts
+from core.redis.scripts import Outcome, Script
 from tests.factories import Shop
 
 ALL = [value for value in vars(scripts).values() if isinstance(value, Script)]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core import clock, keys, scripts
-from core.sessions import SessionView
+from core.redis import clock, keys, scripts
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 TOKEN = "token"

@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from core import clock, errors, keys
-from core.lifecycle import Status, status_at
-from core.sessions import MAX_START_AHEAD, SessionView, Terms
+from core import errors
+from core.redis import clock, keys
+from core.rules.lifecycle import Status, status_at
+from core.sessions.sessions import MAX_START_AHEAD, SessionView, Terms
 from tests.factories import Shop
 
 HOUR = timedelta(hours=1)

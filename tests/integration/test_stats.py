@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from core import clock
-from core.stats import Stats
+from core.operations.stats import Stats
+from core.redis import clock
 from tests.factories import Shop
 
 

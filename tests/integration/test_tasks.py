@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from core import clock, errors, keys
+from core import errors
 from core.config import Settings
-from core.sessions import SessionView
+from core.redis import clock, keys
+from core.sessions.sessions import SessionView
 from tests.broker import Broker, broker_away
 from tests.factories import Shop
 from worker import celery_app, enqueue, queues, tasks

@@ -8,10 +8,10 @@ from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import telling
-from core.models import Announcement
-from core.sessions import SessionView
-from core.telling import Telling
+from core.notifications.announcing import Telling
+from core.notifications.inbox import announcing
+from core.postgres.models import Announcement
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}
@@ -137,7 +137,7 @@ def write_first_and_die(shop: Shop, session: SessionView) -> None:
     """Without the guard, the other way round."""
     with shop.services.database.begin() as db:
         db.execute(
-            telling._WRITE_NOTIFICATIONS,
+            announcing._WRITE_NOTIFICATIONS,
             {
                 "kind": "session_ended",
                 "session_id": session.session_id,

@@ -15,15 +15,15 @@ from sqlalchemy.orm import Session
 from core import errors
 from core.bootstrap import Services, bootstrap
 from core.config import Settings
-from core.database import (
+from core.notifications.outbox import Delivered, Outbox
+from core.postgres.database import (
     VANISHED_CLIENT,
     create_database_engine,
     migrate,
     set_session_defaults,
 )
-from core.models import BiddingSession, BidLogOffset, WebhookDelivery
-from core.outbox import Delivered, Outbox
-from core.sessions import SessionView
+from core.postgres.models import BiddingSession, BidLogOffset, WebhookDelivery
+from core.sessions.sessions import SessionView
 from dev.stack import wait_until
 from tests.factories import Shop
 

@@ -18,13 +18,13 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import errors
-from core.channel_settings import WebhookSettings
 from core.config import PROJECT_ROOT
-from core.metrics import REGISTRY
-from core.outbox import Status
-from core.sessions import SessionView
-from core.telling import Telling
-from core.webhooks import Webhooks
+from core.config.channels import WebhookSettings
+from core.notifications.announcing import Telling
+from core.notifications.outbox import Status
+from core.notifications.webhooks import Webhooks
+from core.sessions.sessions import SessionView
+from core.telemetry.metrics import REGISTRY
 from tests.factories import Shop
 from web import create_app
 

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from core import clock, keys
-from core.sessions import SessionView
-from core.weighting import decayed, weight
+from core.redis import clock, keys
+from core.rules.weighting import decayed, weight
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}

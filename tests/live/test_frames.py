@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from core.bidding import Bidder
+from core.bidding.placing import Bidder
 from core.bootstrap import Services
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
 from tests.live.watching import prices

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from core.config import PROJECT_ROOT
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from dev.stack import wait_until
 from loadtest import lags
 from tests.factories import Shop

@@ -13,8 +13,8 @@ import pytest
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from core.accounts import Account
-from core.sessions import SessionView
+from core.members.accounts import Account
+from core.sessions.sessions import SessionView
 from loadtest import ledger
 from loadtest.__main__ import main
 from loadtest.api import Api

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from core import clock
 from core.config import PROJECT_ROOT
-from core.sessions import SessionView
+from core.redis import clock
+from core.sessions.sessions import SessionView
 from dev.stack import free_port
 from loadtest import ledger
 from loadtest.plan import Plan

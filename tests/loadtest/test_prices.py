@@ -3,7 +3,7 @@
 from decimal import Decimal
 from random import Random
 
-from core.scoring import Coefficients, score
+from core.rules.scoring import Coefficients, score
 from loadtest import prices
 from loadtest.prices import Terms
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from core import keys
-from core.scoring import ranking_member
+from core.redis import keys
+from core.rules.scoring import ranking_member
 from loadtest import books, ledger, settings
 from loadtest.__main__ import main
 from loadtest.api import Api

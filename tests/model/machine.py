@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import insert, update
 
-from core import clock, errors, keys
-from core.bid_log import DRAIN_TRUST_US, BidLog
-from core.bidding import Bidder, PlacedBid
+from core import errors
+from core.bidding.placing import Bidder, PlacedBid
+from core.bidlog.drain import DRAIN_TRUST_US, BidLog
+from core.bidlog.losses import SKIPPED_SEQUENCES
 from core.bootstrap import Services
-from core.loading import SessionLoader
-from core.losses import SKIPPED_SEQUENCES
-from core.models import User
+from core.postgres.models import User
+from core.redis import clock, keys
+from core.sessions.loading import SessionLoader
 from tests.factories import Shop, bidding_like
 from tests.model.auction import Auction, Bid, Bucket, Terms, weight_of
 from tests.model.mishaps import (

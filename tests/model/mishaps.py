@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.bid_log import Batch, BidLog
+from core.bidlog.drain import Batch, BidLog
 from core.bootstrap import Services
-from core.closing import Closing
+from core.sessions.closing import Closing
 
 
 class Step(StrEnum):

@@ -8,10 +8,10 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from redis.crc import key_slot
 
-from core import keys
 from core.bootstrap import Services, bootstrap
 from core.config import load_settings
-from core.sessions import SessionView
+from core.redis import keys
+from core.sessions.sessions import SessionView
 from dev.bench.stack import Servers, close
 from dev.embedded import Cluster
 from dev.embedded.cluster import SLOTS, ClusterNode

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from core import errors, keys
+from core import errors
+from core.redis import keys
 from dev.bench.stack import Servers
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode

@@ -14,14 +14,15 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 
-from core import errors, keys
-from core.bidding import Bidder
+from core import errors
+from core.bidding.placing import Bidder
 from core.bootstrap import create_calls, create_redis
-from core.calls import ClusterCalls
-from core.cluster import ClusterClient
 from core.config import load_settings
+from core.redis import keys
+from core.redis.calls import ClusterCalls
+from core.redis.cluster import ClusterClient
 from core.runtime import Runtime
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from dev.bench.stack import Servers, seed_members
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode

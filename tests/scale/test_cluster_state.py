@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from core import errors, health
-from core.backlog import BID_BYTES, Backlog, BacklogGuard, Level
-from core.bidding import Bidding
-from core.gauges import StateGauges
+from core import errors
+from core.bidding.placing import Bidding
+from core.bidlog.backlog import BID_BYTES, Backlog, BacklogGuard, Level
+from core.operations import health
+from core.operations.gauges import StateGauges
 from dev.bench.stack import Servers
 from dev.embedded import Cluster
 from dev.embedded.server import wait_until

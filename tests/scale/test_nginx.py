@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 
 from core.config import PROJECT_ROOT
-from core.sessions import SessionView
+from core.sessions.sessions import SessionView
 from dev.embedded.redis import free_port
 from dev.embedded.server import wait_until
 from tests.api.serving import serving

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from core import errors
 from core.config import load_settings
-from core.database import create_database_engine, set_session_defaults
+from core.postgres.database import create_database_engine, set_session_defaults
 from dev.bench.stack import Servers
 from dev.engines import pgbouncer
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import OperationalError
 
 from core.bootstrap import Services
-from core.models import Base, User
+from core.postgres.models import Base, User
 from dev.stack import Stack, wait_until
 from tests.broker import Broker
 from tests.leaks import assert_stack_quiet

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from core.config import Settings
-from core.publishing import ROLES
+from core.telemetry.metric_files import ROLES
 from dev.stack import Stack, wait_until
 from tests.leaks import assert_stack_quiet
 from tests.system.client import Client, final_results

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.batches import Batches, NotSent
+from core.bidding.batches import Batches, NotSent
 
 # Longer than anything here takes.
 A_WHILE = 30

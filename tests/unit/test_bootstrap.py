@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from core.bootstrap import bootstrap
-from core.calls import Calls, ClusterCalls
 from core.config import load_settings
+from core.redis.calls import Calls, ClusterCalls
 
 
 @pytest.mark.parametrize(("addresses", "kind"), [((), Calls), ((("127.0.0.1", 1),), ClusterCalls)])

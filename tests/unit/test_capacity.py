@@ -6,10 +6,10 @@ from math import ceil
 import pytest
 from click.testing import Result
 
-from core import capacity
-from core.backlog import BID_BYTES
-from core.capacity import Constant, Sale, plan
+from core.bidlog.backlog import BID_BYTES
 from core.config import PROJECT_ROOT, load_settings
+from core.operations import capacity
+from core.operations.capacity import Constant, Sale, plan
 from web import create_app
 
 SALE = Sale(bidders=10_000, peak_rate=7_000, sessions=10, peak_seconds=60.0, outage_seconds=300.0)

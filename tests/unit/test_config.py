@@ -7,10 +7,10 @@ from tempfile import gettempdir
 import pytest
 from sqlalchemy import make_url
 
-from core import config
 from core.config import ConfigError, Settings, load_settings
-from core.limit_settings import LimitSettings
-from core.replication import Replicas
+from core.config import settings as config
+from core.config.limits import LimitSettings
+from core.redis.replication import Replicas
 
 SECRET = "x" * 32
 Files = Callable[..., None]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from core.bidding import PlacedBid
-from core.scoring import MAX_PRICE
+from core.bidding.placing import PlacedBid
+from core.rules.scoring import MAX_PRICE
 from web import schemas
 from web.answers import encode
 from web.body import BodyTooLarge, MalformedJson, decode

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from redis.crc import key_slot
 
-from core import keys
 from core.config import PROJECT_ROOT
+from core.redis import keys
 
 SESSION, USER = uuid4(), uuid4()
 

@@ -7,7 +7,7 @@ from contextvars import Context
 
 import pytest
 
-from core.logs import line_handler, request_id
+from core.telemetry.logs import line_handler, request_id
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
 SECRETS = [TOKEN, "bob.b+x@shop.example"]

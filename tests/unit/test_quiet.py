@@ -12,8 +12,8 @@ from tests.factories import PASSWORD
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
 LOGGING = """
 import structlog
-from core import logs
-from core.logs import configure_logs
+from core.telemetry import logs
+from core.telemetry.logs import configure_logs
 {without}
 def test_that_logs():
     configure_logs(debug=False)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from core import errors
-from core.logs import request_id
 from core.runtime import Background, EventLoop, Runtime
+from core.telemetry.logs import request_id
 from dev.embedded.server import wait_until
 
 # Longer than anything here takes.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scoring import (
+from core.rules.scoring import (
     Coefficients,
     is_winning,
     member_user_id,

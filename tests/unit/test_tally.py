@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from core.tally import Tally
+from core.telemetry.fast_counter import Tally
 
 THREADS, EACH = 8, 5000
 

@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 
-from core.weighting import decayed, weight
+from core.rules.weighting import decayed, weight
 
 
 def test_a_new_member_starts_at_exactly_one() -> None:

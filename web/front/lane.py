@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from flask import Flask
 
-from core import metrics
+from core.telemetry import metrics
 from web import cors
 from web.access import BID_PATH, AccessLog
 from web.answers import JSON_HEADERS, Answer, common_headers, name_request

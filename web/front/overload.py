@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from core import metrics
+from core.telemetry import metrics
 from web.answers import Answer
 from web.errors import OVERLOADED, problem_answer
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from uvicorn_worker import UvicornWorker
 
-from core import descriptors
 from core.config import load_settings
+from core.telemetry import open_files
 from web import answers
 from web.front.connections import common_headers, connections
 from web.front.http import HttpProtocol
@@ -21,7 +21,7 @@ _SPARE_DESCRIPTORS = 200
 
 def max_connections() -> int:
     """How many connections a process may have open; raises the limit of its descriptors."""
-    return min(10_000, descriptors.raise_limit() - _SPARE_DESCRIPTORS)
+    return min(10_000, open_files.raise_limit() - _SPARE_DESCRIPTORS)
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]

@@ -17,8 +17,9 @@ from uuid import UUID
 import structlog
 from websockets.frames import Frame, Opcode
 
-from core import errors, metrics
+from core import errors
 from core.bootstrap import Services
+from core.telemetry import metrics
 from web import schemas
 from web.answers import common_headers, encode, name_request
 from web.board_pages import BoardPages

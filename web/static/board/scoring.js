@@ -1,4 +1,4 @@
-// The rules of core/scoring.py, in the same order of operations: the same doubles come out.
+// The rules of core/rules/scoring.py, in the same order of operations: the same doubles come out.
 
 const HIGHEST_CENTS = 999_999_999_999;
 

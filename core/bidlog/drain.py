@@ -1,0 +1,555 @@
+"""The bid log and its drain: from a Redis stream into the append-only table `bids`.
+
+PostgreSQL holds the offset. It moves in the transaction that inserts the batch, and
+the log is trimmed only after that commit: a crash anywhere repeats a read, never a
+row, and loses none. One drain a session at a time, by the lock on the offset's row;
+the lock frees itself when its holder dies.
+
+A log that begins above the offset is new from there on. One that begins at or below it has
+entries that a drain took and did not trim, or Redis came back older than PostgreSQL and gave
+sequences out a second time. So there each entry is looked for in PostgreSQL, and what is new
+goes behind all that is stored, in the log's order. No bid ever gets a sequence below the one
+that its member was told, so whatever is above the offset is new for certain.
+"""
+
+import io
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from math import isfinite
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from msgspec import Struct
+from redis import Redis
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.bidlog.incidents import Event, record
+from core.postgres.database import Database
+from core.postgres.models import Bid, BiddingSession, BidLogOffset, SessionEvent
+from core.redis import clock, keys, scripts
+from core.redis.replication import Replication
+from core.rules.lifecycle import Status
+from core.rules.scoring import MAX_PRICE
+from core.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+COLUMNS = (
+    "session_id",
+    "sequence",
+    "user_id",
+    "price",
+    "score",
+    "response_time",
+    "weight",
+    "accepted_at",
+)
+_COPY = f"COPY bids ({', '.join(COLUMNS)}) FROM STDIN"
+_MOVED = text("""
+    SELECT moved.key AS entry_id, moved.value::bigint AS sequence
+      FROM session_events, jsonb_each_text(details -> 'moved') moved
+     WHERE session_id = :session_id AND kind = :kind AND moved.key = ANY(:entry_ids)
+""")
+# How long a scheduled drain is trusted to come. A lost job delays no bid for longer:
+# the next bid after that, or the sweep, schedules another.
+DRAIN_TRUST_US = 5_000_000
+_REMEMBERED = 10_000
+_CENT = Decimal("0.01")
+# How long a close waits between two looks at a log that another drain is working on.
+_TURN_WAIT_SECONDS = 0.02
+
+Entry = tuple[str, dict[str, str]]
+# What no two bids of a session have in common, whatever sequences they have.
+Identity = tuple[UUID, datetime, Decimal]
+
+
+class Due(NamedTuple):
+    """An entry that is not in PostgreSQL yet.
+
+    `told`: the sequence that its member was told. `sequence`: the one that the bid gets.
+    """
+
+    entry: Entry
+    told: int
+    sequence: int
+
+
+class LoggedBid(Struct, frozen=True):
+    """One entry of the log, checked. Doubles are text in which every bit survives."""
+
+    session_id: UUID
+    sequence: int
+    user_id: UUID
+    price: Decimal
+    score: str
+    response_time: str
+    weight: str
+    accepted_at: datetime
+
+    @classmethod
+    def parse(cls, session_id: UUID, entry: Entry, sequence: int | None = None) -> "LoggedBid":
+        """Check an entry. Raises ValueError when it is none that the script wrote.
+
+        `sequence`: the bid's, where it is not the one that its member was told.
+        """
+        entry_id, fields = entry
+        try:
+            return cls(
+                session_id,
+                sequence or sequence_of(entry_id),
+                _known_uuid(fields["user_id"]),
+                _price(fields["price"]),
+                _double(fields["score"]),
+                _known_double(fields["response_time"]),
+                _known_double(fields["weight"]),
+                _known_moment(fields["accepted_at"]),
+            )
+        except (KeyError, ArithmeticError) as error:
+            raise ValueError(f"missing or malformed field: {error}") from error
+
+    @property
+    def identity(self) -> Identity:
+        """What tells this bid from all others of its session."""
+        return self.user_id, self.accepted_at, self.price
+
+    def copy_line(self) -> str:
+        """The row in COPY's text format, in the order of COLUMNS."""
+        session_id, user_id = _known_text(self.session_id), _known_text(self.user_id)
+        return (
+            f"{session_id}\t{self.sequence}\t{user_id}\t{self.price}\t{self.score}"
+            f"\t{self.response_time}\t{self.weight}\t{_known_iso(self.accepted_at)}\n"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction of a drain did.
+
+    `handled_through`: the log's entries up to here are in PostgreSQL, 0 when it knows of
+    none. By their own ids, which are lower than `persisted_sequence` after a rewind.
+    """
+
+    rows: int
+    persisted_sequence: int
+    handled_through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one drain did; `unfinished` when it stopped for time with entries left."""
+
+    rows: int
+    unfinished: bool = False
+
+
+class BidLog:
+    """Drains bid logs into PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        *,
+        batch_size: int,
+        replication: Replication | None = None,
+    ) -> None:
+        self._database = database
+        self._replication = replication
+        self._redis = redis
+        self._batch_size = batch_size
+
+    def drain(self, session_id: UUID, *, seconds: float) -> Drained:
+        """Persist one session's log until it is empty or the time is over.
+
+        Leaves at once when another drain of the session is at work: that one looks at
+        the log again after each commit, so nothing it could not see is left behind.
+        Leaves the rest to the next drain when that is on its way: under a flash the log
+        is never empty, and reading on would only make batches small.
+        """
+        give_up_at = time.monotonic() + seconds
+        # First: from here on a new bid must schedule a new drain.
+        self._redis.hdel(keys.session_params(session_id), "drain_trusted_until")
+        rows = 0
+        while self._redis.xlen(keys.bid_log(session_id)):
+            batch = self.run_once(session_id)
+            if batch is None:
+                break
+            rows += batch.rows
+            if batch.rows < self._batch_size and self._is_scheduled(session_id):
+                break
+            if time.monotonic() > give_up_at:
+                return Drained(rows, unfinished=True)
+        return Drained(rows)
+
+    def _is_scheduled(self, session_id: UUID) -> bool:
+        """Whether a drain was scheduled that has not begun: it would have cleared the mark."""
+        return bool(self._redis.hexists(keys.session_params(session_id), "drain_trusted_until"))
+
+    def run_once(self, session_id: UUID) -> Batch | None:
+        """Persist one batch; None when another drain of the session is at work."""
+        started_at = time.monotonic()
+        with self._database.begin() as db:
+            offset = db.scalar(
+                select(BidLogOffset.persisted_sequence)
+                .where(BidLogOffset.session_id == session_id)
+                .with_for_update(skip_locked=True)
+            )
+            if offset is None:
+                return None
+            batch = self._persist_next(db, session_id, offset)
+        self._trim(session_id, batch.handled_through)
+        if batch.rows:
+            metrics.DRAIN_SECONDS.observe(time.monotonic() - started_at)
+            metrics.DRAIN_ROWS.observe(batch.rows)
+            metrics.BIDS_PERSISTED.inc(batch.rows)
+        return batch
+
+    def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:
+        """Persist until all up to `sequence` are in PostgreSQL, taking turns with other drains.
+
+        Call it only when the gate is shut. Sequences that Redis gave out but no longer
+        holds are reported as a gap, loudly, and do not hold up the close for ever.
+        """
+        give_up_at = time.monotonic() + seconds
+        while True:
+            batch = self.run_once(session_id)
+            if batch is None:
+                time.sleep(_TURN_WAIT_SECONDS)
+            elif batch.persisted_sequence >= sequence:
+                if not self._lags_behind(session_id, batch.persisted_sequence):
+                    return
+            elif batch.rows == 0 and not self._redis.xlen(keys.bid_log(session_id)):
+                self._give_up_missing(session_id, sequence)
+                return
+            if time.monotonic() > give_up_at:
+                raise errors.TemporarilyUnavailable("The bid log is still being drained.")
+
+    def claim_backlogged(self) -> list[UUID]:
+        """Open sessions with entries in their log that no scheduled drain will fetch.
+
+        The caller is trusted to drain them: they are not named again for a while.
+        """
+        with self._database.begin() as db:
+            session_ids = list(
+                db.scalars(
+                    select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
+                )
+            )
+        now_us = clock.to_microseconds(clock.now(self._redis))
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for session_id in session_ids:
+                pipeline.xlen(keys.bid_log(session_id))
+                pipeline.hmget(keys.session_params(session_id), "status", "drain_trusted_until")
+            replies: list[Any] = pipeline.execute()
+        claimed = []
+        waiting = zip(session_ids, replies[::2], replies[1::2], strict=True)
+        for session_id, length, (status, trusted_until) in waiting:
+            # A mark further ahead than any is set was made before the clock was set back.
+            if not length or now_us < int(trusted_until or 0) <= now_us + DRAIN_TRUST_US:
+                continue
+            claimed.append(session_id)
+            if status is not None:
+                self._redis.hset(
+                    keys.session_params(session_id),
+                    "drain_trusted_until",
+                    now_us + DRAIN_TRUST_US,
+                )
+        return claimed
+
+    def unpersisted(
+        self, session_ids: Iterable[UUID], user_id: UUID, *, look_back: int
+    ) -> list[LoggedBid]:
+        """A member's bids among the newest `look_back` entries of each session's log."""
+        bids = []
+        for session_id in self._with_bid_of(user_id, session_ids):
+            entries: list[Entry] = self._redis.xrevrange(  # type: ignore[assignment]
+                keys.bid_log(session_id), count=look_back
+            )
+            for entry in entries:
+                if entry[1].get("user_id") == str(user_id):
+                    # One that makes no sense is the drain's to report.
+                    with suppress(ValueError):
+                        bids.append(LoggedBid.parse(session_id, entry))
+        return bids
+
+    def _with_bid_of(self, user_id: UUID, session_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of the sessions in which the member has bid: only their logs are worth reading."""
+        asked = list(session_ids)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for session_id in asked:
+                pipeline.exists(keys.standing_bid(session_id, user_id))
+            return [
+                session_id
+                for session_id, has_bid in zip(asked, pipeline.execute(), strict=True)
+                if has_bid
+            ]
+
+    def _lags_behind(self, session_id: UUID, offset: int) -> bool:
+        """Whether a rewound log has entries left that the offset has passed."""
+        return bool(self._redis.xrange(keys.bid_log(session_id), max=f"{offset}-0", count=1))
+
+    def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
+        """Insert the next entries and move the offset, in the caller's transaction."""
+        read = new = self._read(session_id)
+        if read and sequence_of(read[0][0]) <= offset:
+            # A trim was missed, or sequences were given out a second time.
+            new = _new_among(db, session_id, read)
+            first = sequence_of(new[0][0]) if new else sequence_of(read[-1][0]) + 1
+            if first > offset:
+                # A whole batch of what no drain has seen, behind those that wait for a trim.
+                new = self._read(session_id, first=f"{first}-0")
+                read = new or read
+            elif new:
+                read = new = self._read_rewound(db, session_id, first=new[0][0])
+        due = _placed(new, offset)
+        return Batch(
+            rows=self._store(db, session_id, offset, due) if due else 0,
+            persisted_sequence=due[-1].sequence if due else offset,
+            handled_through=sequence_of(read[-1][0]) if read else 0,
+        )
+
+    def _read(self, session_id: UUID, *, first: str = "-") -> list[Entry]:
+        name = keys.bid_log(session_id)
+        return self._redis.xrange(name, min=first, count=self._batch_size)  # type: ignore[return-value]
+
+    def _read_rewound(self, db: Session, session_id: UUID, *, first: str) -> list[Entry]:
+        """New entries of a log in which sequences were given out a second time.
+
+        The session, without params, takes no bid from here on until it has been loaded from
+        PostgreSQL again; so one batch ends the rewind, unless there is more than fits in.
+        """
+        self._redis.delete(keys.session_params(session_id))
+        return _new_among(db, session_id, self._read(session_id, first=first))
+
+    def _store(self, db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> int:
+        """Insert what is due and move the offset; how many rows that made."""
+        if self._replication:
+            # PostgreSQL must not know a bid that a failover takes back.
+            self._replication.confirm(keys.bid_log(session_id))
+        _report_rewind(db, session_id, offset, due)
+        _report_gaps(db, session_id, offset, due)
+        bids = self._checked(db, session_id, due)
+        _copy(db, bids)
+        self._note_late(db, session_id, bids)
+        _move_offset(db, session_id, due[-1].sequence)
+        return len(bids)
+
+    def _note_late(self, db: Session, session_id: UUID, bids: Sequence[LoggedBid]) -> None:
+        """Record bids that Redis took after the end, and have it take no more."""
+        end = db.scalars(
+            select(BiddingSession.end_time).where(BiddingSession.id == session_id)
+        ).one()
+        late = [bid.sequence for bid in bids if bid.accepted_at > end]
+        if late:
+            details = {"end_time": end.isoformat(), "sequences": late}
+            record(db, session_id, Event.BIDS_AFTER_END, **details)
+            # Before the commit: should it fail, all of this is done again.
+            self._shut_gate(session_id, end)
+
+    def _shut_gate(self, session_id: UUID, end: datetime) -> None:
+        """Shut the gate of a session that Redis has forgotten to be over.
+
+        Named among the loaded ones, it is closed once more by the next tick, which leads
+        readers back to the results.
+        """
+        self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
+        params = keys.session_params(session_id)
+        scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
+        if self._replication:
+            self._replication.confirm(params)
+
+    def _trim(self, session_id: UUID, handled_through: int) -> None:
+        self._redis.xtrim(
+            keys.bid_log(session_id), minid=f"{handled_through + 1}-0", approximate=False
+        )
+
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
+        """Parse entries; one that makes no sense is set aside, never in the way."""
+        bids = []
+        for entry, _, sequence in due:
+            try:
+                bids.append(LoggedBid.parse(session_id, entry, sequence))
+            except ValueError as error:
+                record(
+                    db,
+                    session_id,
+                    Event.ENTRY_SET_ASIDE,
+                    id=entry[0],
+                    sequence=sequence,
+                    fields=_storable(entry[1]),
+                    reason=str(error).replace("\0", r"\x00"),
+                )
+        return bids
+
+    def _give_up_missing(self, session_id: UUID, sequence: int) -> None:
+        """Record what is still missing up to `sequence`; others may have done so meanwhile."""
+        with self._database.begin() as db:
+            offset = db.scalars(
+                select(BidLogOffset.persisted_sequence)
+                .where(BidLogOffset.session_id == session_id)
+                .with_for_update()
+            ).one()
+            if offset >= sequence:
+                return
+            record(
+                db,
+                session_id,
+                Event.BID_LOG_GAP,
+                first_missing=offset + 1,
+                last_missing=sequence,
+            )
+            _move_offset(db, session_id, sequence)
+
+
+def sequence_of(entry_id: str) -> int:
+    """A bid's place in the log from its entry's id, `<sequence>-0`."""
+    return int(entry_id.partition("-")[0])
+
+
+def _price(text: str) -> Decimal:
+    price = Decimal(text).quantize(_CENT)
+    if not 0 < price <= MAX_PRICE:
+        raise ValueError(f"price {text} is out of range")
+    return price
+
+
+def _double(text: str) -> str:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return repr(number)
+
+
+# Members bid again, and all bids of one call have one moment: most of a batch's texts have
+# been read before, and reading one anew takes ten times as long.
+_known = lru_cache(_REMEMBERED)
+_known_uuid = _known(UUID)
+_known_double = _known(_double)
+_known_moment = _known(lambda text: clock.from_microseconds(int(text)))
+_known_text = _known(str)
+_known_iso = _known(datetime.isoformat)
+
+
+def _copy(db: Session, bids: Iterable[LoggedBid]) -> None:
+    """Append rows with COPY, several times as fast as INSERT for the same rows."""
+    lines = io.StringIO("".join([bid.copy_line() for bid in bids]))
+    cursor: Any = db.connection().connection.cursor()
+    with cursor:
+        cursor.copy_expert(_COPY, lines)
+
+
+def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
+    db.execute(
+        update(BidLogOffset)
+        .where(BidLogOffset.session_id == session_id)
+        .values(persisted_sequence=sequence)
+    )
+
+
+def _storable(fields: dict[str, str]) -> dict[str, str]:
+    """The fields in a form that PostgreSQL's JSON can hold, which knows no NUL."""
+    return {
+        name.replace("\0", r"\x00"): text.replace("\0", r"\x00") for name, text in fields.items()
+    }
+
+
+def _placed(entries: Iterable[Entry], offset: int) -> list[Due]:
+    """The entries with their sequences: those they were told, but behind all that is stored."""
+    due = []
+    for entry in entries:
+        told = sequence_of(entry[0])
+        offset = max(offset + 1, told)
+        due.append(Due(entry, told, offset))
+    return due
+
+
+def _report_rewind(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
+    moved = {one.entry[0]: one.sequence for one in due if one.sequence != one.told}
+    if moved:
+        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=moved)
+
+
+def _report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
+    """Record sequences that were told and are in no entry.
+
+    What is missing in front of a rewound batch cannot be told from what was handled before.
+    """
+    told, sequence = min(offset, due[0].told - 1), offset
+    for one in due:
+        if one.told > told + 1:
+            # Where others' bids have got these sequences, nothing is missing in `bids`.
+            taken = {"taken_through": sequence} if sequence > told else {}
+            record(
+                db,
+                session_id,
+                Event.BID_LOG_GAP,
+                first_missing=told + 1,
+                last_missing=one.told - 1,
+                **taken,
+            )
+        _, told, sequence = one
+
+
+def _new_among(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
+    """Those entries that are neither in `bids` nor set aside.
+
+    A bid is looked for where it was told to be, and wherever a rewind has put an entry with
+    its id: a few rows by their key, however many the session has.
+    """
+    places = _places(db, session_id, entries)
+    stored = _stored(db, session_id, {place for some in places.values() for place in some})
+    set_aside = _set_aside(db, session_id, entries)
+
+    def is_handled(entry: Entry) -> bool:
+        try:
+            identity = LoggedBid.parse(session_id, entry).identity
+        except ValueError:
+            return (entry[0], _storable(entry[1])) in set_aside
+        return any(stored.get(place) == identity for place in places[entry[0]])
+
+    return [entry for entry in entries if not is_handled(entry)]
+
+
+def _places(db: Session, session_id: UUID, entries: Iterable[Entry]) -> dict[str, list[int]]:
+    """Where in `bids` each entry's bid can be, by the entry's id."""
+    places = {entry_id: [sequence_of(entry_id)] for entry_id, _ in entries}
+    moved = db.execute(
+        _MOVED,
+        {"session_id": session_id, "kind": Event.REDIS_REWOUND.value, "entry_ids": list(places)},
+    )
+    for entry_id, sequence in moved:
+        places[entry_id].append(sequence)
+    return places
+
+
+def _stored(db: Session, session_id: UUID, sequences: Iterable[int]) -> dict[int, Identity]:
+    """Which bids are stored with these sequences."""
+    rows = db.execute(
+        select(Bid.sequence, Bid.user_id, Bid.accepted_at, Bid.price).where(
+            Bid.session_id == session_id, Bid.sequence.in_(sequences)
+        )
+    )
+    return {row.sequence: (row.user_id, row.accepted_at, row.price) for row in rows}
+
+
+def _set_aside(
+    db: Session, session_id: UUID, entries: Iterable[Entry]
+) -> list[tuple[str, dict[str, str]]]:
+    """The entries with these ids that were set aside: their ids and fields."""
+    id_of_entry = SessionEvent.details["id"].astext
+    rows = db.execute(
+        select(id_of_entry, SessionEvent.details["fields"]).where(
+            SessionEvent.session_id == session_id,
+            SessionEvent.kind == Event.ENTRY_SET_ASIDE.value,
+            id_of_entry.in_([entry_id for entry_id, _ in entries]),
+        )
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,22 @@
+"""Settings, read once from the environment. It connects to nothing."""
+
+from core.config.reader import ConfigError, SettingsReader
+from core.config.settings import (
+    PROJECT_ROOT,
+    RUNNING_ENV_PATH,
+    Settings,
+    gather_values,
+    load_settings,
+    read_settings,
+)
+
+__all__ = [
+    "PROJECT_ROOT",
+    "RUNNING_ENV_PATH",
+    "ConfigError",
+    "Settings",
+    "SettingsReader",
+    "gather_values",
+    "load_settings",
+    "read_settings",
+]

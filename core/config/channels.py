@@ -1,0 +1,117 @@
+"""How the channels to the outside are reached. Shown or logged, none of it gives a secret away."""
+
+from base64 import b64decode
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from core.config.reader import ConfigError, SettingsReader
+
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret starts with
+# What Standard Webhooks asks for.
+WEBHOOK_KEY_BYTES = range(24, 65)
+
+
+class Tls(StrEnum):
+    """How a connection to the mail server is made private."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """A mail server. Without a user there is no login."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    sender: str
+    tls: Tls
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where the shop's system listens, and the key its messages are signed with."""
+
+    url: str = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this host never leaves the machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_web_address(url: str, *, plain_allowed: bool) -> bool:
+    """Whether messages may be posted there: https; plain http on this machine or if allowed."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    if parts.scheme == "http":
+        return plain_allowed or is_loopback(host)
+    return parts.scheme == "https"
+
+
+def webhook_key(secret: str) -> bytes:
+    """The key in a secret of Standard Webhooks. Raises ValueError when it is none."""
+    if not secret.startswith(WEBHOOK_SECRET_PREFIX):
+        raise ValueError("no prefix")
+    key = b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+    if len(key) not in WEBHOOK_KEY_BYTES:
+        raise ValueError("too short or too long")
+    return key
+
+
+def read_mail(read: SettingsReader, debug: bool) -> MailSettings | None:
+    settings = MailSettings(
+        host=read.text("SMTP_HOST", ""),
+        port=read.integer("SMTP_PORT", 587, low=1, high=65535),
+        user=read.text("SMTP_USER", ""),
+        password=read.secret("SMTP_PASSWORD", ""),
+        sender=read.text("SMTP_FROM", ""),
+        tls=_tls(read),
+    )
+    if not settings.host:
+        return None
+    if "@" not in settings.sender:
+        raise ConfigError("SMTP_FROM must be the address that e-mails come from.")
+    private = settings.tls is not Tls.NONE or is_loopback(settings.host)
+    if settings.user and not (private or debug):
+        raise ConfigError("SMTP_TLS must be starttls or tls: the password would be sent in clear.")
+    return settings
+
+
+def _tls(read: SettingsReader) -> Tls:
+    try:
+        return Tls(read.text("SMTP_TLS", Tls.STARTTLS.value))
+    except ValueError:
+        raise ConfigError(f"SMTP_TLS must be one of {', '.join(Tls)}.") from None
+
+
+def read_webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
+    """Neither the address, which may carry a token, nor the secret is shown."""
+    url, secret = read.text("WEBHOOK_URL", ""), read.secret("WEBHOOK_SECRET", "")
+    if not url:
+        return None
+    if not is_web_address(url, plain_allowed=debug):
+        raise ConfigError(
+            "WEBHOOK_URL must be an https address; http will do on this machine, or with DEBUG."
+        )
+    try:
+        return WebhookSettings(url, webhook_key(secret))
+    except ValueError:
+        how = "python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
+        raise ConfigError(
+            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, as made with: {how}"
+        ) from None

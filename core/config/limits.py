@@ -1,0 +1,73 @@
+"""How often one may ask. 0 switches a limit off."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from core.config.reader import ConfigError, SettingsReader
+
+_LIMITS_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "redis+unix://",
+    "redis+cluster://",
+    "redis+sentinel://",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Quotas, and the Redis that counts; its URL may carry a password."""
+
+    storage_url: str = field(repr=False)
+    # By address: everybody behind one router shares these.
+    registrations_per_minute: int
+    logins_per_minute: int
+    reads_per_minute: int
+    # By address and name together: registering or logging in with one name.
+    tries_per_minute: int
+    # By account, from addresses it never logged in from.
+    stranger_logins_per_hour: int
+    # By member.
+    member_reads_per_minute: int
+
+
+def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSettings:
+    """Counters may get lost, like jobs and unlike bids: they live where the jobs do."""
+    is_redis = broker_url.startswith(("redis://", "rediss://"))
+
+    def quota(name: str, default: int) -> int:
+        return read.integer(name, default, low=0, high=100_000_000)
+
+    url = read.text("LIMITS_REDIS_URL", broker_url if is_redis else redis_url)
+    if not url.startswith(_LIMITS_SCHEMES):
+        raise ConfigError(
+            f"LIMITS_REDIS_URL must be a URL that starts with one of {', '.join(_LIMITS_SCHEMES)}."
+        )
+    if not _is_complete(url):
+        raise ConfigError(
+            "LIMITS_REDIS_URL must be a URL whose ports are numbers. A cluster's hosts and "
+            "sentinels need theirs, and the service's name follows: redis+sentinel://host:port/name."
+        )
+    return LimitSettings(
+        storage_url=url,
+        registrations_per_minute=quota("REGISTRATIONS_PER_MINUTE", 600),
+        logins_per_minute=quota("LOGINS_PER_MINUTE", 1200),
+        reads_per_minute=quota("READS_PER_MINUTE", 12_000),
+        tries_per_minute=quota("TRIES_PER_MINUTE", 10),
+        stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
+        member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
+    )
+
+
+def _is_complete(url: str) -> bool:
+    """Whether it can be connected to: nobody does before the first request."""
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = [urlsplit(f"//{host}").port for host in hosts]
+    except ValueError:
+        return False
+    if parts.scheme not in ("redis+cluster", "redis+sentinel"):
+        return True
+    is_named = parts.scheme == "redis+cluster" or bool(parts.path.strip("/"))
+    return None not in ports and is_named

@@ -1,0 +1,238 @@
+"""Every setting, read once from the environment into a frozen object.
+
+Order of precedence: the process environment, then `.env`, then
+`.data/running.env`, which `make run` writes while its own servers are up so
+that command-line tools find them. A configured host switches off everything
+that file says about the same server.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from tempfile import gettempdir
+
+from dotenv import dotenv_values
+from sqlalchemy import URL
+
+from core.config.channels import MailSettings, WebhookSettings, read_mail, read_webhook
+from core.config.limits import LimitSettings, read_limits
+from core.config.reader import ConfigError, SettingsReader
+from core.config.redis import (
+    read_broker_url,
+    read_redis_cluster,
+    read_redis_replicas,
+    redis_url,
+)
+from core.config.tokens import (
+    DEBUG_JWT_SECRET,
+    read_jwt_algorithm,
+    read_jwt_secret,
+    read_metrics_token,
+    read_previous_jwt_secret,
+)
+from core.config.web import AccessLog, read_access_log, read_cors_origins
+from core.redis.replication import Replicas
+
+__all__ = [
+    "DEBUG_JWT_SECRET",
+    "DOTENV_PATH",
+    "PROJECT_ROOT",
+    "RUNNING_ENV_PATH",
+    "AccessLog",
+    "ConfigError",
+    "Settings",
+    "SettingsReader",
+    "gather_values",
+    "load_settings",
+    "read_settings",
+]
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+DOTENV_PATH = PROJECT_ROOT / ".env"
+RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, checked. Units are the last word of a name."""
+
+    debug: bool
+    host: str
+    port: int
+    web_processes: int
+    web_threads: int
+    max_queue_wait_ms: int
+    cors_origins: tuple[str, ...]
+    trusted_proxies: int
+    hsts_seconds: int
+    live_max_watchers: int
+    access_log: AccessLog
+    metrics_folder: str
+    metrics_token: str
+
+    postgres_user: str
+    postgres_password: str
+    postgres_host: str
+    postgres_port: int
+    postgres_db: str
+    postgres_pool_size: int
+
+    redis_host: str
+    redis_port: int
+    redis_db: int
+    redis_password: str
+    # Addresses of some of a cluster's nodes; empty: the one Redis above.
+    redis_cluster: tuple[tuple[str, int], ...]
+    # None: a bid is answered without asking replicas.
+    redis_replicas: Replicas | None
+    broker_url: str
+
+    jwt_secret: str
+    # Still verifies, no longer signs; empty: none.
+    jwt_secret_previous: str
+    jwt_algorithm: str
+    access_token_expire_minutes: int
+    first_account_is_admin: bool
+
+    bid_rate_per_second: float
+    bid_rate_burst: int
+
+    limits: LimitSettings
+
+    backlog_max_bids: int
+    drain_batch_size: int
+    drain_gather_ms: int
+    ended_session_keys_ttl_seconds: int
+
+    # None: the channel is off.
+    mail: MailSettings | None
+    webhook: WebhookSettings | None
+
+    @property
+    def max_queue_wait_seconds(self) -> float:
+        """How long a request may wait to be taken up; infinity when there is no bound."""
+        return self.max_queue_wait_ms / 1000 or inf
+
+    @property
+    def database_url(self) -> URL:
+        """SQLAlchemy's address of PostgreSQL. A host that starts with `/` is a socket folder."""
+        on_socket = self.postgres_host.startswith("/")
+        return URL.create(
+            "postgresql+psycopg2",
+            username=self.postgres_user,
+            password=self.postgres_password or None,
+            host=None if on_socket else self.postgres_host,
+            port=None if on_socket else self.postgres_port,
+            database=self.postgres_db,
+            query={"host": self.postgres_host, "port": str(self.postgres_port)}
+            if on_socket
+            else {},
+        )
+
+    @property
+    def database_address(self) -> str:
+        """Where PostgreSQL is, for messages to an operator; never with a password."""
+        return f"{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+
+    @property
+    def redis_address(self) -> str:
+        """Where Redis is, for messages to an operator; never with a password."""
+        if self.redis_cluster:
+            return ",".join(f"{host}:{port}" for host, port in self.redis_cluster)
+        return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process; of the given mapping alone when there is one (for tests)."""
+    return read_settings(SettingsReader(gather_values() if environ is None else environ))
+
+
+def gather_values() -> dict[str, str]:
+    """Name to text, from the environment and the files behind it."""
+    configured = {**_file_values(DOTENV_PATH), **os.environ}
+    running = _file_values(RUNNING_ENV_PATH)
+    for prefix in ("POSTGRES_", "REDIS_"):
+        if configured.get(f"{prefix}HOST") or configured.get(f"{prefix}CLUSTER"):
+            running = _without(prefix, running)
+        elif running.get(f"{prefix}HOST"):
+            configured = _without(prefix, configured)
+    return {**running, **{name: value for name, value in configured.items() if value}}
+
+
+def _without(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Half a server's settings from one place and half from another would reach neither."""
+    return {name: value for name, value in values.items() if not name.startswith(prefix)}
+
+
+def _file_values(path: Path) -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(path).items() if value}
+
+
+def read_settings(read: SettingsReader) -> Settings:
+    """Build the settings. Names, defaults and bounds stand here and in core/*_settings.py."""
+    debug = read.flag("DEBUG", False)
+    port = read.integer("PORT", 8000, low=1, high=65535)
+    redis_host = read.text("REDIS_HOST", "localhost")
+    redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
+    redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
+    redis_password = read.secret("REDIS_PASSWORD", "")
+    redis_cluster = read_redis_cluster(read)
+    if redis_cluster and redis_db:
+        raise ConfigError("REDIS_DB must be 0 with REDIS_CLUSTER: a cluster has no other database.")
+    broker_url = read_broker_url(
+        read,
+        # The bids' own Redis, the next database: good to start with, see docs/operations.md.
+        default=redis_url(redis_host, redis_port, redis_db + 1, redis_password),
+        on_cluster=bool(redis_cluster),
+    )
+    jwt_secret = read_jwt_secret(read, debug)
+    return Settings(
+        debug=debug,
+        host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
+        port=port,
+        web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
+        web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
+        max_queue_wait_ms=read.integer("MAX_QUEUE_WAIT_MS", 1000, low=0, high=600_000),
+        cors_origins=read_cors_origins(read),
+        trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
+        hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
+        access_log=read_access_log(read),
+        metrics_folder=read.text("METRICS_FOLDER", f"{gettempdir()}/flashbid-metrics-{port}"),
+        metrics_token=read_metrics_token(read),
+        live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
+        postgres_user=read.text("POSTGRES_USER", "postgres"),
+        postgres_password=read.secret("POSTGRES_PASSWORD", ""),
+        postgres_host=read.text("POSTGRES_HOST", "localhost"),
+        postgres_port=read.integer("POSTGRES_PORT", 5432, low=1, high=65535),
+        postgres_db=read.text("POSTGRES_DB", "flashbid"),
+        postgres_pool_size=read.integer("POSTGRES_POOL_SIZE", 8, low=1, high=256),
+        redis_host=redis_host,
+        redis_port=redis_port,
+        redis_db=redis_db,
+        redis_password=redis_password,
+        redis_cluster=redis_cluster,
+        redis_replicas=read_redis_replicas(read),
+        broker_url=broker_url,
+        jwt_secret=jwt_secret,
+        jwt_secret_previous=read_previous_jwt_secret(read, jwt_secret, debug),
+        jwt_algorithm=read_jwt_algorithm(read),
+        access_token_expire_minutes=read.integer(
+            "ACCESS_TOKEN_EXPIRE_MINUTES", 1440, low=1, high=525_600
+        ),
+        first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
+        bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
+        bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
+        limits=read_limits(
+            read, broker_url, redis_url(redis_host, redis_port, redis_db, redis_password)
+        ),
+        backlog_max_bids=read.integer("BACKLOG_MAX_BIDS", 2_000_000, low=1, high=1_000_000_000),
+        drain_batch_size=read.integer("DRAIN_BATCH_SIZE", 5000, low=1, high=100_000),
+        drain_gather_ms=read.integer("DRAIN_GATHER_MS", 250, low=0, high=5000),
+        ended_session_keys_ttl_seconds=read.integer(
+            "ENDED_SESSION_KEYS_TTL_SECONDS", 3600, low=1, high=2_592_000
+        ),
+        mail=read_mail(read, debug),
+        webhook=read_webhook(read, debug),
+    )

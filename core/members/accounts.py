@@ -1,0 +1,184 @@
+"""Members and admins: registering, logging in, who may administer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from secrets import token_hex, token_urlsafe
+from uuid import UUID
+
+import structlog
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from redis import Redis
+from sqlalchemy import exists, func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.postgres.database import Database
+from core.postgres.models import User
+from core.redis import keys
+from core.rules.weighting import NEW_MEMBER_WEIGHT
+
+log = structlog.get_logger(__name__)
+
+# Any constant will do: two first registrations at once must take turns.
+_FIRST_ACCOUNT_LOCK = 4_275_002
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What an account's owner may see of it."""
+
+    user_id: UUID
+    username: str
+    email: str
+    is_admin: bool
+    weight: float
+    created_at: datetime
+
+
+class Accounts:
+    """Keeps accounts. Passwords are stored as argon2id hashes only."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        *,
+        first_account_is_admin: bool,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._first_account_is_admin = first_account_is_admin
+        self._hasher = hasher or PasswordHasher()
+        # Made at once: the first unknown name must not take longer than the next.
+        self._nobody_hash = self._hasher.hash("the password of nobody")
+
+    def register(self, username: str, email: str, password: str) -> Account:
+        """Create a member; the first one on an empty database becomes the admin."""
+        return self._create(username, email, password, force_admin=False)
+
+    def create_admin(self, username: str, email: str, password: str) -> Account:
+        """Create an admin; only the command line calls this."""
+        return self._create(username, email, password, force_admin=True)
+
+    def seed(self, count: int) -> list[Account]:
+        """Create members in bulk, for load tests; none of them is ever an admin.
+
+        They share the hash of one random password that is thrown away, so nobody can
+        log in to them.
+        """
+        password_hash = self._hasher.hash(token_urlsafe())
+        batch = token_hex(4)
+        names = [f"seeded-{batch}-{number:05d}" for number in range(1, count + 1)]
+        users = [
+            User(username=name, email=f"{name}@example.invalid", password_hash=password_hash)
+            for name in names
+        ]
+        with self._database.begin() as db:
+            db.add_all(users)
+        self._cache_weights(users)
+        log.info("members_seeded", count=count)
+        return [_account(user) for user in users]
+
+    def authenticate(self, username: str, password: str) -> Account:
+        """The account with this name and password.
+
+        An unknown name costs one hash as well, so that neither the words nor the time
+        of the answer tell which of the two was wrong. That an account is disabled is for
+        those to know who have its password.
+        """
+        with self._database.begin() as db:
+            user = db.scalar(select(User).where(func.lower(User.username) == func.lower(username)))
+        password_hash = user.password_hash if user else self._nobody_hash
+        try:
+            self._hasher.verify(password_hash, password)
+        except VerifyMismatchError:
+            raise errors.InvalidCredentials from None
+        if user is None:
+            raise errors.InvalidCredentials
+        if user.disabled_at is not None:
+            raise errors.AccountDisabled
+        self._upgrade_hash(user, password)
+        return _account(user)
+
+    def get(self, user_id: UUID) -> Account:
+        """The account behind a token."""
+        with self._database.begin() as db:
+            user = db.get(User, user_id)
+        if user is None:
+            raise errors.TokenInvalid
+        return _account(user)
+
+    def get_admin(self, user_id: UUID) -> Account:
+        """The account behind a token, refused unless it is an admin's at this moment."""
+        account = self.get(user_id)
+        if not account.is_admin:
+            raise errors.AdminRequired
+        return account
+
+    def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
+        password_hash = self._hasher.hash(password)
+        try:
+            with self._database.begin() as db:
+                is_admin = force_admin or (self._first_account_is_admin and _is_first_account(db))
+                user = User(
+                    username=username, email=email, password_hash=password_hash, is_admin=is_admin
+                )
+                db.add(user)
+                db.flush()
+                db.refresh(user)
+        except IntegrityError as error:
+            raise _taken(error) from None
+        self._cache_weights([user])
+        log.info("account_created", user_id=str(user.id), is_admin=user.is_admin)
+        return _account(user)
+
+    def _cache_weights(self, users: Sequence[User]) -> None:
+        """Spare new members' first bids a look into PostgreSQL. Only a convenience."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for user in users:
+                    pipeline.set(keys.user_weight(user.id), NEW_MEMBER_WEIGHT, nx=True)
+                pipeline.execute()
+        except errors.REDIS_OUTAGES:
+            log.warning("weights_not_cached", count=len(users))
+
+    def _upgrade_hash(self, user: User, password: str) -> None:
+        """Follow argon2's recommended parameters as they grow."""
+        if not self._hasher.check_needs_rehash(user.password_hash):
+            return
+        password_hash = self._hasher.hash(password)
+        with self._database.begin() as db:
+            db.get_one(User, user.id).password_hash = password_hash
+
+
+def _is_first_account(db: Session) -> bool:
+    """Whether no account exists. Registrations take turns only while that is so."""
+    anybody = select(exists().select_from(User))
+    if db.scalar(anybody):
+        return False
+    db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FIRST_ACCOUNT_LOCK})
+    return not db.scalar(anybody)
+
+
+def _taken(error: IntegrityError) -> Exception:
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    refusals = {
+        "uq_users_username_lower": errors.UsernameTaken(),
+        "uq_users_email_lower": errors.EmailTaken(),
+    }
+    return refusals.get(constraint or "", error)
+
+
+def _account(user: User) -> Account:
+    return Account(
+        user_id=user.id,
+        username=user.username,
+        email=user.email,
+        is_admin=user.is_admin,
+        weight=user.weight,
+        created_at=user.created_at,
+    )

@@ -1,0 +1,159 @@
+"""Member weights: computed set-wise in PostgreSQL, cached in Redis for the bid path.
+
+The formula and its source are in core/rules/weighting.py; a test holds the two together.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from redis import Redis
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.postgres.database import Database
+from core.postgres.models import BiddingSession, User
+from core.redis import keys
+from core.rules import weighting
+
+# Any constant will do: two recomputations at once would lock the same members' rows
+# in different orders.
+_RECOMPUTATION_LOCK = 4_275_003
+_CACHE_CHUNK = 5000
+# How long the job that the close enqueues is trusted to come, and each one after it.
+_TRUSTED = timedelta(seconds=60)
+
+_RECOMPUTE = """
+    WITH counted AS (
+        SELECT r.user_id,
+               sum(decay.factor) AS joined,
+               coalesce(sum(decay.factor) FILTER (WHERE r.rank <= s.inventory), 0) AS won
+          FROM rankings r
+          JOIN sessions s ON s.id = r.session_id
+         CROSS JOIN LATERAL (
+               SELECT power(0.5::double precision,
+                            greatest(0, extract(epoch FROM :now - s.end_time)::double precision)
+                            / (86400 * :half_life_days)) AS factor
+               ) decay
+         WHERE :everybody
+            OR r.user_id IN (SELECT user_id FROM rankings WHERE session_id = :session_id)
+         GROUP BY r.user_id
+    )
+    UPDATE users u
+       SET weight = least(greatest(
+                        :new_member + :joined_factor * ln(1 + counted.joined)
+                                    + :won_factor * ln(1 + counted.won),
+                        :new_member), :max_weight)
+      FROM counted
+     WHERE u.id = counted.user_id
+    RETURNING u.id
+"""
+
+
+class Weights:
+    """Recomputes member weights and keeps the cache of them."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+
+    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:
+        """Keys of the cached weights, where the bid script can read them."""
+        return [keys.user_weight(user_id) for user_id in user_ids]
+
+    def place_of(self, user_id: UUID) -> Hashable:  # noqa: ARG002 - one for all here
+        """Where a weight is looked for: members of one place may be asked for together."""
+        return None
+
+    def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Weights that the bid script did not find, of members of one place. Blocks.
+
+        From PostgreSQL, and put into the cache; without those of accounts that do not exist.
+        """
+        weights = self.read(user_ids)
+        # Bids can do without the cache; it may be that which is away.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._cache(weights.items(), only_new=True)
+        return weights
+
+    def read(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """`find` without the cache."""
+        with self._database.begin() as db:
+            rows = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids)))
+            return {row.id: row.weight for row in rows}
+
+    def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:
+        """Recompute the weights of an ended session's bidders; returns how many."""
+        members = self._recompute(now, session_id)
+        # Last: a process that dies before leaves the session due.
+        with self._database.begin() as db:
+            db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session_id)
+                .values(weighed_at=func.now())
+            )
+        return members
+
+    def claim_due(self) -> list[UUID]:
+        """Ended sessions whose recomputation was lost, or was killed before it was done.
+
+        The caller is trusted to enqueue it: they are not named again for a while.
+        """
+        with self._database.begin() as db:
+            session_ids = db.scalars(
+                select(BiddingSession.id).where(
+                    BiddingSession.weighed_at.is_(None),
+                    BiddingSession.published_at < func.now() - _TRUSTED,
+                )
+            ).all()
+        return [session_id for session_id in session_ids if self._claim(session_id)]
+
+    def _claim(self, session_id: UUID) -> bool:
+        return bool(self._redis.set(keys.weighing_claim(session_id), 1, nx=True, ex=_TRUSTED))
+
+    def recompute_everybody(self, now: datetime) -> int:
+        """Recompute the weights of all members who ever took part; returns how many."""
+        return self._recompute(now, None)
+
+    def _recompute(self, now: datetime, session_id: UUID | None) -> int:
+        with self._database.begin() as db:
+            _take_turns(db)
+            user_ids = db.scalars(
+                text(_RECOMPUTE),
+                {
+                    "now": now,
+                    "session_id": session_id,
+                    "everybody": session_id is None,
+                    "half_life_days": weighting.HALF_LIFE_DAYS,
+                    "new_member": weighting.NEW_MEMBER_WEIGHT,
+                    "joined_factor": weighting.JOINED_FACTOR,
+                    "won_factor": weighting.WON_FACTOR,
+                    "max_weight": weighting.MAX_WEIGHT,
+                },
+            ).all()
+        for at in range(0, len(user_ids), _CACHE_CHUNK):
+            self._refresh_cache(user_ids[at : at + _CACHE_CHUNK])
+        return len(user_ids)
+
+    def _refresh_cache(self, user_ids: Sequence[UUID]) -> None:
+        """Only after the commit, for the cache must never be ahead of the truth; and what
+        is true by now, for another recomputation may have come in between.
+        """
+        with self._database.begin() as db:
+            _take_turns(db)
+            weights = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids))).all()
+            self._cache([(user_id, weight) for user_id, weight in weights])
+
+    def _cache(self, weights: Iterable[tuple[UUID, float]], *, only_new: bool = False) -> None:
+        """`only_new`: never over a value that a recomputation wrote meanwhile."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for user_id, weight in weights:
+                pipeline.set(keys.user_weight(user_id), repr(weight), nx=only_new)
+            pipeline.execute()
+
+
+def _take_turns(db: Session) -> None:
+    """Wait until no other recomputation is at work; the end of the transaction lets it in."""
+    db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})

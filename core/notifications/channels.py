@@ -1,0 +1,37 @@
+"""The ways to the outside at a glance, for the admin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.notifications.email import Mailer
+from core.notifications.outbox import Backlog
+from core.notifications.webhooks import Webhooks
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """Whether a channel is on, and what it has still to deliver or has given up."""
+
+    channel: str
+    is_on: bool
+    waiting: int
+    given_up: int
+
+
+class Channels:
+    """Reads the state of all channels."""
+
+    def __init__(self, mailer: Mailer, webhooks: Webhooks) -> None:
+        self._mailer = mailer
+        self._webhooks = webhooks
+
+    def read(self) -> Sequence[ChannelState]:
+        """One entry a channel."""
+        return [
+            _state("email", self._mailer.is_on, self._mailer.backlog()),
+            _state("webhook", self._webhooks.is_on, self._webhooks.backlog()),
+        ]
+
+
+def _state(channel: str, is_on: bool, backlog: Backlog) -> ChannelState:
+    return ChannelState(channel, is_on, backlog.waiting, backlog.given_up)

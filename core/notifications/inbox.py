@@ -1,0 +1,111 @@
+"""What members are told in-app: reading it, and marking it as read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+
+from core import errors
+from core.postgres.database import Database
+from core.postgres.models import BiddingSession, Notification, Product, Ranking
+from core.rules import scoring
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """How a session ended for one member."""
+
+    notification_id: UUID
+    kind: str
+    session_id: UUID
+    product_name: str
+    rank: int
+    price: Decimal
+    inventory: int
+    created_at: datetime
+    read_at: datetime | None
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether the member gets one of the items."""
+        return scoring.is_winning(self.rank, self.inventory)
+
+    @property
+    def message(self) -> str:
+        """The outcome in a sentence."""
+        if self.is_winner:
+            return f"You won {self.product_name}: rank {self.rank} with your bid of {self.price}."
+        places = "place" if self.inventory == 1 else f"{self.inventory} places"
+        return (
+            f"You did not win {self.product_name}: rank {self.rank} with your bid of "
+            f"{self.price}; the first {places} won."
+        )
+
+
+class Notifications:
+    """Keeps members' notifications."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_member(
+        self, user_id: UUID, *, unread_only: bool, page: int, page_size: int
+    ) -> tuple[Sequence[Notice], int]:
+        """One page of a member's notifications, newest first, and how many there are in all."""
+        own = [Notification.user_id == user_id]
+        if unread_only:
+            own.append(Notification.read_at.is_(None))
+        newest = notices().where(*own).order_by(Notification.created_at.desc(), Notification.id)
+        with self._database.begin() as db:
+            total = db.scalar(select(func.count()).select_from(Notification).where(*own)) or 0
+            rows = db.execute(newest.limit(page_size).offset((page - 1) * page_size))
+            return [Notice(**row) for row in rows.mappings()], total
+
+    def mark_read(self, user_id: UUID, notification_id: UUID) -> None:
+        """Note that the member has read this one. The first time counts; safe to repeat."""
+        with self._database.begin() as db:
+            marked = db.scalar(
+                update(Notification)
+                .where(Notification.id == notification_id, Notification.user_id == user_id)
+                .values(read_at=func.coalesce(Notification.read_at, func.now()))
+                .returning(Notification.id)
+            )
+        if marked is None:
+            raise errors.NotificationNotFound
+
+    def mark_all_read(self, user_id: UUID) -> None:
+        """Note that the member has read all there are by now."""
+        with self._database.begin() as db:
+            db.execute(
+                update(Notification)
+                .where(Notification.user_id == user_id, Notification.read_at.is_(None))
+                .values(read_at=func.now())
+            )
+
+
+def notices() -> Select[*tuple[Any, ...]]:
+    """Notifications with what they are about, in the columns of a Notice."""
+    return (
+        select(
+            Notification.id.label("notification_id"),
+            Notification.kind,
+            Notification.session_id,
+            Product.name.label("product_name"),
+            Ranking.rank,
+            Ranking.price,
+            BiddingSession.inventory,
+            Notification.created_at,
+            Notification.read_at,
+        )
+        .join(
+            Ranking,
+            (Ranking.session_id == Notification.session_id)
+            & (Ranking.user_id == Notification.user_id),
+        )
+        .join(BiddingSession, BiddingSession.id == Notification.session_id)
+        .join(Product, Product.id == BiddingSession.product_id)
+    )

@@ -1,0 +1,198 @@
+"""Deliveries of one channel: found when due, claimed one by one, settled.
+
+The row of a delivery stays locked from before it is sent until it is settled, in one
+transaction. A process that dies gives the lock back at once, and at most the one
+delivery it had in hand is sent a second time. One process at a time delivers on a
+channel, so that a slow one can never hold up the other.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from core.postgres.database import Database, allow_silence
+from core.postgres.models import EmailDelivery, WebhookDelivery
+from core.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+_DUE_LIMIT = 100
+# Longer than any takes. A host that vanished keeps its claim for so long.
+_SEND_SECONDS = 120.0
+
+D = TypeVar("D", EmailDelivery, WebhookDelivery)
+
+
+class Status(StrEnum):
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+class DeliveryFailed(Exception):
+    """This delivery did not succeed. `reason` is kept and logged: never an address.
+
+    `final`: another attempt would fail the same way.
+    """
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
+
+
+class ChannelDown(Exception):
+    """Nobody could be reached, so nothing was attempted. The message is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one call did. `unfinished`: its time was over before all was attempted."""
+
+    attempts: int
+    unfinished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries wait for their next attempt, and how many were given up."""
+
+    waiting: int
+    given_up: int
+
+
+class Outbox(Generic[D]):
+    """The deliveries in one table."""
+
+    def __init__(
+        self,
+        database: Database,
+        table: type[D],
+        *,
+        retry_delays: Sequence[timedelta],
+        turn_lock: int,
+    ) -> None:
+        self._database = database
+        self._table: type[D] = table
+        self._retry_delays = retry_delays
+        self._turn_lock = turn_lock
+        self._channel = table.__tablename__.removesuffix("_deliveries")
+        for outcome in ("delivered", "failed", "given_up"):
+            metrics.NOTIFICATIONS.labels(self._channel, outcome)
+
+    def deliver(self, send: Callable[[Session, D], None], *, seconds: float) -> Delivered:
+        """Attempt everything that is due, for so many seconds at most.
+
+        `send` raises DeliveryFailed, or ChannelDown, which ends the call. While another
+        process delivers on the channel this one leaves at once.
+        """
+        deadline = time.monotonic() + seconds
+        attempts = 0
+        with self._turn(seconds) as is_ours:
+            while is_ours and (due := self._due()):
+                for delivery_id in due:
+                    self._attempt(delivery_id, send)
+                    attempts += 1
+                    if time.monotonic() > deadline:
+                        return Delivered(attempts, unfinished=True)
+        return Delivered(attempts, unfinished=False)
+
+    def backlog(self) -> Backlog:
+        """What is left to do, and what was left undone."""
+        with self._database.begin() as db:
+            return Backlog(
+                waiting=self._count(db, Status.WAITING), given_up=self._count(db, Status.GIVEN_UP)
+            )
+
+    def condition(self, status: Status) -> ColumnElement[bool]:
+        """What a row of this status has in the table."""
+        is_waiting = self._table.next_attempt_at.is_not(None)
+        is_delivered = self._table.delivered_at.is_not(None)
+        match status:
+            case Status.WAITING:
+                return is_waiting
+            case Status.DELIVERED:
+                return is_delivered
+            case Status.GIVEN_UP:
+                return ~is_waiting & ~is_delivered
+
+    def _count(self, db: Session, status: Status) -> int:
+        counted = select(func.count()).select_from(self._table).where(self.condition(status))
+        return db.scalar(counted) or 0
+
+    @contextmanager
+    def _turn(self, seconds: float) -> Iterator[bool]:
+        """Whether this process may deliver now. The lock goes with its transaction.
+
+        That one is silent throughout: for so many seconds, and until the last send is over.
+        """
+        with self._database.begin() as db:
+            allow_silence(db, seconds=seconds + _SEND_SECONDS)
+            yield bool(db.scalar(select(func.pg_try_advisory_xact_lock(self._turn_lock))))
+
+    def _due(self) -> Sequence[UUID]:
+        with self._database.begin() as db:
+            return db.scalars(
+                select(self._table.id)
+                .where(self._table.next_attempt_at <= func.now())
+                .order_by(self._table.next_attempt_at)
+                .limit(_DUE_LIMIT)
+            ).all()
+
+    def _attempt(self, delivery_id: UUID, send: Callable[[Session, D], None]) -> None:
+        with self._database.begin() as db:
+            allow_silence(db, seconds=_SEND_SECONDS)
+            delivery = self._claim(db, delivery_id)
+            if delivery is None:
+                return
+            try:
+                send(db, delivery)
+            except DeliveryFailed as failure:
+                self._postpone(delivery, failure)
+            else:
+                delivery.attempts += 1
+                delivery.delivered_at = func.clock_timestamp()
+                delivery.next_attempt_at = None
+                delivery.last_error = None
+                metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
+
+    def _claim(self, db: Session, delivery_id: UUID) -> D | None:
+        """The delivery, for this transaction alone; None when it is settled or another's."""
+        return db.scalars(
+            select(self._table)
+            .where(self._table.id == delivery_id, self._table.next_attempt_at <= func.now())
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+
+    def _postpone(self, delivery: D, failure: DeliveryFailed) -> None:
+        """Note the failure, and when to try again: later each time, and at last never."""
+        given_up = failure.final or delivery.attempts >= len(self._retry_delays)
+        log.warning(
+            "delivery_failed",
+            table=self._table.__tablename__,
+            delivery_id=str(delivery.id),
+            reason=failure.reason,
+            given_up=given_up,
+        )
+        metrics.NOTIFICATIONS.labels(self._channel, "given_up" if given_up else "failed").inc()
+        delivery.next_attempt_at = (
+            None if given_up else func.clock_timestamp() + self._retry_delays[delivery.attempts]
+        )
+        delivery.attempts += 1
+        delivery.last_error = failure.reason
+
+
+def status_of(delivery: EmailDelivery | WebhookDelivery) -> Status:
+    """What became of a delivery so far."""
+    if delivery.next_attempt_at is not None:
+        return Status.WAITING
+    return Status.GIVEN_UP if delivery.delivered_at is None else Status.DELIVERED

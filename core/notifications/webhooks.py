@@ -1,0 +1,209 @@
+"""Telling the shop's own system that a session has ended, as Standard Webhooks has it.
+
+A message is `session.ended` with the results. Its `webhook-id` stays the same over all
+attempts and replays, so that the receiver can tell a repetition from news.
+"""
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from hmac import digest
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import urllib3
+from sqlalchemy import func, select, true, update
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.config.channels import WebhookSettings
+from core.notifications.outbox import Backlog, Delivered, DeliveryFailed, Outbox, Status, status_of
+from core.postgres.database import Database
+from core.postgres.models import BiddingSession, WebhookDelivery
+from core.sessions.results import RankedEntry, count_bidders, entries
+from core.sessions.sessions import SessionView, view_of
+
+# Eight attempts over 27 hours: a shop that is down for a night misses nothing.
+RETRY_DELAYS = (
+    timedelta(seconds=10),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=10),
+)
+# A message stays within what receivers take. The rest is at /api/results/{session_id}.
+MAX_WINNERS = 1000
+CONNECT_TIMEOUT_SECONDS = 5.0
+ANSWER_TIMEOUT_SECONDS = 10.0
+_TURN_LOCK = 4_275_004
+_USER_AGENT = "Flashbid-Webhooks/1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """One line of the delivery log."""
+
+    delivery_id: UUID
+    session_id: UUID
+    event: str
+    status: Status
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+
+
+class Webhooks:
+    """Delivers to the shop's system, and keeps the log of it."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: WebhookSettings | None,
+        *,
+        retry_delays: Sequence[timedelta] = RETRY_DELAYS,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._outbox = Outbox(
+            database, WebhookDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
+        )
+        self._http = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=ANSWER_TIMEOUT_SECONDS),
+        )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a system to tell."""
+        return self._settings is not None
+
+    def deliver_due(self, *, seconds: float) -> Delivered:
+        """Send every message that is due, for so many seconds at most."""
+        if self._settings is None:
+            return Delivered(attempts=0, unfinished=False)
+        return self._outbox.deliver(self._send, seconds=seconds)
+
+    def backlog(self) -> Backlog:
+        """Messages that wait, and messages that were given up."""
+        return self._outbox.backlog()
+
+    def list(
+        self, status: Status | None, *, page: int, page_size: int
+    ) -> tuple[Sequence[DeliveryView], int]:
+        """One page of deliveries, newest first, and how many there are in all."""
+        wanted = self._outbox.condition(status) if status else true()
+        newest = (
+            select(WebhookDelivery)
+            .where(wanted)
+            .order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id)
+        )
+        with self._database.begin() as db:
+            total = db.scalar(select(func.count()).select_from(WebhookDelivery).where(wanted))
+            rows = db.scalars(newest.limit(page_size).offset((page - 1) * page_size))
+            return [_view(row) for row in rows], total or 0
+
+    def replay(self, delivery_id: UUID) -> None:
+        """Send a message again, whatever became of it, under its old `webhook-id`."""
+        with self._database.begin() as db:
+            found = db.scalar(
+                update(WebhookDelivery)
+                .where(WebhookDelivery.id == delivery_id)
+                .values(attempts=0, next_attempt_at=func.now(), delivered_at=None, last_error=None)
+                .returning(WebhookDelivery.id)
+            )
+        if found is None:
+            raise errors.DeliveryNotFound
+
+    def _send(self, db: Session, delivery: WebhookDelivery) -> None:
+        assert self._settings is not None  # noqa: S101 - deliver_due has looked
+        body = json.dumps(_message(db, delivery), separators=(",", ":")).encode()
+        headers = signed_headers(self._settings.key, str(delivery.id), int(time.time()), body)
+        status = self._post(self._settings.url, body, headers)
+        if status // 100 != 2:  # noqa: PLR2004 - HTTP's own number
+            # Gone: the receiver asks never to be called again.
+            raise DeliveryFailed(f"answered {status}", final=status == HTTPStatus.GONE)
+
+    def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
+        """The answer's status. Redirects are not followed, and no word of the answer is read."""
+        try:
+            answer = self._http.request(
+                "POST", url, body=body, headers=headers, redirect=False, preload_content=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            # The name alone: the message carries the address, which may carry a token.
+            raise DeliveryFailed(type(error).__name__) from None
+        answer.close()
+        return answer.status
+
+
+def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks. `timestamp`: seconds since 1970, of this attempt."""
+    signature = digest(key, f"{message_id}.{timestamp}.".encode() + body, sha256)
+    return {
+        "content-type": "application/json",
+        "user-agent": _USER_AGENT,
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{b64encode(signature).decode()}",
+    }
+
+
+def _view(row: WebhookDelivery) -> DeliveryView:
+    return DeliveryView(
+        delivery_id=row.id,
+        session_id=row.session_id,
+        event=row.event,
+        status=status_of(row),
+        attempts=row.attempts,
+        last_error=row.last_error,
+        created_at=row.created_at,
+        next_attempt_at=row.next_attempt_at,
+        delivered_at=row.delivered_at,
+    )
+
+
+def _message(db: Session, delivery: WebhookDelivery) -> dict[str, Any]:
+    session = view_of(db.get_one(BiddingSession, delivery.session_id), datetime.now(UTC))
+    bidders = count_bidders(db, session.session_id)
+    winners = min(bidders, session.inventory)
+    return {
+        "type": delivery.event,
+        "timestamp": session.closed_at.isoformat() if session.closed_at else None,
+        "data": {
+            **_session(session),
+            "total_bidders": bidders,
+            "total_winners": winners,
+            "winners": [
+                _winner(entry)
+                for entry in entries(db, session, first=1, last=min(winners, MAX_WINNERS))
+            ],
+        },
+    }
+
+
+def _session(session: SessionView) -> dict[str, Any]:
+    return {
+        "session_id": str(session.session_id),
+        "product_id": str(session.product_id),
+        "product_name": session.name,
+        "inventory": session.inventory,
+        "final_price": None if session.final_price is None else float(session.final_price),
+    }
+
+
+def _winner(entry: RankedEntry) -> dict[str, Any]:
+    return {
+        "rank": entry.rank,
+        "user_id": str(entry.user_id),
+        "username": entry.username,
+        "price": float(entry.price),
+    }

@@ -1,0 +1,137 @@
+"""Whether the servers behind everything answer, and whether this process should be sent bids."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.bidding.placing import Bidding
+from core.bidlog.backlog import BacklogGuard
+from core.errors import REDIS_OUTAGES, Unconfirmed
+from core.redis import keys
+from core.redis.cluster import ClusterClient
+
+OK = "ok"
+UNREACHABLE = "unreachable"
+UNKNOWN = "unknown"
+REFUSING = "refusing"
+NEAR_BOUND = "near_bound"
+_PROBE_TTL_MS = 1000
+_NO_SESSION = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Each server is "ok" or "unreachable"; never an address or a reason.
+
+    `persist_backlog` is a core.bidlog.backlog.Level, or "unknown" without Redis.
+    """
+
+    database: str
+    redis: str
+    persist_backlog: str
+
+    @property
+    def status(self) -> str:
+        """Say "healthy" when both servers answer."""
+        return "healthy" if self.is_healthy else "degraded"
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether both servers answer."""
+        return self.database == OK and self.redis == OK
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether bids are taken: Redis writes and runs the script, and has room for them.
+
+    PostgreSQL is not asked. While it is away bids wait in Redis, until that is near its bound.
+    """
+
+    redis: str
+    backlog: str
+
+    @property
+    def status(self) -> str:
+        """Say "ready" when a balancer should send bids here."""
+        return "ready" if self.is_ready else "not_ready"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a bid would be taken."""
+        return self.redis == OK and self.backlog == OK
+
+
+def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Readiness:
+    """Write to Redis, call the script, look at the room that is left."""
+    try:
+        _require_writes(redis, bidding)
+        is_near_bound = backlog.measure().is_near_bound
+    except (ResponseError, Unconfirmed):
+        return Readiness(redis=REFUSING, backlog=OK)
+    except REDIS_OUTAGES:
+        return Readiness(redis=UNREACHABLE, backlog=OK)
+    return Readiness(redis=OK, backlog=NEAR_BOUND if is_near_bound else OK)
+
+
+def _require_writes(redis: Redis, bidding: Bidding) -> None:
+    """On a cluster one master that takes bids will do: where another is away, it is so for
+    all web processes. Raises what the last one asked has raised.
+    """
+    *others, last = _ids_of_no_session(redis)
+    for nobody in others:
+        with suppress(Unconfirmed, *REDIS_OUTAGES):
+            _probe(redis, bidding, nobody)
+            return
+    _probe(redis, bidding, last)
+
+
+def _ids_of_no_session(redis: Redis) -> Iterable[UUID]:
+    """One whose keys would lie on each server."""
+    return redis.id_on_each_master() if isinstance(redis, ClusterClient) else [_NO_SESSION]
+
+
+def _probe(redis: Redis, bidding: Bidding, nobody: UUID) -> None:
+    redis.set(keys.write_probe(nobody), 1, px=_PROBE_TTL_MS)
+    bidding.probe(nobody)
+
+
+def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:
+    """Ask both servers."""
+    found = _check_redis(redis)
+    return Health(
+        database=_check_database(engine),
+        redis=found,
+        # Not asked again where it did not answer: that would cost the time-out once more.
+        persist_backlog=_check_backlog(backlog) if found == OK else UNKNOWN,
+    )
+
+
+def _check_database(engine: Engine) -> str:
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        return UNREACHABLE
+    return OK
+
+
+def _check_redis(redis: Redis) -> str:
+    try:
+        redis.ping()
+    except REDIS_OUTAGES:
+        return UNREACHABLE
+    return OK
+
+
+def _check_backlog(backlog: BacklogGuard) -> str:
+    try:
+        return backlog.measure().level
+    except REDIS_OUTAGES:
+        return UNKNOWN

@@ -1,0 +1,141 @@
+"""What is sold, the sessions that sell it, their bids and results."""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from core.postgres.models.base import Base, Moment, Money
+
+
+class Product(Base):
+    """What is sold."""
+
+    __tablename__ = "products"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str | None] = mapped_column(String(1000))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
+
+
+class BiddingSession(Base):
+    """One timed sale of `inventory` identical items."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"), index=True)
+    upset_price: Mapped[Decimal] = mapped_column(Money)
+    inventory: Mapped[int]
+    alpha: Mapped[float] = mapped_column(Double)
+    beta: Mapped[float] = mapped_column(Double)
+    gamma: Mapped[float] = mapped_column(Double)
+    start_time: Mapped[datetime] = mapped_column(Moment)
+    end_time: Mapped[datetime] = mapped_column(Moment)
+    status: Mapped[str] = mapped_column(String(9))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
+    # Written once, by the close, in the transaction that writes the rankings.
+    closed_at: Mapped[datetime | None] = mapped_column(Moment)
+    final_price: Mapped[Decimal | None] = mapped_column(Money)
+    highest_bid: Mapped[Decimal | None] = mapped_column(Money)
+    # When Redis was told that the results stand; a close killed before that is repeated.
+    published_at: Mapped[datetime | None] = mapped_column(Moment)
+    # When its bidders' weights stood in PostgreSQL and in the cache.
+    weighed_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
+
+    __table_args__ = (
+        CheckConstraint("upset_price > 0", name="upset_price_positive"),
+        CheckConstraint("inventory >= 1", name="inventory_positive"),
+        CheckConstraint(
+            "alpha >= 0 AND alpha < 'Infinity' AND beta >= 0 AND beta < 'Infinity'"
+            " AND gamma >= 0 AND gamma < 'Infinity'",
+            name="coefficients_finite",
+        ),
+        # Equal only when a session is closed before it ever started.
+        CheckConstraint("start_time <= end_time", name="window"),
+        CheckConstraint(
+            "status IN ('scheduled', 'active', 'inactive', 'ended')", name="status_known"
+        ),
+        CheckConstraint("(status = 'ended') = (closed_at IS NOT NULL)", name="ended_is_closed"),
+        Index("ix_sessions_to_close", "end_time", postgresql_where=text("published_at IS NULL")),
+        Index("ix_sessions_to_weigh", "published_at", postgresql_where=text("weighed_at IS NULL")),
+        Index("ix_sessions_start_time", "start_time"),
+    )
+
+
+class Bid(Base):
+    """Every accepted bid, append-only: the audit trail.
+
+    Without foreign keys on purpose: sessions and users are never deleted, and a key
+    check would write a lock to the member's row for every bid of the flash.
+    """
+
+    __tablename__ = "bids"
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    user_id: Mapped[UUID]
+    price: Mapped[Decimal] = mapped_column(Money)
+    score: Mapped[float] = mapped_column(Double)
+    response_time: Mapped[float] = mapped_column(Double)
+    weight: Mapped[float] = mapped_column(Double)
+    accepted_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (
+        CheckConstraint("sequence >= 1", name="sequence_positive"),
+        # A member's bids, and its standing bid in one session.
+        Index("ix_bids_member", "user_id", "session_id", text("sequence DESC")),
+    )
+
+
+class BidLogOffset(Base):
+    """How far a session's bid log is in `bids`. Its row lock makes drains take turns.
+
+    `skipped_sequences`: how many up to there were passed over for what Redis lost (see
+    core.bidlog.losses). `loaded_at`: when Redis was last given the session; None: never.
+    """
+
+    __tablename__ = "bid_log_offsets"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    persisted_sequence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    skipped_sequences: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    loaded_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Ranking(Base):
+    """The final place of one member in one session.
+
+    A winner is a row with rank <= inventory. Ranks are whole numbers from 1, unique
+    in a session, so there cannot be more winners than items.
+    """
+
+    __tablename__ = "rankings"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    rank: Mapped[int]
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    price: Mapped[Decimal] = mapped_column(Money)
+    score: Mapped[float] = mapped_column(Double)
+
+    __table_args__ = (
+        UniqueConstraint("session_id", "rank"),
+        CheckConstraint("rank >= 1", name="rank_positive"),
+        Index("ix_rankings_user_id", "user_id"),
+    )

@@ -1,0 +1,102 @@
+"""Who is told of results, in-app and outside, and how far that has come."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.postgres.models.base import Base, Moment
+
+
+class Announcement(Base):
+    """A closed session whose bidders are to be told. Written by the close itself, and how
+    far the telling has come: it moves in the transaction that writes the notifications.
+    """
+
+    __tablename__ = "announcements"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    told_through_rank: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        CheckConstraint("told_through_rank >= 0", name="rank_not_negative"),
+        Index(
+            "ix_announcements_unfinished",
+            "created_at",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+
+class Notification(Base):
+    """What one member is told, in-app. Rank and price stand in `rankings`."""
+
+    __tablename__ = "notifications"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    user_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    read_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        UniqueConstraint("session_id", "user_id", "kind"),
+        CheckConstraint("kind IN ('session_ended')", name="kind_known"),
+        Index("ix_notifications_member", "user_id", text("created_at DESC")),
+    )
+
+
+class Delivery:
+    """What every channel to the outside keeps of one delivery. It waits while
+    `next_attempt_at` is set; settled without `delivered_at`, it was given up.
+    """
+
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    next_attempt_at: Mapped[datetime | None] = mapped_column(Moment, server_default=func.now())
+    delivered_at: Mapped[datetime | None] = mapped_column(Moment)
+    # In a few words, without addresses.
+    last_error: Mapped[str | None] = mapped_column(String(100))
+
+
+class EmailDelivery(Delivery, Base):
+    """The e-mail about a notification: one, since it has the notification's own key."""
+
+    __tablename__ = "email_deliveries"
+
+    id: Mapped[UUID] = mapped_column(
+        "notification_id", ForeignKey("notifications.id"), primary_key=True
+    )
+
+    __table_args__ = (
+        CheckConstraint("next_attempt_at IS NULL OR delivered_at IS NULL", name="settled_once"),
+        Index(
+            "ix_email_deliveries_waiting",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+
+class WebhookDelivery(Delivery, Base):
+    """What the shop's system is told of a session. Its id is the message's `webhook-id`."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    event: Mapped[str] = mapped_column(String(50))
+
+    __table_args__ = (
+        UniqueConstraint("session_id", "event"),
+        CheckConstraint("next_attempt_at IS NULL OR delivered_at IS NULL", name="settled_once"),
+        Index(
+            "ix_webhook_deliveries_waiting",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )

@@ -1,0 +1,4 @@
+"""Bidding sessions: their terms, loading into Redis, closing and results.
+
+It knows nothing of how a bid is placed.
+"""

@@ -1,0 +1,263 @@
+"""Closing sessions: gate shut, log drained, rankings in one statement, result published.
+
+Every step can be repeated: a close may be killed anywhere, run late, or run twice at
+once, and the results are the same and are written once.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from sqlalchemy import and_, func, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.bidlog.drain import BidLog
+from core.bidlog.incidents import LATE_SEQUENCES, late_sequences
+from core.postgres.database import Database
+from core.postgres.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
+from core.redis import clock, keys, leases, scripts
+from core.redis.replication import Replication
+from core.redis.scripts import Outcome
+from core.rules.lifecycle import Status
+from core.sessions.loading import SessionLoader
+from core.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+# Score descending, then the earlier bid: the order of the board in Redis. A bid that came
+# after the end stands in `bids`, too (see Event.BIDS_AFTER_END), and does not count.
+_WRITE_RANKINGS = text(f"""
+    INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
+    SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
+           sequence, price, score
+      FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score
+              FROM bids
+             WHERE session_id = :session_id
+               AND sequence NOT IN ({LATE_SEQUENCES})
+             ORDER BY user_id, sequence DESC) standing
+""")  # noqa: S608 - constants
+_DRAIN_SECONDS = 60.0
+# About a millisecond of Redis a chunk.
+_EXPIRE_CHUNK = 1000
+
+
+class Closing:
+    """Closes sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        bid_log: BidLog,
+        loader: SessionLoader,
+        *,
+        ended_keys_ttl_seconds: int,
+        replication: Replication | None = None,
+    ) -> None:
+        self._database = database
+        self._replication = replication
+        self._redis = redis
+        self._bid_log = bid_log
+        self._loader = loader
+        self._ended_keys_ttl_seconds = ended_keys_ttl_seconds
+
+    def due(self) -> Sequence[UUID]:
+        """Sessions whose time is over and whose results are not written and published; and
+        those that Redis has taken up again, having come back older than their results.
+        """
+        now = clock.now(self._redis)
+        is_over = and_(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
+        is_open_again = and_(
+            BiddingSession.published_at.is_not(None), BiddingSession.id.in_(self._loaded())
+        )
+        with self._database.begin() as db:
+            return db.scalars(
+                select(BiddingSession.id)
+                .where(or_(is_over, is_open_again))
+                .order_by(BiddingSession.end_time)
+            ).all()
+
+    def _loaded(self) -> list[UUID]:
+        """Sessions that may take bids, as far as Redis knows. Publishing takes one off."""
+        try:
+            names: Any = self._redis.smembers(keys.LOADED_SESSIONS)
+        except errors.REDIS_OUTAGES:
+            # On a cluster they lie on one node, and no other node's session waits for it.
+            return []
+        return [UUID(name) for name in names]
+
+    def claim(self, session_id: UUID) -> bool:
+        """Whether a close of this session should be enqueued now.
+
+        Keeps a beat that ticks every second from piling up closes before or behind one that
+        is at work; lapses by itself, so that a lost job is enqueued again. A node of a
+        cluster that is away holds up no other node's sessions.
+        """
+        try:
+            return leases.reserve(self._redis, keys.close_claim(session_id))
+        except errors.REDIS_OUTAGES:
+            log.warning("close_not_claimed", session_id=str(session_id))
+            return False
+
+    def close(self, session_id: UUID) -> bool:
+        """Write and publish a session's results when its time is over.
+
+        True for the one call that completes the close, whoever began it. Leaves at once
+        when another close of the session is at work: that one, or the tick after it, does it.
+        """
+        with leases.held(self._redis, keys.close_claim(session_id)) as token:
+            return token is not None and self._close(session_id)
+
+    def _close(self, session_id: UUID) -> bool:
+        try:
+            last_sequence = self._shut_gate(session_id)
+        except errors.SessionEnded:
+            return self._close_again(session_id)
+        if last_sequence is None:
+            return False
+        self._bid_log.persist_through(session_id, last_sequence, seconds=_DRAIN_SECONDS)
+        return self._write_results(session_id, last_sequence) and self._publish(session_id)
+
+    def _close_again(self, session_id: UUID) -> bool:
+        """Of a session that has its results: a close died before publishing, or Redis has
+        forgotten the end. Bids that it took since are stored, though they do not count.
+        """
+        self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
+        if self._redis.xlen(keys.bid_log(session_id)):
+            return False
+        self._expire_all(session_id)
+        return self._publish(session_id)
+
+    def _shut_gate(self, session_id: UUID) -> int | None:
+        """The last sequence given out; None when the session's time is not over."""
+        with self._database.begin() as db:
+            end = db.scalar(select(BiddingSession.end_time).where(BiddingSession.id == session_id))
+        if end is None:
+            raise errors.SessionNotFound(session_id)
+        params = keys.session_params(session_id)
+        for _ in range(2):
+            reply = scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
+            match reply:
+                case [Outcome.GATE_SHUT, _, sequence]:
+                    if self._replication:
+                        self._replication.confirm(params)
+                    return int(sequence)
+                case [Outcome.NOT_DUE]:
+                    return None
+            self._loader.load(session_id)
+        raise errors.TemporarilyUnavailable
+
+    def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
+        """Whether they are written; False when the session is locked, by another close mostly.
+
+        Waiting would take a closer away from all other sessions.
+        """
+        with self._database.begin() as db:
+            session = db.scalars(
+                select(BiddingSession)
+                .where(BiddingSession.id == session_id)
+                .with_for_update(of=BiddingSession, skip_locked=True)
+            ).one_or_none()
+            if session is None:
+                return False
+            if session.status == Status.ENDED.value:
+                self._expire_all(session_id)
+                return True
+            _require_persisted(db, session_id, last_sequence)
+            with self._expiring_meanwhile(session_id):
+                db.execute(_WRITE_RANKINGS, {"session_id": session_id})
+            session.status = Status.ENDED.value
+            session.closed_at = clock.now(self._redis)
+            session.final_price = _final_price(db, session)
+            session.highest_bid = _highest_bid(db, session)
+            # One row, however many bidders: core.notifications.announcing makes the rest.
+            db.add(Announcement(session_id=session_id))
+        log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
+        return True
+
+    def _publish(self, session_id: UUID) -> bool:
+        """Point readers to PostgreSQL; True the first time."""
+        params = keys.session_params(session_id)
+        if self._redis.exists(params):
+            self._redis.hset(params, "final", 1)
+        # On a cluster the list may lie on a node that is away. A session that stays on it is
+        # closed once more.
+        with suppress(*errors.REDIS_OUTAGES):
+            self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
+        # Not before the results stand: a load would take its absence for a loss.
+        self._redis.expire(keys.bid_log(session_id), self._ended_keys_ttl_seconds)
+        with self._database.begin() as db:
+            published = db.execute(
+                update(BiddingSession)
+                .where(BiddingSession.id == session_id, BiddingSession.published_at.is_(None))
+                .values(published_at=func.now())
+                .returning(BiddingSession.published_at, BiddingSession.end_time)
+            ).one_or_none()
+        if published is None:
+            return False
+        lag_seconds = (published.published_at - published.end_time).total_seconds()
+        metrics.CLOSE_LAG_SECONDS.observe(max(0.0, lag_seconds))
+        return True
+
+    @contextmanager
+    def _expiring_meanwhile(self, session_id: UUID) -> Iterator[None]:
+        """Let the session's keys expire while PostgreSQL ranks, which leaves Redis idle.
+
+        Nothing is at risk: all bids are persisted, and the keys live on for a long while.
+        Should they be gone before a close succeeds, the session is loaded again; the log
+        stays, to show that nothing is lost.
+        """
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            expiring = beside.submit(self._expire_all, session_id)
+            yield
+        expiring.result()
+
+    def _expire_all(self, session_id: UUID) -> None:
+        ranking = keys.ranking(session_id)
+        for first in range(0, self._redis.zcard(ranking), _EXPIRE_CHUNK):
+            scripts.expire_bids(
+                self._redis,
+                [ranking],
+                [
+                    keys.standing_bid_prefix(session_id),
+                    first,
+                    first + _EXPIRE_CHUNK - 1,
+                    self._ended_keys_ttl_seconds,
+                ],
+            )
+        # Last: the chunks are read from the ranking.
+        for name in (keys.session_params(session_id), ranking):
+            self._redis.expire(name, self._ended_keys_ttl_seconds)
+
+
+def _require_persisted(db: Session, session_id: UUID, last_sequence: int) -> None:
+    """The rankings are computed from `bids`: every accepted bid must be there."""
+    persisted = db.scalar(
+        select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
+    )
+    if persisted is None or persisted < last_sequence:
+        raise errors.TemporarilyUnavailable("The bid log is not drained yet.")
+
+
+def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
+    """The price of the last winner by rank; None without bids."""
+    return db.scalar(
+        select(Ranking.price)
+        .where(Ranking.session_id == session.id, Ranking.rank <= session.inventory)
+        .order_by(Ranking.rank.desc())
+        .limit(1)
+    )
+
+
+def _highest_bid(db: Session, session: BiddingSession) -> Decimal | None:
+    return db.scalar(
+        select(func.max(Bid.price)).where(
+            Bid.session_id == session.id, Bid.sequence.not_in(late_sequences(db, session.id))
+        )
+    )

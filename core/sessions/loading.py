@@ -1,0 +1,208 @@
+"""Brings a session from PostgreSQL into Redis: at its creation, and whenever Redis lost it.
+
+One process loads, the others wait for it: a flash must not become a stampede on
+PostgreSQL. The params hash is published last, and a session without params takes no
+bids, so nobody can bid into a half-loaded session.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.bidlog import losses
+from core.bidlog.drain import BidLog
+from core.postgres.database import Database
+from core.postgres.models import Bid, BiddingSession, BidLogOffset, User
+from core.redis import clock, keys, leases, scripts
+from core.redis.scripts import Outcome
+from core.rules.lifecycle import Status
+from core.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+_CHUNK_SIZE = 500
+_WAIT_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+_DRAIN_SECONDS = 5.0
+
+
+class SessionLoader:
+    """Loads sessions into Redis."""
+
+    def __init__(self, database: Database, redis: Redis, bid_log: BidLog) -> None:
+        self._database = database
+        self._redis = redis
+        self._bid_log = bid_log
+
+    def load(self, session_id: UUID) -> None:
+        """Make the session known to Redis; nothing happens when it is already.
+
+        Raises SessionNotFound, SessionEnded when its results are final, and
+        TemporarilyUnavailable when it could not be loaded in time.
+        """
+        give_up_at = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < give_up_at:
+            self._require_open(session_id)
+            if self._is_loaded(session_id) or self._load_or_wait(session_id):
+                return
+            time.sleep(_POLL_SECONDS)
+        raise errors.TemporarilyUnavailable("The session is being loaded. Try again in a second.")
+
+    def rebuild(self, session_id: UUID) -> None:
+        """Throw the session's state in Redis away and load it from PostgreSQL.
+
+        Safe while bids come in: without params none is accepted, and those accepted
+        before are drained first. Places that Redis gave out and lost are recorded as
+        a gap and not given to other bids. Raises as `load` does.
+        """
+        self._require_open(session_id)
+        reply = scripts.unload_session(
+            self._redis, [keys.session_params(session_id), keys.bid_log(session_id)]
+        )
+        if reply[0] == Outcome.UNLOADED:
+            sequence = reply[1]
+            self._bid_log.persist_through(session_id, int(sequence), seconds=_DRAIN_SECONDS)
+        self.load(session_id)
+
+    def _require_open(self, session_id: UUID) -> None:
+        """Answer for sessions that need no loading, without taking turns for it."""
+        with self._database.begin() as db:
+            status = db.scalar(select(BiddingSession.status).where(BiddingSession.id == session_id))
+        if status is None:
+            raise errors.SessionNotFound(session_id)
+        if status == Status.ENDED.value:
+            raise errors.SessionEnded
+
+    def _load_or_wait(self, session_id: UUID) -> bool:
+        with leases.held(self._redis, keys.session_load(session_id)) as token:
+            if token is not None:
+                return self._load_as(session_id, token)
+        return self._wait(session_id)
+
+    def _wait(self, session_id: UUID) -> bool:
+        """Wait for the process that loads the session; False when it gave up."""
+        give_up_at = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < give_up_at:
+            if self._is_loaded(session_id):
+                return True
+            if not self._redis.exists(keys.session_load(session_id)):
+                return False
+            time.sleep(_POLL_SECONDS)
+        return False
+
+    def _is_loaded(self, session_id: UUID) -> bool:
+        return bool(self._redis.hexists(keys.session_params(session_id), "status"))
+
+    def _load_as(self, session_id: UUID, token: str) -> bool:
+        """Load as the holder of the token; False when another process overtook this one."""
+        if self._is_loaded(session_id):
+            return True  # by the process that held the token before
+        # A log that outlived its params: PostgreSQL must know it all before it is read.
+        self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
+        with self._database.begin() as db:
+            load = losses.settle(db, self._redis, session_id, token)
+        if load is None:
+            return False
+        with self._database.begin() as db:
+            # The lock makes a change of status wait until it finds the params in Redis.
+            session = db.scalar(
+                select(BiddingSession)
+                .where(BiddingSession.id == session_id)
+                .with_for_update(read=True, of=BiddingSession)
+            )
+            if session is None or session.status == Status.ENDED.value:
+                return False  # the next attempt answers for it
+            # Publishing fails when the log has come to know more than this.
+            sequence = db.scalar(
+                select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
+            )
+            chunks = chain([()], _standing_bids(db, session_id))
+            for number, chunk in enumerate(chunks):
+                if not self._put_back(session_id, token, chunk, first=number == 0):
+                    return False
+            return self._publish(db, session, token, sequence or 0, load)
+
+    def _put_back(
+        self, session_id: UUID, token: str, bids: Sequence[tuple[str, ...]], *, first: bool
+    ) -> bool:
+        reply = scripts.load_standing_bids(
+            self._redis,
+            [
+                keys.session_load(session_id),
+                keys.session_params(session_id),
+                keys.ranking(session_id),
+                *(keys.standing_bid(session_id, bid[0]) for bid in bids),
+            ],
+            [token, "first" if first else "next", *chain.from_iterable(bids)],
+        )
+        return bool(reply[0] == Outcome.LOADING)
+
+    def _publish(
+        self, db: Session, session: BiddingSession, token: str, sequence: int, load: losses.Load
+    ) -> bool:
+        fields = params_of(session)
+        highest_bid = db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session.id))
+        if highest_bid is not None:
+            fields["highest_bid"] = str(highest_bid)
+        # Before it takes bids, so that none of its backlog is ever left out of the count.
+        self._redis.sadd(keys.LOADED_SESSIONS, str(session.id))
+        reply = scripts.load_session(
+            self._redis,
+            [
+                keys.session_load(session.id),
+                keys.session_params(session.id),
+                keys.bid_log(session.id),
+            ],
+            [token, sequence, *chain.from_iterable(fields.items())],
+        )
+        log.info("session_loaded", session_id=str(session.id), sequence=sequence)
+        metrics.SESSION_LOADS.labels(load.value).inc()
+        return bool(reply[0] == Outcome.LOADED)
+
+
+def params_of(session: BiddingSession) -> dict[str, str]:
+    """The params hash of a session without bids, field by field."""
+    return {
+        "status": session.status,
+        "start": str(clock.to_microseconds(session.start_time)),
+        "end": str(clock.to_microseconds(session.end_time)),
+        "upset_price": str(session.upset_price),
+        "inventory": str(session.inventory),
+        "alpha": repr(session.alpha),
+        "beta": repr(session.beta),
+        "gamma": repr(session.gamma),
+    }
+
+
+def _standing_bids(db: Session, session_id: UUID) -> Iterator[Sequence[tuple[str, ...]]]:
+    """Standing bids in chunks, as load_standing_bids.lua takes them."""
+    rows = db.execute(
+        select(Bid, User.username)
+        .join(User, User.id == Bid.user_id)
+        .where(Bid.session_id == session_id)
+        .ext(distinct_on(Bid.user_id))
+        .order_by(Bid.user_id, Bid.sequence.desc())
+        .execution_options(yield_per=_CHUNK_SIZE)
+    )
+    for chunk in rows.partitions():
+        yield [
+            (
+                str(bid.user_id),
+                username,
+                str(bid.price),
+                repr(bid.score),
+                repr(bid.response_time),
+                repr(bid.weight),
+                str(bid.sequence),
+                str(clock.to_microseconds(bid.accepted_at)),
+            )
+            for bid, username in chunk
+        ]

@@ -1,0 +1,27 @@
+"""The products a shop sells."""
+
+from sqlalchemy import select
+
+from core.postgres.database import Database
+from core.postgres.models import Product
+
+
+class Catalogue:
+    """Keeps products."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str, description: str | None) -> Product:
+        """Create a product."""
+        product = Product(name=name, description=description)
+        with self._database.begin() as db:
+            db.add(product)
+            db.flush()
+            db.refresh(product)
+        return product
+
+    def products(self) -> list[Product]:
+        """All products, newest first."""
+        with self._database.begin() as db:
+            return list(db.scalars(select(Product).order_by(Product.created_at.desc(), Product.id)))

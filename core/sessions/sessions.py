@@ -1,0 +1,314 @@
+"""Sessions: creating, listing, opening, pausing and ending them.
+
+PostgreSQL keeps what the shop decided; the gate in Redis is moved inside the same
+transaction, while the session's row is locked, so that both see the same order of
+decisions. Every decision about time follows the Redis server's clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy.orm import Session
+
+from core import errors
+from core.postgres.database import Database
+from core.postgres.models import BiddingSession, BidLogOffset, Product
+from core.redis import clock, keys, scripts
+from core.redis.replication import Replication
+from core.redis.scripts import Outcome
+from core.rules.lifecycle import Status, status_at
+from core.sessions.loading import SessionLoader
+
+log = structlog.get_logger(__name__)
+
+_NOT_LOADED: tuple[type[Exception], ...] = (*errors.REDIS_OUTAGES, errors.TemporarilyUnavailable)
+MAX_START_AHEAD = timedelta(days=3660)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the shop sells by. `start_time` None: at once."""
+
+    upset_price: Decimal
+    inventory: int
+    alpha: float
+    beta: float
+    gamma: float
+    duration: timedelta
+    start_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as clients see it; `status` is what the clock makes of it."""
+
+    session_id: UUID
+    product_id: UUID
+    name: str
+    description: str | None
+    upset_price: Decimal
+    inventory: int
+    alpha: float
+    beta: float
+    gamma: float
+    start_time: datetime
+    end_time: datetime
+    status: Status
+    final_price: Decimal | None
+    closed_at: datetime | None
+    highest_bid: Decimal | None
+
+    @property
+    def base_price(self) -> Decimal:
+        """The upset price, by the name that existing clients read."""
+        return self.upset_price
+
+    @property
+    def is_active(self) -> bool:
+        """Whether bids are taken."""
+        return self.status is Status.ACTIVE
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the results stand."""
+        return self.closed_at is not None
+
+
+class Sessions:
+    """Keeps sessions and moves them through their life."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        loader: SessionLoader,
+        replication: Replication,
+    ) -> None:
+        self._database = database
+        self._replication = replication
+        self._redis = redis
+        self._loader = loader
+
+    def create(self, product_id: UUID, terms: Terms) -> SessionView:
+        """Open or schedule a session for an existing product."""
+        now = clock.now(self._redis)
+        session = _new_session(terms, now)
+        with self._database.begin() as db:
+            product = db.get(Product, product_id)
+            if product is None:
+                raise errors.ProductNotFound
+            self._add(db, session, product)
+        return self._created(session, now)
+
+    def create_with_product(self, name: str, description: str | None, terms: Terms) -> SessionView:
+        """Create a product and its session in one transaction."""
+        now = clock.now(self._redis)
+        session = _new_session(terms, now)
+        with self._database.begin() as db:
+            self._add(db, session, Product(name=name, description=description))
+        return self._created(session, now)
+
+    def get(self, session_id: UUID) -> SessionView:
+        """One session."""
+        with self._database.begin() as db:
+            session = db.get(BiddingSession, session_id)
+            if session is None:
+                raise errors.SessionNotFound(session_id)
+            return view_of(session, _database_now(db))
+
+    def list(
+        self, status: Status | None, *, page: int, page_size: int
+    ) -> tuple[Sequence[SessionView], int]:
+        """One page of sessions, newest start first, and how many there are in all."""
+        with self._database.begin() as db:
+            now = _database_now(db)
+            chosen = select(BiddingSession).where(_status_is(status, now))
+            total = db.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+            rows = db.scalars(
+                chosen.order_by(BiddingSession.start_time.desc(), BiddingSession.id)
+                .offset((page - 1) * page_size)
+                .limit(page_size)
+            )
+            return [view_of(session, now) for session in rows], total
+
+    def active(self) -> Sequence[SessionView]:
+        """All sessions that take bids now."""
+        with self._database.begin() as db:
+            now = _database_now(db)
+            rows = db.scalars(
+                select(BiddingSession)
+                .where(_status_is(Status.ACTIVE, now))
+                .order_by(BiddingSession.start_time.desc(), BiddingSession.id)
+            )
+            return [view_of(session, now) for session in rows]
+
+    def activate(self, session_id: UUID) -> SessionView:
+        """Take bids from now on; a scheduled session starts now and keeps its end."""
+        return self._open_or_pause(session_id, Status.ACTIVE)
+
+    def deactivate(self, session_id: UUID) -> SessionView:
+        """Refuse bids; standing bids and the end time stay."""
+        return self._open_or_pause(session_id, Status.INACTIVE)
+
+    def end_now(self, session_id: UUID) -> SessionView:
+        """Shut the gate for good, before the session's time; the results follow."""
+        with self._database.begin() as db:
+            session = _locked(db, session_id)
+            if session.status == Status.ENDED.value:
+                return view_of(session, session.end_time)
+            ended_at = self._shut_gate(session)
+            session.end_time = min(session.end_time, ended_at)
+            session.start_time = min(session.start_time, session.end_time)
+            db.flush()
+            return view_of(session, session.end_time)
+
+    def open_due(self) -> int:
+        """Store what the clock has made active already; returns how many sessions."""
+        now = clock.now(self._redis)
+        with self._database.begin() as db:
+            opened = db.scalars(
+                update(BiddingSession)
+                .where(
+                    BiddingSession.status == Status.SCHEDULED.value,
+                    BiddingSession.start_time <= now,
+                )
+                .values(status=Status.ACTIVE.value)
+                .returning(BiddingSession.id)
+            ).all()
+        return len(opened)
+
+    def _add(self, db: Session, session: BiddingSession, product: Product) -> None:
+        session.product = product
+        db.add(session)
+        db.flush()
+        db.add(BidLogOffset(session_id=session.id, persisted_sequence=0))
+
+    def _created(self, session: BiddingSession, now: datetime) -> SessionView:
+        log.info("session_created", session_id=str(session.id), inventory=session.inventory)
+        try:
+            self._loader.load(session.id)
+        except _NOT_LOADED:
+            # The first bid loads it then.
+            log.warning("session_not_loaded_yet", session_id=str(session.id))
+        return view_of(session, now)
+
+    def _open_or_pause(self, session_id: UUID, status: Status) -> SessionView:
+        now = clock.now(self._redis)
+        with self._database.begin() as db:
+            session = _locked(db, session_id)
+            if view_of(session, now).status is Status.ENDED:
+                raise errors.SessionEnded
+            if status is Status.ACTIVE:
+                session.start_time = min(session.start_time, now)
+            session.status = status.value
+            db.flush()
+            [outcome] = scripts.set_status(
+                self._redis,
+                [keys.session_params(session_id)],
+                [status.value, clock.to_microseconds(session.start_time)],
+            )
+            if outcome == Outcome.SESSION_ENDED:
+                raise errors.SessionEnded
+            self._replication.confirm(keys.session_params(session_id))
+        log.info("session_status_set", session_id=str(session_id), status=status.value)
+        return view_of(session, now)
+
+    def _shut_gate(self, session: BiddingSession) -> datetime:
+        params = keys.session_params(session.id)
+        reply = scripts.shut_gate(
+            self._redis, [params], ["early", clock.to_microseconds(session.end_time)]
+        )
+        if reply[0] == Outcome.UNKNOWN_SESSION:
+            # Nobody can load it before the caller's transaction is over: the row is locked.
+            return clock.now(self._redis)
+        self._replication.confirm(params)
+        return clock.from_microseconds(int(reply[1]))
+
+
+def view_of(session: BiddingSession, now: datetime) -> SessionView:
+    """A session as clients see it at `now`."""
+    stored = Status(session.status)
+    return SessionView(
+        session_id=session.id,
+        product_id=session.product_id,
+        name=session.product.name,
+        description=session.product.description,
+        upset_price=session.upset_price,
+        inventory=session.inventory,
+        alpha=session.alpha,
+        beta=session.beta,
+        gamma=session.gamma,
+        start_time=session.start_time,
+        end_time=session.end_time,
+        status=status_at(stored, session.start_time, session.end_time, now),
+        final_price=session.final_price,
+        closed_at=session.closed_at,
+        highest_bid=session.highest_bid,
+    )
+
+
+def _new_session(terms: Terms, now: datetime) -> BiddingSession:
+    start = now if terms.start_time is None else terms.start_time.astimezone(UTC)
+    if start > now + MAX_START_AHEAD:
+        raise errors.InvalidTerms("start_time", "A session may start at most ten years ahead.")
+    end = start + terms.duration
+    if end <= start:
+        raise errors.InvalidTerms("duration_minutes", "The session would last no time at all.")
+    if end <= now:
+        raise errors.InvalidTerms("start_time", "The session would be over before it began.")
+    return BiddingSession(
+        upset_price=terms.upset_price,
+        inventory=terms.inventory,
+        alpha=terms.alpha,
+        beta=terms.beta,
+        gamma=terms.gamma,
+        start_time=start,
+        end_time=end,
+        status=(Status.SCHEDULED if start > now else Status.ACTIVE).value,
+    )
+
+
+def _locked(db: Session, session_id: UUID) -> BiddingSession:
+    """The session with its row locked until the transaction ends."""
+    session = db.scalar(
+        select(BiddingSession)
+        .where(BiddingSession.id == session_id)
+        .with_for_update(of=BiddingSession)
+    )
+    if session is None:
+        raise errors.SessionNotFound(session_id)
+    return session
+
+
+def _database_now(db: Session) -> datetime:
+    """For showing a status only: reading sessions must not need Redis."""
+    return db.scalar(select(func.clock_timestamp()))  # type: ignore[return-value]
+
+
+def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:
+    """`status_at(...) == status` in SQL; any status when None."""
+    stored, start, end = (
+        BiddingSession.status,
+        BiddingSession.start_time,
+        BiddingSession.end_time,
+    )
+    running = and_(stored != Status.ENDED.value, end > now)
+    scheduled = and_(stored == Status.SCHEDULED.value, start > now)
+    match status:
+        case None:
+            return true()
+        case Status.ENDED:
+            return or_(stored == Status.ENDED.value, end <= now)
+        case Status.SCHEDULED:
+            return and_(running, scheduled)
+        case Status.INACTIVE:
+            return and_(running, stored == Status.INACTIVE.value)
+        case Status.ACTIVE:
+            due = and_(stored == Status.SCHEDULED.value, start <= now)
+            return and_(running, or_(stored == Status.ACTIVE.value, due))
