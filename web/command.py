@@ -8,7 +8,7 @@ import click
 from marshmallow import ValidationError
 from sqlalchemy.exc import ProgrammingError
 
-from core import errors
+from core import errors, outages
 from core.postgres.database import UnknownSchema, lacks_tables
 from web.state import services
 
@@ -43,7 +43,7 @@ def _obstacles(error: Exception) -> list[str]:
         return [f"{field}: {' '.join(sentences)}" for field, sentences in messages.items()]
     if isinstance(error, errors.Refusal):
         return [error.detail]
-    if isinstance(error, errors.REDIS_OUTAGES):
+    if isinstance(error, outages.REDIS):
         address = services().settings.redis_address
         return [f"Redis at {address}: {error}\n  Start it, or correct the REDIS_* settings."]
     if remedy := _database_remedy(error):
@@ -62,6 +62,6 @@ def _database_remedy(error: Exception) -> str | None:
             "  flask --app web init-db"
         )
     # A ProgrammingError is mostly a right that the user was not given.
-    if isinstance(error, (*errors.DATABASE_OUTAGES, ProgrammingError)):
+    if isinstance(error, (*outages.DATABASE, ProgrammingError)):
         return "Start it, or correct the POSTGRES_* settings."
     return None

@@ -14,7 +14,7 @@ import click
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from core import errors
+from core import errors, outages
 from core.members.accounts import Account
 from core.operations.admin_log import Actor
 from core.operations.audit import Check
@@ -183,7 +183,7 @@ def _migrate_database() -> bool:
 def _check_redis() -> bool:
     try:
         services().redis.ping()
-    except errors.REDIS_OUTAGES as error:
+    except outages.REDIS as error:
         report(error)
         return False
     click.echo(f"{CHECK} Redis: answers at {services().settings.redis_address}")

@@ -10,7 +10,7 @@ from jwt.exceptions import ExpiredSignatureError
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from core import errors
+from core import errors, outages
 from web import body, limiting, tokens
 from web.answers import Answer, encode
 
@@ -103,7 +103,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.BidNotTaken: Problem(503, "temporarily_unavailable"),
     errors.OutcomeUnknown: Problem(503, "outcome_unknown"),
     errors.BacklogFull: Problem(503, "backlog_full"),
-    **dict.fromkeys(errors.OUTAGES, _UNAVAILABLE),
+    **dict.fromkeys(outages.ALL, _UNAVAILABLE),
 }
 
 # What Flask itself refuses, by status. Everything else of the kind is `bad_request`.
@@ -147,7 +147,7 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
     for outage in (error, error.__cause__):
-        if isinstance(outage, errors.OUTAGES):
+        if isinstance(outage, outages.ALL):
             _report_outage(outage)
     answer = problem_answer(problem, request_id, detail=detail, **extra)
     if retry_after is not None:
@@ -177,7 +177,7 @@ def _respond(answer: Answer) -> Response:
 
 def _report_outage(outage: Exception) -> None:
     # Redis says plainly what ails it; a database error may carry SQL and its values.
-    reason = str(outage) if isinstance(outage, errors.REDIS_OUTAGES) else None
+    reason = str(outage) if isinstance(outage, outages.REDIS) else None
     log.error("outage", kind=type(outage).__name__, reason=reason)
 
 

@@ -27,7 +27,7 @@ from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core import errors
+from core import errors, outages
 from core.config.limits import LimitSettings
 from core.telemetry import metrics
 from web.windows import SharedWindows, Windows
@@ -164,7 +164,7 @@ class Limiter:
             return False, None
         try:
             return True, use(self._shared_windows())
-        except errors.REDIS_OUTAGES as error:
+        except outages.REDIS as error:
             self._rests_until = time.monotonic() + _REST_SECONDS
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 from flask import Flask
 
-from core import errors
+from core import outages
 from core.members.roles import Membership, NotToldYet
 from web.command import CHECK, CROSS, Command, report
 from web.commands import recorded
@@ -59,7 +59,7 @@ def _change(
             err=True,
         )
         raise SystemExit(1) from None
-    except errors.OUTAGES as outage:
+    except outages.ALL as outage:
         report(outage)
         click.echo("  Nothing has changed.", err=True)
         raise SystemExit(1) from None

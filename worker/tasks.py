@@ -11,7 +11,8 @@ from uuid import UUID
 
 import structlog
 
-from core.errors import OUTAGES, TemporarilyUnavailable
+from core import outages
+from core.errors import TemporarilyUnavailable
 from worker.celery_app import app, services, settings
 
 log = structlog.get_logger(__name__)
@@ -22,7 +23,7 @@ TELL_SECONDS = 10.0
 DELIVER_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
-    "autoretry_for": (*OUTAGES, TemporarilyUnavailable),
+    "autoretry_for": (*outages.ALL, TemporarilyUnavailable),
     "retry_backoff": True,
     "retry_backoff_max": 10,
     "retry_jitter": True,

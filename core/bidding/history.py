@@ -10,7 +10,8 @@ from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from core import errors
-from core.bidlog.drain import BidLog, LoggedBid
+from core.bidlog.drain import BidLog
+from core.bidlog.entries import LoggedBid
 from core.postgres.database import Database
 from core.postgres.models import Bid, BiddingSession
 from core.rules.lifecycle import Status

@@ -18,7 +18,7 @@ from msgspec import Struct, msgpack
 from msgspec.structs import force_setattr, replace
 from redis import exceptions as redis_errors
 
-from core import errors
+from core import errors, outages
 from core.bidding.batches import Batches, NotSent
 from core.bidlog.backlog import BacklogGuard
 from core.bidlog.drain import DRAIN_TRUST_US
@@ -193,7 +193,7 @@ class Bidding:
             raise errors.BidNotTaken from None
         except errors.Unconfirmed as doubt:
             raise errors.OutcomeUnknown from doubt
-        except errors.REDIS_OUTAGES as outage:
+        except outages.REDIS as outage:
             raise _fate_of_bid(outage) from outage
 
     async def _call(self, session_id: UUID, bids: Sequence[_Asked]) -> list[_Reply]:
@@ -242,7 +242,7 @@ class Bidding:
 
 def _fate_of_bid(outage: Exception) -> errors.Refusal:
     """What Redis's error means for the bid that was in hand."""
-    was_sent = not isinstance(outage, (errors.NothingSent, redis_errors.BusyLoadingError))
+    was_sent = not isinstance(outage, (outages.NothingSent, redis_errors.BusyLoadingError))
     if was_sent and isinstance(outage, _REPLY_IS_LOST):
         return errors.OutcomeUnknown()
     return errors.BidNotTaken()

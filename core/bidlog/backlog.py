@@ -9,17 +9,20 @@ would rely on PostgreSQL's, for the workers wait for it.
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from redis import Redis
+from redis import exceptions as redis_errors
 
-from core import errors
+from core import errors, outages
 from core.redis import keys
+from core.redis.cluster import NO_MASTER, ClusterClient
 from core.runtime import Background
 
 log = structlog.get_logger(__name__)
@@ -109,7 +112,7 @@ class BacklogGuard:
 
     def _look(self) -> None:
         # Each bid finds an outage for itself.
-        with suppress(*errors.REDIS_OUTAGES):
+        with suppress(*outages.REDIS):
             self._note(self.measure())
 
     def measure(self) -> Backlog:
@@ -137,3 +140,34 @@ class BacklogGuard:
             loudness, event = EVENTS[found.level]
             log.log(loudness, event, bids=found.bids, max_bids=found.max_bids)
         self._level = found.level
+
+
+class ClusterBacklogGuard(BacklogGuard):
+    """The fullest master bounds the backlog of all: whose sessions come next is not known.
+
+    A master that is away is left out: its sessions take no bids, and must not stop others'.
+    """
+
+    def __init__(self, redis: Redis, *, max_bids: int) -> None:
+        super().__init__(redis, max_bids=max_bids)
+        self._cluster = cast(ClusterClient, redis)
+        self._session_ids: Any = ()
+
+    def _shares(self) -> list[Share]:
+        """What each master holds that answers. Raises what redis-py raises when none does."""
+        # The set lies on one of them. Without it, those last known are counted.
+        with suppress(*outages.REDIS):
+            self._session_ids = self._redis.smembers(keys.LOADED_SESSIONS)
+        sessions_of: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for session_id in self._session_ids:
+            with suppress(redis_errors.SlotNotCoveredError):
+                sessions_of[self._cluster.master_of(keys.bid_log(session_id))].append(session_id)
+        shares = []
+        for node in self._cluster.masters():
+            with suppress(*outages.REDIS):
+                memory = self._redis.info("memory", target_nodes=node)
+                bids = self._count(sessions_of[node.host, node.port])
+                shares.append(Share(bids, room_in(memory)))
+        if not shares:
+            raise redis_errors.ConnectionError(NO_MASTER)
+        return shares

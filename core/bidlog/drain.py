@@ -5,11 +5,7 @@ the log is trimmed only after that commit: a crash anywhere repeats a read, neve
 row, and loses none. One drain a session at a time, by the lock on the offset's row;
 the lock frees itself when its holder dies.
 
-A log that begins above the offset is new from there on. One that begins at or below it has
-entries that a drain took and did not trim, or Redis came back older than PostgreSQL and gave
-sequences out a second time. So there each entry is looked for in PostgreSQL, and what is new
-goes behind all that is stored, in the log's order. No bid ever gets a sequence below the one
-that its member was told, so whatever is above the offset is new for certain.
+What of a log is new, where sequences may have been given out twice: core/bidlog/rewind.py.
 """
 
 import io
@@ -18,115 +14,33 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from functools import lru_cache
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import structlog
-from msgspec import Struct
 from redis import Redis
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import errors
+from core.bidlog.entries import COLUMNS, Entry, LoggedBid, sequence_of, storable
 from core.bidlog.incidents import Event, record
+from core.bidlog.rewind import Due, new_among, place, report_gaps, report_rewind
 from core.postgres.database import Database
-from core.postgres.models import Bid, BiddingSession, BidLogOffset, SessionEvent
+from core.postgres.models import BiddingSession, BidLogOffset
 from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.rules.lifecycle import Status
-from core.rules.scoring import MAX_PRICE
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-COLUMNS = (
-    "session_id",
-    "sequence",
-    "user_id",
-    "price",
-    "score",
-    "response_time",
-    "weight",
-    "accepted_at",
-)
 _COPY = f"COPY bids ({', '.join(COLUMNS)}) FROM STDIN"
-_MOVED = text("""
-    SELECT moved.key AS entry_id, moved.value::bigint AS sequence
-      FROM session_events, jsonb_each_text(details -> 'moved') moved
-     WHERE session_id = :session_id AND kind = :kind AND moved.key = ANY(:entry_ids)
-""")
 # How long a scheduled drain is trusted to come. A lost job delays no bid for longer:
 # the next bid after that, or the sweep, schedules another.
 DRAIN_TRUST_US = 5_000_000
-_REMEMBERED = 10_000
-_CENT = Decimal("0.01")
 # How long a close waits between two looks at a log that another drain is working on.
 _TURN_WAIT_SECONDS = 0.02
-
-Entry = tuple[str, dict[str, str]]
-# What no two bids of a session have in common, whatever sequences they have.
-Identity = tuple[UUID, datetime, Decimal]
-
-
-class Due(NamedTuple):
-    """An entry that is not in PostgreSQL yet.
-
-    `told`: the sequence that its member was told. `sequence`: the one that the bid gets.
-    """
-
-    entry: Entry
-    told: int
-    sequence: int
-
-
-class LoggedBid(Struct, frozen=True):
-    """One entry of the log, checked. Doubles are text in which every bit survives."""
-
-    session_id: UUID
-    sequence: int
-    user_id: UUID
-    price: Decimal
-    score: str
-    response_time: str
-    weight: str
-    accepted_at: datetime
-
-    @classmethod
-    def parse(cls, session_id: UUID, entry: Entry, sequence: int | None = None) -> "LoggedBid":
-        """Check an entry. Raises ValueError when it is none that the script wrote.
-
-        `sequence`: the bid's, where it is not the one that its member was told.
-        """
-        entry_id, fields = entry
-        try:
-            return cls(
-                session_id,
-                sequence or sequence_of(entry_id),
-                _known_uuid(fields["user_id"]),
-                _price(fields["price"]),
-                _double(fields["score"]),
-                _known_double(fields["response_time"]),
-                _known_double(fields["weight"]),
-                _known_moment(fields["accepted_at"]),
-            )
-        except (KeyError, ArithmeticError) as error:
-            raise ValueError(f"missing or malformed field: {error}") from error
-
-    @property
-    def identity(self) -> Identity:
-        """What tells this bid from all others of its session."""
-        return self.user_id, self.accepted_at, self.price
-
-    def copy_line(self) -> str:
-        """The row in COPY's text format, in the order of COLUMNS."""
-        session_id, user_id = _known_text(self.session_id), _known_text(self.user_id)
-        return (
-            f"{session_id}\t{self.sequence}\t{user_id}\t{self.price}\t{self.score}"
-            f"\t{self.response_time}\t{self.weight}\t{_known_iso(self.accepted_at)}\n"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +215,7 @@ class BidLog:
         read = new = self._read(session_id)
         if read and sequence_of(read[0][0]) <= offset:
             # A trim was missed, or sequences were given out a second time.
-            new = _new_among(db, session_id, read)
+            new = new_among(db, session_id, read)
             first = sequence_of(new[0][0]) if new else sequence_of(read[-1][0]) + 1
             if first > offset:
                 # A whole batch of what no drain has seen, behind those that wait for a trim.
@@ -309,7 +223,7 @@ class BidLog:
                 read = new or read
             elif new:
                 read = new = self._read_rewound(db, session_id, first=new[0][0])
-        due = _placed(new, offset)
+        due = place(new, offset)
         return Batch(
             rows=self._store(db, session_id, offset, due) if due else 0,
             persisted_sequence=due[-1].sequence if due else offset,
@@ -327,15 +241,15 @@ class BidLog:
         PostgreSQL again; so one batch ends the rewind, unless there is more than fits in.
         """
         self._redis.delete(keys.session_params(session_id))
-        return _new_among(db, session_id, self._read(session_id, first=first))
+        return new_among(db, session_id, self._read(session_id, first=first))
 
     def _store(self, db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> int:
         """Insert what is due and move the offset; how many rows that made."""
         if self._replication:
             # PostgreSQL must not know a bid that a failover takes back.
             self._replication.confirm(keys.bid_log(session_id))
-        _report_rewind(db, session_id, offset, due)
-        _report_gaps(db, session_id, offset, due)
+        report_rewind(db, session_id, offset, due)
+        report_gaps(db, session_id, offset, due)
         bids = self._checked(db, session_id, due)
         _copy(db, bids)
         self._note_late(db, session_id, bids)
@@ -384,7 +298,7 @@ class BidLog:
                     Event.ENTRY_SET_ASIDE,
                     id=entry[0],
                     sequence=sequence,
-                    fields=_storable(entry[1]),
+                    fields=storable(entry[1]),
                     reason=str(error).replace("\0", r"\x00"),
                 )
         return bids
@@ -409,35 +323,6 @@ class BidLog:
             _move_offset(db, session_id, sequence)
 
 
-def sequence_of(entry_id: str) -> int:
-    """A bid's place in the log from its entry's id, `<sequence>-0`."""
-    return int(entry_id.partition("-")[0])
-
-
-def _price(text: str) -> Decimal:
-    price = Decimal(text).quantize(_CENT)
-    if not 0 < price <= MAX_PRICE:
-        raise ValueError(f"price {text} is out of range")
-    return price
-
-
-def _double(text: str) -> str:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError(f"{text} is not finite")
-    return repr(number)
-
-
-# Members bid again, and all bids of one call have one moment: most of a batch's texts have
-# been read before, and reading one anew takes ten times as long.
-_known = lru_cache(_REMEMBERED)
-_known_uuid = _known(UUID)
-_known_double = _known(_double)
-_known_moment = _known(lambda text: clock.from_microseconds(int(text)))
-_known_text = _known(str)
-_known_iso = _known(datetime.isoformat)
-
-
 def _copy(db: Session, bids: Iterable[LoggedBid]) -> None:
     """Append rows with COPY, several times as fast as INSERT for the same rows."""
     lines = io.StringIO("".join([bid.copy_line() for bid in bids]))
@@ -452,104 +337,3 @@ def _move_offset(db: Session, session_id: UUID, sequence: int) -> None:
         .where(BidLogOffset.session_id == session_id)
         .values(persisted_sequence=sequence)
     )
-
-
-def _storable(fields: dict[str, str]) -> dict[str, str]:
-    """The fields in a form that PostgreSQL's JSON can hold, which knows no NUL."""
-    return {
-        name.replace("\0", r"\x00"): text.replace("\0", r"\x00") for name, text in fields.items()
-    }
-
-
-def _placed(entries: Iterable[Entry], offset: int) -> list[Due]:
-    """The entries with their sequences: those they were told, but behind all that is stored."""
-    due = []
-    for entry in entries:
-        told = sequence_of(entry[0])
-        offset = max(offset + 1, told)
-        due.append(Due(entry, told, offset))
-    return due
-
-
-def _report_rewind(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
-    moved = {one.entry[0]: one.sequence for one in due if one.sequence != one.told}
-    if moved:
-        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=moved)
-
-
-def _report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
-    """Record sequences that were told and are in no entry.
-
-    What is missing in front of a rewound batch cannot be told from what was handled before.
-    """
-    told, sequence = min(offset, due[0].told - 1), offset
-    for one in due:
-        if one.told > told + 1:
-            # Where others' bids have got these sequences, nothing is missing in `bids`.
-            taken = {"taken_through": sequence} if sequence > told else {}
-            record(
-                db,
-                session_id,
-                Event.BID_LOG_GAP,
-                first_missing=told + 1,
-                last_missing=one.told - 1,
-                **taken,
-            )
-        _, told, sequence = one
-
-
-def _new_among(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
-    """Those entries that are neither in `bids` nor set aside.
-
-    A bid is looked for where it was told to be, and wherever a rewind has put an entry with
-    its id: a few rows by their key, however many the session has.
-    """
-    places = _places(db, session_id, entries)
-    stored = _stored(db, session_id, {place for some in places.values() for place in some})
-    set_aside = _set_aside(db, session_id, entries)
-
-    def is_handled(entry: Entry) -> bool:
-        try:
-            identity = LoggedBid.parse(session_id, entry).identity
-        except ValueError:
-            return (entry[0], _storable(entry[1])) in set_aside
-        return any(stored.get(place) == identity for place in places[entry[0]])
-
-    return [entry for entry in entries if not is_handled(entry)]
-
-
-def _places(db: Session, session_id: UUID, entries: Iterable[Entry]) -> dict[str, list[int]]:
-    """Where in `bids` each entry's bid can be, by the entry's id."""
-    places = {entry_id: [sequence_of(entry_id)] for entry_id, _ in entries}
-    moved = db.execute(
-        _MOVED,
-        {"session_id": session_id, "kind": Event.REDIS_REWOUND.value, "entry_ids": list(places)},
-    )
-    for entry_id, sequence in moved:
-        places[entry_id].append(sequence)
-    return places
-
-
-def _stored(db: Session, session_id: UUID, sequences: Iterable[int]) -> dict[int, Identity]:
-    """Which bids are stored with these sequences."""
-    rows = db.execute(
-        select(Bid.sequence, Bid.user_id, Bid.accepted_at, Bid.price).where(
-            Bid.session_id == session_id, Bid.sequence.in_(sequences)
-        )
-    )
-    return {row.sequence: (row.user_id, row.accepted_at, row.price) for row in rows}
-
-
-def _set_aside(
-    db: Session, session_id: UUID, entries: Iterable[Entry]
-) -> list[tuple[str, dict[str, str]]]:
-    """The entries with these ids that were set aside: their ids and fields."""
-    id_of_entry = SessionEvent.details["id"].astext
-    rows = db.execute(
-        select(id_of_entry, SessionEvent.details["fields"]).where(
-            SessionEvent.session_id == session_id,
-            SessionEvent.kind == Event.ENTRY_SET_ASIDE.value,
-            id_of_entry.in_([entry_id for entry_id, _ in entries]),
-        )
-    )
-    return [(row[0], row[1]) for row in rows]

@@ -1,9 +1,17 @@
 """Where the bids' Redis is, one server or a cluster, and the jobs' broker beside it."""
 
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from core.config.reader import ConfigError, SettingsReader
-from core.redis.replication import Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas must confirm a write before it counts, and how long to wait for them."""
+
+    count: int
+    timeout_ms: int
 
 
 def read_redis_cluster(read: SettingsReader) -> tuple[tuple[str, int], ...]:

@@ -20,6 +20,7 @@ from core.config.channels import MailSettings, WebhookSettings, read_mail, read_
 from core.config.limits import LimitSettings, read_limits
 from core.config.reader import ConfigError, SettingsReader
 from core.config.redis import (
+    Replicas,
     read_broker_url,
     read_redis_cluster,
     read_redis_replicas,
@@ -33,7 +34,6 @@ from core.config.tokens import (
     read_previous_jwt_secret,
 )
 from core.config.web import AccessLog, read_access_log, read_cors_origins
-from core.redis.replication import Replicas
 
 __all__ = [
     "DEBUG_JWT_SECRET",

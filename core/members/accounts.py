@@ -14,7 +14,7 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import errors, outages
 from core.postgres.database import Database
 from core.postgres.models import User
 from core.redis import keys
@@ -143,7 +143,7 @@ class Accounts:
                 for user in users:
                     pipeline.set(keys.user_weight(user.id), NEW_MEMBER_WEIGHT, nx=True)
                 pipeline.execute()
-        except errors.REDIS_OUTAGES:
+        except outages.REDIS:
             log.warning("weights_not_cached", count=len(users))
 
     def _upgrade_hash(self, user: User, password: str) -> None:

@@ -16,8 +16,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from core import errors
 from core.postgres.database import Database
-from core.postgres.models import RevokedToken, User
+from core.postgres.models import BiddingSession, RevokedToken, User
 from core.redis import keys
+from core.rules.lifecycle import Status
+
+# A session's copy is read from PostgreSQL anew this often, so that whatever a failover
+# took from it is put right.
+_REVOCATIONS_TTL_SECONDS = 3600
 
 
 class Revocations:
@@ -110,3 +115,37 @@ class Revocations:
             ).all()
         self._redis.zremrangebyscore(keys.REVOKED_TOKENS, "-inf", now.timestamp())
         return len(purged)
+
+
+class ClusterRevocations(Revocations):
+    """Keeps each session's own copy of the logged-out tokens besides the whole list."""
+
+    def key_beside(self, session_id: UUID) -> str:
+        return keys.revoked_tokens(session_id)
+
+    def load_beside(self, session_id: UUID) -> None:
+        self._fill(self.key_beside(session_id), lasting_seconds=_REVOCATIONS_TTL_SECONDS)
+
+    def _refuse(self, name: str, *, until: float) -> None:
+        super()._refuse(name, until=until)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for copy in self._copies():
+                pipeline.zadd(copy, {name: until})
+                # For one that was not there; others keep the time they have.
+                pipeline.expire(copy, _REVOCATIONS_TTL_SECONDS, nx=True)
+            pipeline.execute()
+
+    def _admit(self, name: str) -> None:
+        super()._admit(name)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for copy in self._copies():
+                pipeline.zrem(copy, name)
+            pipeline.execute()
+
+    def _copies(self) -> list[str]:
+        """Of all sessions that may take a bid. One made later reads the token from PostgreSQL."""
+        with self._database.begin() as db:
+            open_sessions = db.scalars(
+                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
+            )
+            return [keys.revoked_tokens(session_id) for session_id in open_sessions]

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import errors, outages
 from core.members.revocations import Revocations
 from core.postgres.database import Database
 from core.postgres.models import User
@@ -68,7 +68,7 @@ class Membership:
             user.disabled_at = None
         try:
             self._let_in([user.id])
-        except errors.OUTAGES as outage:
+        except outages.ALL as outage:
             raise NotToldYet(user.username) from outage
         log.info("member_enabled", user_id=str(user.id))
         return user.username

@@ -6,16 +6,18 @@ The formula and its source are in core/rules/weighting.py; a test holds the two 
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import outages
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, User
 from core.redis import keys
+from core.redis.cluster import ClusterClient
 from core.rules import weighting
 
 # Any constant will do: two recomputations at once would lock the same members' rows
@@ -74,7 +76,7 @@ class Weights:
         """
         weights = self.read(user_ids)
         # Bids can do without the cache; it may be that which is away.
-        with suppress(*errors.REDIS_OUTAGES):
+        with suppress(*outages.REDIS):
             self._cache(weights.items(), only_new=True)
         return weights
 
@@ -157,3 +159,44 @@ class Weights:
 def _take_turns(db: Session) -> None:
     """Wait until no other recomputation is at work; the end of the transaction lets it in."""
     db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})
+
+
+class ClusterWeights(Weights):
+    """The cache lies on the members' nodes, where no session's script can read it."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        super().__init__(database, redis)
+        self._asked: set[Hashable] = set()
+
+    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:  # noqa: ARG002 - none, whoever it is
+        return []
+
+    def place_of(self, user_id: UUID) -> Hashable:
+        return cast(ClusterClient, self._redis).known_master_of(keys.user_weight(user_id))
+
+    def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Asked of the members' node; not when that is away."""
+        place = self.place_of(user_ids[0])
+        if place in self._asked:
+            # Whoever asked was given up: the node hangs, and must not take another thread.
+            return self.read(user_ids)
+        self._asked.add(place)
+        try:
+            return self._find_at_node(user_ids)
+        finally:
+            self._asked.discard(place)
+
+    def _find_at_node(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
+        try:
+            node = cast(ClusterClient, self._redis).server_of(keys.user_weight(user_ids[0]))
+            with node.pipeline(transaction=False) as pipeline:
+                for user_id in user_ids:
+                    pipeline.get(keys.user_weight(user_id))
+                cached = pipeline.execute()
+        except outages.REDIS:
+            return self.read(user_ids)
+        known = {
+            user_id: float(text) for user_id, text in zip(user_ids, cached, strict=True) if text
+        }
+        unknown = [user_id for user_id in user_ids if user_id not in known]
+        return known | super().find(unknown) if unknown else known

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from core import errors
+from core import errors, outages
 from core.postgres.database import Database
 from core.postgres.models import AdminAction
 
@@ -80,6 +80,6 @@ class AdminActions:
 
     def _settle(self, action_id: int, outcome: Done, details: dict[str, Any]) -> None:
         # What is done is done: with PostgreSQL away the row stays "asked".
-        with suppress(*errors.DATABASE_OUTAGES), self._database.begin() as db:
+        with suppress(*outages.DATABASE), self._database.begin() as db:
             row = db.get_one(AdminAction, action_id)
             row.outcome, row.details = outcome.value, dict(details)

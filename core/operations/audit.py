@@ -18,7 +18,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core import errors
-from core.bidlog.drain import Entry, LoggedBid
+from core.bidlog.entries import Entry, LoggedBid
 from core.bidlog.incidents import Loss, late_sequences, losses
 from core.postgres.database import Database, allow_silence
 from core.postgres.models import Bid, BiddingSession, BidLogOffset, Ranking

@@ -19,8 +19,8 @@ from redis import Redis
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core import outages
 from core.bidlog.backlog import BacklogGuard
-from core.errors import REDIS_OUTAGES
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession
 from core.redis import clock, keys
@@ -85,7 +85,7 @@ class StateGauges(Collector):
             # With PostgreSQL away the backlog grows, in the sessions last known to run.
             waiting = read_waiting(self._redis, self._sessions.ids if self._sessions else ())
             max_bids = self._backlog.measure().max_bids
-        except REDIS_OUTAGES:
+        except outages.REDIS:
             up.add_metric(["redis"], 0)
         else:
             up.add_metric(["redis"], 1)

@@ -10,9 +10,10 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core import outages
 from core.bidding.placing import Bidding
 from core.bidlog.backlog import BacklogGuard
-from core.errors import REDIS_OUTAGES, Unconfirmed
+from core.errors import Unconfirmed
 from core.redis import keys
 from core.redis.cluster import ClusterClient
 
@@ -75,7 +76,7 @@ def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Re
         is_near_bound = backlog.measure().is_near_bound
     except (ResponseError, Unconfirmed):
         return Readiness(redis=REFUSING, backlog=OK)
-    except REDIS_OUTAGES:
+    except outages.REDIS:
         return Readiness(redis=UNREACHABLE, backlog=OK)
     return Readiness(redis=OK, backlog=NEAR_BOUND if is_near_bound else OK)
 
@@ -86,7 +87,7 @@ def _require_writes(redis: Redis, bidding: Bidding) -> None:
     """
     *others, last = _ids_of_no_session(redis)
     for nobody in others:
-        with suppress(Unconfirmed, *REDIS_OUTAGES):
+        with suppress(Unconfirmed, *outages.REDIS):
             _probe(redis, bidding, nobody)
             return
     _probe(redis, bidding, last)
@@ -125,7 +126,7 @@ def _check_database(engine: Engine) -> str:
 def _check_redis(redis: Redis) -> str:
     try:
         redis.ping()
-    except REDIS_OUTAGES:
+    except outages.REDIS:
         return UNREACHABLE
     return OK
 
@@ -133,5 +134,5 @@ def _check_redis(redis: Redis) -> str:
 def _check_backlog(backlog: BacklogGuard) -> str:
     try:
         return backlog.measure().level
-    except REDIS_OUTAGES:
+    except outages.REDIS:
         return UNKNOWN

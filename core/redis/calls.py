@@ -8,8 +8,9 @@ from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
 from core import errors
+from core.config.redis import Replicas
 from core.redis.cluster import ClusterClient
-from core.redis.replication import Replicas
+from core.redis.replication import is_confirmed, request_confirmation
 from core.runtime import Background
 
 # Of one node. What comes beyond them waits for one: a flood of questions about sessions that
@@ -47,12 +48,12 @@ class Calls:
                 pipeline.execute_command("ASKING")
             pipeline.execute_command(*command)
             if self._replicas:
-                self._replicas.ask(pipeline, key_of(command))
+                request_confirmation(pipeline, key_of(command), self._replicas)
             replies = await pipeline.execute(raise_on_error=False)
         reply, *told = replies[asking:]
         if isinstance(reply, Exception):
             raise reply
-        if self._replicas and not self._replicas.are_told(*told):
+        if self._replicas and not is_confirmed(told, self._replicas):
             raise errors.Unconfirmed
         return reply
 

@@ -18,7 +18,7 @@ from threading import Event, Thread
 import structlog
 from redis import Redis
 
-from core import errors
+from core import outages
 from core.redis import scripts
 from core.redis.scripts import Outcome
 
@@ -58,7 +58,7 @@ def held(redis: Redis, name: str) -> Iterator[str | None]:
         is_over.set()
         keeper.join()
         # A lease that cannot be given back lapses.
-        with suppress(*errors.REDIS_OUTAGES):
+        with suppress(*outages.REDIS):
             scripts.extend_lease(redis, [name], [token, 0])
 
 
@@ -68,7 +68,7 @@ def _keep(redis: Redis, name: str, token: str, is_over: Event) -> None:
     while not is_over.wait(RENEW_SECONDS) and time.monotonic() < give_up_at:
         try:
             [outcome] = scripts.extend_lease(redis, [name], [token, TTL_MS])
-        except errors.REDIS_OUTAGES:
+        except outages.REDIS:
             continue  # Redis may be back before the lease has lapsed
         if outcome != Outcome.LEASE_HELD:
             log.warning("lease_lost", lease=name)

@@ -8,33 +8,28 @@ WAIT looks back from its own connection's last write, and a replay has found a b
 another connection wrote. So a write of no meaning goes before it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import Redis
 
 from core import errors
+from core.config.redis import Replicas
 from core.redis import keys
 
 _MARK_LIFE_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Replicas:
-    """How many must confirm that they have a write too, and how long that is waited for."""
+def request_confirmation(pipeline: Any, key: str, replicas: Replicas) -> None:
+    """Have the key's server confirm what it has by now, at the end of a pipeline to it."""
+    pipeline.set(keys.replication_mark(key), "", ex=_MARK_LIFE_SECONDS)
+    pipeline.execute_command("WAIT", replicas.count, replicas.timeout_ms)
 
-    count: int
-    timeout_ms: int
 
-    def ask(self, pipeline: Any, key: str) -> None:
-        """Have the key's server confirm what it has by now, at the end of a pipeline to it."""
-        pipeline.set(keys.replication_mark(key), "", ex=_MARK_LIFE_SECONDS)
-        pipeline.execute_command("WAIT", self.count, self.timeout_ms)
-
-    def are_told(self, mark: object, reached: object) -> bool:
-        """Whether those are the replies of enough replicas."""
-        return mark is True and isinstance(reached, int) and reached >= self.count
+def is_confirmed(replies: Sequence[object], replicas: Replicas) -> bool:
+    """Whether these replies to `request_confirmation` are those of enough replicas."""
+    mark, reached = replies
+    return mark is True and isinstance(reached, int) and reached >= replicas.count
 
 
 class Replication:
@@ -51,7 +46,7 @@ class Replication:
         if self._replicas is None:
             return
         with self._server_of(key).pipeline(transaction=False) as pipeline:
-            self._replicas.ask(pipeline, key)
+            request_confirmation(pipeline, key, self._replicas)
             mark, reached = pipeline.execute(raise_on_error=False)
-        if not self._replicas.are_told(mark, reached):
+        if not is_confirmed((mark, reached), self._replicas):
             raise mark if isinstance(mark, Exception) else errors.Unconfirmed

@@ -16,7 +16,7 @@ from redis import Redis
 from sqlalchemy import and_, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import errors, outages
 from core.bidlog.drain import BidLog
 from core.bidlog.incidents import LATE_SEQUENCES, late_sequences
 from core.postgres.database import Database
@@ -87,7 +87,7 @@ class Closing:
         """Sessions that may take bids, as far as Redis knows. Publishing takes one off."""
         try:
             names: Any = self._redis.smembers(keys.LOADED_SESSIONS)
-        except errors.REDIS_OUTAGES:
+        except outages.REDIS:
             # On a cluster they lie on one node, and no other node's session waits for it.
             return []
         return [UUID(name) for name in names]
@@ -101,7 +101,7 @@ class Closing:
         """
         try:
             return leases.reserve(self._redis, keys.close_claim(session_id))
-        except errors.REDIS_OUTAGES:
+        except outages.REDIS:
             log.warning("close_not_claimed", session_id=str(session_id))
             return False
 
@@ -188,7 +188,7 @@ class Closing:
             self._redis.hset(params, "final", 1)
         # On a cluster the list may lie on a node that is away. A session that stays on it is
         # closed once more.
-        with suppress(*errors.REDIS_OUTAGES):
+        with suppress(*outages.REDIS):
             self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
         # Not before the results stand: a load would take its absence for a loss.
         self._redis.expire(keys.bid_log(session_id), self._ended_keys_ttl_seconds)

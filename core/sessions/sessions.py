@@ -16,7 +16,7 @@ from redis import Redis
 from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import errors, outages
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, BidLogOffset, Product
 from core.redis import clock, keys, scripts
@@ -27,7 +27,7 @@ from core.sessions.loading import SessionLoader
 
 log = structlog.get_logger(__name__)
 
-_NOT_LOADED: tuple[type[Exception], ...] = (*errors.REDIS_OUTAGES, errors.TemporarilyUnavailable)
+_NOT_LOADED: tuple[type[Exception], ...] = (*outages.REDIS, errors.TemporarilyUnavailable)
 MAX_START_AHEAD = timedelta(days=3660)
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg2.extras import execute_values, register_uuid
 from sqlalchemy import text
 
-from core.bidlog.drain import COLUMNS
+from core.bidlog.entries import COLUMNS
 from core.bootstrap import Services, bootstrap
 from core.config import load_settings
 

@@ -50,7 +50,7 @@ def trim_before_commit(bid_log) -> None:
 
 def no_offset_check(bid_log) -> None:
     """What a drain died before trimming is taken for new; the key does not see it."""
-    _replace(bid_log, "_new_among", lambda _db, _session_id, entries: list(entries))
+    _replace(bid_log, "new_among", lambda _db, _session_id, entries: list(entries))
 
 
 def no_lock(bid_log) -> None:
@@ -234,8 +234,8 @@ def _write_kept(kept) -> None:
     """Log what is kept, until nothing is."""
     import time
 
-    from core.bootstrap import create_redis
     from core.config import load_settings
+    from core.redis.connecting import create_redis
 
     redis = create_redis(load_settings())
     while kept:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from flask import Flask
 
-from core import errors
+from core import outages
 from core.redis import keys
 from tests.api.conftest import CheckedClient
 from tests.factories import PASSWORD, Shop
@@ -85,7 +85,7 @@ def test_member_who_is_let_in_again_is_as_before(
 
 def test_nobody_is_disabled_when_redis_cannot_be_told(member: CheckedClient, shop: Shop) -> None:
     shop.services.redis.set(keys.REVOKED_TOKENS, "no sorted set")
-    with pytest.raises(errors.REDIS_OUTAGES):
+    with pytest.raises(outages.REDIS):
         shop.services.membership.disable("bob")
     assert shop.rows("SELECT count(*) FROM users WHERE disabled_at IS NOT NULL") == [(0,)]
 
@@ -110,7 +110,7 @@ def refusing_commits(shop: Shop) -> Iterator[None]:
 def test_nobody_is_let_in_when_the_commit_fails(member: CheckedClient, shop: Shop) -> None:
     shop.services.revocations.load()
     shop.services.membership.disable("bob")
-    with refusing_commits(shop), pytest.raises(errors.DATABASE_OUTAGES):
+    with refusing_commits(shop), pytest.raises(outages.DATABASE):
         shop.services.membership.enable("bob")
     assert bid(member, shop.session().session_id) == (403, "account_disabled")
 
@@ -119,7 +119,7 @@ def test_a_disabled_member_whose_commit_failed_is_let_in_by_night(
     member: CheckedClient, shop: Shop
 ) -> None:
     session = shop.session()
-    with refusing_commits(shop), pytest.raises(errors.DATABASE_OUTAGES):
+    with refusing_commits(shop), pytest.raises(outages.DATABASE):
         shop.services.membership.disable("bob")
     assert bid(member, session.session_id) == (403, "account_disabled")
     assert shop.services.membership.let_in_enabled() == 1

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from core import errors
 from core.postgres.models import BiddingSession
 from core.redis import keys, leases
-from core.sessions.sessions import SessionView, closing
+from core.sessions import closing
+from core.sessions.sessions import SessionView
 from dev.embedded.server import wait_until
 from tests.concurrency.racing import (
     BARRIER_SECONDS,

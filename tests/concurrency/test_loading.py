@@ -12,8 +12,9 @@ from core.bidding.placing import Bidder, PlacedBid
 from core.bidlog.losses import SKIPPED_SEQUENCES, Load
 from core.postgres.models import BiddingSession
 from core.redis import clock, keys, leases
+from core.sessions import loading
 from core.sessions.loading import SessionLoader, params_of
-from core.sessions.sessions import SessionView, loading
+from core.sessions.sessions import SessionView
 from tests.concurrency.racing import (
     BARRIER_SECONDS,
     is_renewed,

@@ -5,8 +5,8 @@ from threading import Barrier
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from core.notifications import announcing
 from core.notifications.announcing import Telling
-from core.notifications.inbox import announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, of, together

@@ -1,9 +1,13 @@
 """Who may import whom: the contracts of pyproject.toml hold, and can fail."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +32,10 @@ def test_contracts_hold() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+PACKAGES = ("core", "dev", "drill", "loadtest", "web", "worker")
 BREAKS = {
     "web stands on worker, worker stands on core": ("worker", "import web"),
+    "core's packages stand in layers": ("core/rules", "import core.redis"),
     "core knows neither the web nor the queue": ("core", "import flask"),
     "worker knows nothing of the web": ("worker", "import flask"),
     "the product runs without its tools": ("web", "import dev"),
@@ -39,14 +45,37 @@ BREAKS = {
 }
 
 
+def layers_of(contract: dict[str, Any]) -> Iterator[str]:
+    """The folders that a contract on the layers inside packages speaks of."""
+    for container in contract.get("containers", ()):
+        for layer in contract["layers"]:
+            yield from (f"{container}/{name}" for name in re.findall(r"\w+", layer))
+
+
+def make_empty_packages(folder: Path) -> None:
+    """All packages that the contracts name, with nothing in them."""
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", folder)
+    settings = tomllib.loads((folder / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    inner = [package for contract in contracts for package in layers_of(contract)]
+    for package in (*PACKAGES, *inner):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").touch()
+
+
 @pytest.mark.parametrize("contract", BREAKS)
 def test_contract_can_fail(tmp_path: Path, contract: str) -> None:
     """Packages of one import each, and that one is not allowed."""
-    for package in ("core", "dev", "drill", "loadtest", "web", "worker"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
-    shutil.copy(PROJECT_ROOT / "pyproject.toml", tmp_path)
+    make_empty_packages(tmp_path)
+    assert lint(tmp_path).returncode == 0
     package, statement = BREAKS[contract]
     (tmp_path / package / "__init__.py").write_text(statement)
     checked = lint(tmp_path)
     assert f"{contract} BROKEN" in " ".join(checked.stdout.split())
+
+
+@pytest.mark.parametrize("package", ["core"])
+def test_each_package_has_its_layer(tmp_path: Path, package: str) -> None:
+    make_empty_packages(tmp_path)
+    (tmp_path / package / "somewhere.py").touch()
+    assert lint(tmp_path).returncode != 0

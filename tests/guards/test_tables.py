@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from core import errors
+from core import errors, outages
 from core.config import PROJECT_ROOT
 from core.redis import keys, scripts
 from core.redis.scripts import Outcome
@@ -41,7 +41,7 @@ def test_every_refusal_has_its_own_row_in_the_table_of_answers() -> None:
 
 
 def test_every_outage_is_answered_as_one() -> None:
-    assert {PROBLEMS[kind].code for kind in errors.OUTAGES} == {"temporarily_unavailable"}
+    assert {PROBLEMS[kind].code for kind in outages.ALL} == {"temporarily_unavailable"}
 
 
 def test_every_refusal_is_used_by_the_rules() -> None:

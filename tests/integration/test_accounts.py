@@ -7,9 +7,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from core import errors
-from core.bootstrap import create_redis
 from core.members.accounts import Accounts
 from core.redis import keys
+from core.redis.connecting import create_redis
 from tests.factories import PASSWORD, Shop
 
 

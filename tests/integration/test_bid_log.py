@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core import errors
-from core.bidlog.drain import DRAIN_TRUST_US, Batch, BidLog, Drained, Due, LoggedBid
+from core import errors, outages
+from core.bidlog.drain import DRAIN_TRUST_US, Batch, BidLog, Drained
+from core.bidlog.entries import LoggedBid
+from core.bidlog.rewind import Due
 from core.redis import clock, keys
 from core.sessions.sessions import SessionView
 from tests.factories import Shop
@@ -238,7 +240,7 @@ def test_entries_that_postgresql_has_are_trimmed_and_not_read_again(shop: Shop) 
 
 def test_a_connection_lost_during_a_drain_is_an_outage_and_loses_nothing(shop: Shop) -> None:
     session = session_with_bids(shop, 3)
-    with pytest.raises(errors.DATABASE_OUTAGES):
+    with pytest.raises(outages.DATABASE):
         bid_log(shop, LosesItsConnection).drain(session.session_id, seconds=30)
     assert shop.drain(session) == 3
     assert (sequences(shop), events(shop)) == ([1, 2, 3], [])
@@ -248,7 +250,7 @@ def test_a_copy_that_runs_out_of_time_is_an_outage_and_loses_nothing(shop: Shop)
     session = session_with_bids(shop, 3)
     with shop.services.engine.begin() as holder:
         holder.execute(text("LOCK TABLE bids IN EXCLUSIVE MODE"))
-        with pytest.raises(errors.DATABASE_OUTAGES):
+        with pytest.raises(outages.DATABASE):
             bid_log(shop, FindsTheTableLocked).drain(session.session_id, seconds=30)
     assert shop.drain(session) == 3
     assert (sequences(shop), events(shop)) == ([1, 2, 3], [])

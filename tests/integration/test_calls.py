@@ -15,13 +15,14 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from core import bootstrap, errors
+from core import bootstrap, errors, outages
 from core.bidding.placing import Bidder, PlacedBid
 from core.bidlog.backlog import BacklogGuard
-from core.bootstrap import Services, create_calls
+from core.bootstrap import Services
+from core.config.redis import Replicas
 from core.redis import keys, scripts
 from core.redis.calls import MAX_CONNECTIONS, key_of
-from core.redis.replication import Replicas
+from core.redis.connecting import create_calls
 from core.runtime import EventLoop
 from core.sessions.sessions import SessionView
 from dev.embedded.server import wait_until
@@ -232,6 +233,6 @@ def test_a_loop_that_ends_leaves_no_connection_open(shop: Shop) -> None:
 def test_nothing_sent_is_told_from_a_reply_that_is_lost(shop: Shop) -> None:
     with services_by(shop.services, UNREACHABLE_PORT) as services:
         calls = create_calls(services.settings, services.redis, services.runtime, None, retries=0)
-        with pytest.raises(errors.NothingSent) as unreachable:
+        with pytest.raises(outages.NothingSent) as unreachable:
             services.runtime.loop.run(calls.execute("INCR", "calls"))
     assert isinstance(unreachable.value, RedisConnectionError)

@@ -23,7 +23,7 @@ LONG_MS, SHORT_MS = 60_000, 30_000
 # Holds a lease in a process of its own, and says how its work ended.
 HOLDER = """
 from core.redis import leases
-from core.bootstrap import create_redis
+from core.redis.connecting import create_redis
 from core.config import load_settings
 
 leases.TTL_MS, leases.RENEW_SECONDS = 1_000, 0.1

@@ -9,8 +9,9 @@ from core import errors
 from core.bidding.board import BoardPage
 from core.bidlog.losses import SKIPPED_SEQUENCES
 from core.redis import keys
+from core.sessions import loading
 from core.sessions.loading import SessionLoader
-from core.sessions.sessions import SessionView, loading
+from core.sessions.sessions import SessionView
 from tests.factories import Shop
 
 # The bucket of the rate limit and the mark of a drain are not worth keeping.

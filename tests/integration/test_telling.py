@@ -8,8 +8,8 @@ from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.notifications import announcing
 from core.notifications.announcing import Telling
-from core.notifications.inbox import announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
 from tests.factories import Shop

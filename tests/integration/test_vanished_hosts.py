@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import Connection, event, select, text
 from sqlalchemy.orm import Session
 
-from core import errors
+from core import outages
 from core.bootstrap import Services, bootstrap
 from core.config import Settings
 from core.notifications.outbox import Delivered, Outbox
@@ -68,7 +68,7 @@ def cut_off(services: Services, settings: Settings) -> None:
 @contextmanager
 def vanishing(shop: Shop) -> Iterator[Session]:
     """A transaction that PostgreSQL has ended before it would have been committed."""
-    told = pytest.raises(errors.DATABASE_OUTAGES, match="closed the connection")
+    told = pytest.raises(outages.DATABASE, match="closed the connection")
     with told, shop.services.database.begin() as db:
         yield db
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from core import errors
+from core import errors, outages
 from core.redis import keys
 from dev.bench.stack import Servers
 from dev.embedded import Cluster
@@ -156,7 +156,7 @@ def after(moments: list[float], moment: float) -> list[float]:
 def is_confirmed(shop: Shop, session_id: UUID) -> bool:
     try:
         shop.services.sessions.deactivate(session_id)
-    except (errors.TemporarilyUnavailable, errors.SessionEnded, *errors.REDIS_OUTAGES) as error:
+    except (errors.TemporarilyUnavailable, errors.SessionEnded, *outages.REDIS) as error:
         return isinstance(error, errors.SessionEnded)
     return True
 
@@ -167,7 +167,7 @@ def wait_for_board(shop: Shop, session_id: UUID) -> list:
     def is_read() -> bool:
         try:
             page = shop.services.board.page(session_id, page=1, page_size=10)
-        except errors.REDIS_OUTAGES:
+        except outages.REDIS:
             return False
         boards.append(list(page.leaderboard))
         return True

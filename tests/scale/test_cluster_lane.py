@@ -14,13 +14,13 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 
-from core import errors
+from core import errors, outages
 from core.bidding.placing import Bidder
-from core.bootstrap import create_calls, create_redis
 from core.config import load_settings
 from core.redis import keys
 from core.redis.calls import ClusterCalls
 from core.redis.cluster import ClusterClient
+from core.redis.connecting import create_calls, create_redis
 from core.runtime import Runtime
 from core.sessions.sessions import SessionView
 from dev.bench.stack import Servers, seed_members
@@ -176,7 +176,7 @@ def test_the_order_is_not_asked_of_a_node_that_hangs(cluster: Cluster, calls: Ca
     kill(replica_of(cluster, node))
     before = connections_to(node)
     with stopped(node):
-        with pytest.raises(errors.REDIS_OUTAGES):
+        with pytest.raises(outages.REDIS):
             calls.execute("INCR", key)
         for _ in range(20):
             calls.client.learn_order()

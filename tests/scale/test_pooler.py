@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from core import errors
+from core import outages
 from core.config import load_settings
 from core.postgres.database import create_database_engine, set_session_defaults
 from dev.bench.stack import Servers
@@ -43,7 +43,7 @@ def test_a_silent_transaction_is_ended_and_told_as_an_outage(
     with running.services.engine.begin() as connection:
         set_session_defaults(connection, IMPATIENT)
     with pooled(running, tmp_path) as engine:
-        told = pytest.raises(errors.DATABASE_OUTAGES, match="closed the connection")
+        told = pytest.raises(outages.DATABASE, match="closed the connection")
         with told, engine.begin() as silent:
             silent.execute(LOCK)
             with engine.begin() as connection:

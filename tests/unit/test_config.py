@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 from core.config import ConfigError, Settings, load_settings
 from core.config import settings as config
 from core.config.limits import LimitSettings
-from core.redis.replication import Replicas
+from core.config.redis import Replicas
 
 SECRET = "x" * 32
 Files = Callable[..., None]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core.bidlog.drain import LoggedBid
+from core.bidlog.entries import LoggedBid
 
 SESSION = UUID("11111111-1111-4111-8111-111111111111")
 USER = UUID("22222222-2222-4222-8222-222222222222")

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from websockets.frames import Frame, Opcode
 
-from core import errors
+from core import errors, outages
 from core.bootstrap import Services
 from core.telemetry import metrics
 from web import schemas
@@ -49,7 +49,7 @@ _SILENCE_SECONDS = 10.0
 _EXPECTED: tuple[type[Exception], ...] = (
     errors.SessionNotFound,
     errors.TemporarilyUnavailable,
-    *errors.OUTAGES,
+    *outages.ALL,
 )
 _FIRST_PAGE: dict[str, int] = schemas.PageQuery().load({})
 _WINNERS_ONLY = schemas.Results(exclude=("rankings", "page", "page_size", "total_pages"))
