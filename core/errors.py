@@ -1,6 +1,6 @@
 """Everything the rules can refuse, in the field's words.
 
-Each class is one answer a caller can get; `web/errors.py` maps it to a status.
+Each class is one answer a caller can get; `web/guards/problems.py` maps it to a status.
 The message is a sentence that a member can act on.
 """
 

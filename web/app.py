@@ -11,27 +11,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings
 from core.telemetry.logs import configure_logs
-from web import (
-    admin,
-    auth,
-    bidding,
-    commands,
-    cors,
-    docs,
-    limiting,
-    member_commands,
-    metrics,
-    notifications,
-    page,
-    service,
-    state,
-    tokens,
-)
-from web.access import AccessLog, count_failures_from_zero
-from web.answers import common_headers, name_request
-from web.body import MAX_BODY_BYTES
-from web.errors import register_error_handlers
-from web.front.lane import Lane
+from web import lane, state
+from web.commands import members as member_commands
+from web.commands import service as service_commands
+from web.guards import rate_limits, tokens
+from web.guards.problems import register_error_handlers
+from web.http import cors
+from web.http.access_log import AccessLog, count_failures_from_zero
+from web.http.answers import common_headers, name_request
+from web.http.body import MAX_BODY_BYTES
+from web.routes import accounts, admin, bidding, board_page, docs, metrics, notifications, service
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
@@ -51,19 +40,19 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.after_request(access_log.note)
     app.after_request(_finisher(settings))
     tokens.init_app(app, settings)
-    limiting.init_app(app, settings.limits)
-    areas = (auth, admin, bidding, notifications, service, metrics, docs, page)
+    rate_limits.init_app(app, settings.limits)
+    areas = (accounts, admin, bidding, notifications, service, metrics, docs, board_page)
     for area in areas:
         app.register_blueprint(area.blueprint)
     count_failures_from_zero(app)
     register_error_handlers(app)
-    commands.register(app)
+    service_commands.register(app)
     member_commands.register(app)
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
-    state.set_lane(app, Lane(app, access_log))
+    lane.init_app(app, access_log)
     return app
 
 
@@ -93,7 +82,7 @@ def _finisher(settings: Settings) -> Callable[[Response], Response]:
         response.headers.setdefault("X-Request-ID", g.get("request_id", ""))
         for name, value in headers.items():
             response.headers.setdefault(name, value)
-        limiting.add_headers(response)
+        rate_limits.add_headers(response)
         return response
 
     return finish

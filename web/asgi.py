@@ -9,11 +9,12 @@ from typing import Any
 
 from flask import Flask
 
-from web.answers import name_request
 from web.app import create_app
 from web.front.bridge import Bridge
 from web.front.overload import Overloaded, Refusals
-from web.front.requests import (
+from web.front.sockets import Watchers
+from web.http.answers import name_request
+from web.http.requests import (
     ANSWER_AT_ONCE,
     ClientGone,
     Response,
@@ -22,8 +23,8 @@ from web.front.requests import (
     read_body,
     read_request,
 )
-from web.front.sockets import Watchers
-from web.state import board_pages_of, lane_of, services_of
+from web.lane import lane_of
+from web.state import board_pages_of, services_of
 
 Channel = Any
 

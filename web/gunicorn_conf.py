@@ -31,7 +31,7 @@ graceful_timeout = 10
 control_socket_disable = True
 # In memory where the system has that: a container's disk must not stall the heartbeat.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
-# Its own lines look like everybody's; the access log is ours (web/access.py).
+# Its own lines look like everybody's; the access log is ours (web/http/access_log.py).
 logconfig_dict = {
     "root": {"level": "INFO", "handlers": ["lines"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},

@@ -1,20 +1,16 @@
 """Gives views what their application keeps: its services, and the pages that it keeps."""
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from flask import Flask, current_app
 
 from core.bootstrap import Services
-from web.board_pages import BoardPages
-from web.results_pages import ResultsPages
-
-if TYPE_CHECKING:
-    from web.front.lane import Lane
+from web.page_cache.board import BoardPages
+from web.page_cache.results import ResultsPages
 
 _SERVICES_KEY = "flashbid_services"
 _BOARD_PAGES_KEY = "flashbid_board_pages"
 _RESULTS_PAGES_KEY = "flashbid_results_pages"
-_LANE_KEY = "flashbid_lane"
 
 
 def init_app(app: Flask, services: Services) -> None:
@@ -39,16 +35,6 @@ def services_of(app: Flask) -> Services:
 def board_pages_of(app: Flask) -> BoardPages:
     """The board pages of an application."""
     return cast(BoardPages, app.extensions[_BOARD_PAGES_KEY])
-
-
-def set_lane(app: Flask, lane: "Lane") -> None:
-    """Give the application its lane, which stands on all the rest."""
-    app.extensions[_LANE_KEY] = lane
-
-
-def lane_of(app: Flask) -> "Lane":
-    """The lane of an application."""
-    return cast("Lane", app.extensions[_LANE_KEY])
 
 
 def results_pages() -> ResultsPages:

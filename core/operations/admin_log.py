@@ -18,6 +18,8 @@ from core import errors, outages
 from core.postgres.database import Database
 from core.postgres.models import AdminAction
 
+__all__ = ["Actor", "AdminAction", "AdminActions", "Done"]
+
 
 class Done(StrEnum):
     """How an action went."""

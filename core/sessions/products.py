@@ -5,6 +5,8 @@ from sqlalchemy import select
 from core.postgres.database import Database
 from core.postgres.models import Product
 
+__all__ = ["Catalogue", "Product"]
+
 
 class Catalogue:
     """Keeps products."""

@@ -12,6 +12,8 @@ from core.config import PROJECT_ROOT
 PATTERNS = (
     "web/front/*.py",
     "web/asgi.py",
+    "web/lane.py",
+    "web/http/requests.py",
     "core/bidding/batches.py",
     "core/runtime.py",
     "core/redis/calls.py",

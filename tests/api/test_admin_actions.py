@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 from core.operations.admin_log import Actor
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
-from web.tokens import Auth
+from web.guards.tokens import Auth
 
 TERMS: dict[str, Any] = {"name": "Camera", "upset_price": 100.5, "inventory": 2}
 

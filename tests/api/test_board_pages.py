@@ -14,8 +14,9 @@ from core.sessions.results import RankedEntry
 from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
-from web import board_pages, schemas
-from web.board_pages import BoardPages, document_of
+from web.http import schemas
+from web.page_cache import board as board_pages
+from web.page_cache.board import BoardPages, document_of
 
 NOW = datetime(2030, 1, 31, 18, 0, 0, 250_000, UTC)
 

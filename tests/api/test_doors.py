@@ -17,8 +17,8 @@ from tests.api.conftest import CheckedClient
 from tests.api.test_service import app_without, closed_port
 from tests.factories import Shop
 from web import create_app
-from web.access import BID_PATH
-from web.front.lane import BOARD_PREFIX
+from web.http.access_log import BID_PATH
+from web.lane import BOARD_PREFIX
 
 __all__ = ["closed_port"]
 

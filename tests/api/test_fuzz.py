@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from core.members.accounts import Account
 from tests.factories import Shop
-from web import tokens
+from web.guards import tokens
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 

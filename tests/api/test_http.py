@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
 from web import create_app
-from web.front.lane import BOARD_PREFIX
+from web.lane import BOARD_PREFIX
 
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 

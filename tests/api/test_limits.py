@@ -19,7 +19,7 @@ from tests.api.conftest import CheckedClient, Connect
 from tests.api.test_service import closed_port
 from tests.factories import PASSWORD, Shop
 from web import create_app
-from web.limiting import Caller, Limit, Limiter, TooManyRequests, account_of, network_of
+from web.guards.rate_limits import Caller, Limit, Limiter, TooManyRequests, account_of, network_of
 
 __all__ = ["closed_port"]
 

@@ -10,8 +10,8 @@ from core.bootstrap import Services
 from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
-from web import results_pages
-from web.results_pages import ResultsPages
+from web.page_cache import results
+from web.page_cache.results import ResultsPages
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def test_pages_that_were_not_asked_for_lately_make_room(
         return not begun
 
     size = len(pages.page(closed.session_id, page=1, page_size=50))
-    monkeypatch.setattr(results_pages, "_MAX_BYTES", int(2.5 * size))
+    monkeypatch.setattr(results, "_MAX_BYTES", int(2.5 * size))
     assert [is_kept(page) for page in (2, 1, 3, 1, 2)] == [False, True, False, True, False]
 
 
 def test_a_page_larger_than_all_room_is_answered_and_not_kept(
     shop: Shop, closed: SessionView, begun: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results_pages, "_MAX_BYTES", 10)
+    monkeypatch.setattr(results, "_MAX_BYTES", 10)
     pages = ResultsPages(shop.services.results)
     for _ in range(2):
         begun.clear()

@@ -34,8 +34,8 @@ from tests.api.raw import (
 )
 from tests.api.serving import serving
 from tests.factories import Shop
-from web import tokens
-from web.body import MAX_BODY_BYTES
+from web.guards import tokens
+from web.http.body import MAX_BODY_BYTES
 
 MEMBERS = 40
 THREADS = 2

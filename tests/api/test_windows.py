@@ -11,7 +11,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from redis import Redis
 
 from core.bootstrap import Services
-from web.windows import SharedWindows, Windows
+from web.guards.windows import SharedWindows, Windows
 
 LIMIT = 7
 PREFIX = "windows-of-a-test"

@@ -8,13 +8,13 @@ import yaml
 
 from core.config import PROJECT_ROOT
 from core.telemetry import metrics
-from web.errors import INTERNAL_ERROR, PROBLEMS
+from web.guards.problems import INTERNAL_ERROR, PROBLEMS
 
 RULES = yaml.safe_load((PROJECT_ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
 TESTS = yaml.safe_load((PROJECT_ROOT / "tests" / "alerts" / "alerts_test.yml").read_text())["tests"]
 OPERATIONS = (PROJECT_ROOT / "docs" / "operations.md").read_text()
 # Made when they are asked for.
-ASKED = ("core/operations/gauges.py", "core/telemetry/metric_files.py", "web/metrics.py")
+ASKED = ("core/operations/gauges.py", "core/telemetry/metric_files.py", "web/routes/metrics.py")
 
 
 def known() -> set[str]:

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from tests.factories import PASSWORD, Shop
-from web.operation import Operation
-from web.tokens import Auth
+from web.guards.operation import Operation
+from web.guards.tokens import Auth
 
 # Routes that anybody may call and that are no operation of the API, with the reason.
 PUBLIC_EXTRAS = {

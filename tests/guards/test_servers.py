@@ -115,7 +115,7 @@ BREAKS = {
         "class Pool(redis_asyncio.ConnectionPool):\n"
         "    def get(self):\n        return self._available_connections"
     ),
-    "web/access.py": "def f(log):\n    return log._gunicorn_name",
+    "web/http/access_log.py": "def f(log):\n    return log._gunicorn_name",
 }
 SERVER_BREAKS = (
     "self._unset_keepalive_if_required()",

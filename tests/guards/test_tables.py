@@ -16,7 +16,7 @@ from core import errors, outages
 from core.config import PROJECT_ROOT
 from core.redis import keys, scripts
 from core.redis.scripts import Outcome
-from web.errors import PROBLEMS
+from web.guards.problems import PROBLEMS
 
 PRODUCT = ("core", "web", "worker")
 LUA_FILES = sorted((PROJECT_ROOT / "core" / "redis" / "lua").glob("*.lua"))

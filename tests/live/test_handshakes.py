@@ -252,7 +252,7 @@ def test_an_error_that_nobody_expected_ends_no_ticks(web: Web, shop: Shop) -> No
     session = shop.session()
     with (
         web.changed(
-            "from web.board_pages import BoardPages; current = BoardPages.current\n"
+            "from web.page_cache.board import BoardPages; current = BoardPages.current\n"
             "async def fail(self, session_id, **page):\n"
             "    # The first look is let through.\n"
             "    looks.append(1)\n"
@@ -273,7 +273,7 @@ def test_an_error_that_nobody_expected_dismisses_a_newcomer_with_a_word(
 ) -> None:
     session = shop.session()
     with web.changed(
-        "from web.board_pages import BoardPages\n"
+        "from web.page_cache.board import BoardPages\n"
         "async def fail(self, session_id, **page):\n"
         "    raise AssertionError('a defect')\n"
         "BoardPages.current = fail"

@@ -8,11 +8,11 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from tests.live.serving import HANDSHAKE, PING, PONG, Serving, run, serving, stay, until
-from web.answers import encode
 from web.front import connections as bounds
 from web.front import sockets, websocket
 from web.front.connections import connections
 from web.front.sockets import Snapshot, Watcher
+from web.http.answers import encode
 
 FRAGMENT_BYTES = 16 * 1024
 FRAME_BYTES = 64 * 1024

@@ -19,7 +19,7 @@ from loadtest import lags
 from tests.factories import Shop
 from tests.live.conftest import Web
 from tests.live.test_crowd import are_watching, counted, recorded
-from web import tokens
+from web.guards import tokens
 
 WATCHERS = 3
 # Locust starts slowly on a busy machine.

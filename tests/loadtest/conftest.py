@@ -20,7 +20,7 @@ from loadtest.__main__ import main
 from loadtest.api import Api
 from loadtest.ledger import Attempt, Ledger, Timing
 from tests.factories import PASSWORD, Shop
-from web import tokens
+from web.guards import tokens
 
 Wsgi = Callable[..., Any]
 

@@ -22,7 +22,7 @@ from dev.embedded.server import wait_until
 from tests.api.serving import serving
 from tests.factories import Shop
 from tests.live.watching import prices, watch
-from web import tokens
+from web.guards import tokens
 
 NGINX = which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 SHIPPED = (PROJECT_ROOT / "deploy" / "nginx.conf").read_text()

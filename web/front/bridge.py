@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from web.body import MAX_BODY_BYTES
 from web.front.overload import ThreadQueue
-from web.front.requests import Response, Scope
+from web.http.body import MAX_BODY_BYTES
+from web.http.requests import Response, Scope
 
 # Served even where everything else has to wait: those who must see into a service that is
 # full, or help it.

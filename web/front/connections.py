@@ -6,8 +6,8 @@ Once a second all are looked at, so that no request pays for a timer.
 import asyncio
 import sys
 
-from web.errors import OVERLOADED, Problem, problem_answer
 from web.front.overload import Refusals
+from web.guards.problems import OVERLOADED, Problem, problem_answer
 
 # All of an answer must have been read after so long.
 READ_SECONDS = 10.0

@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from web.answers import new_request_id
-from web.errors import HEAD_TOO_LARGE, OVERLOADED, REQUEST_TIMEOUT, UNREADABLE, Problem
 from web.front.connections import Bounded, bytes_of, connections
-from web.front.requests import ANSWER_AT_ONCE, LINGER_SECONDS, Response
+from web.guards.problems import HEAD_TOO_LARGE, OVERLOADED, REQUEST_TIMEOUT, UNREADABLE, Problem
+from web.http.answers import new_request_id
+from web.http.requests import ANSWER_AT_ONCE, LINGER_SECONDS, Response
 
 log = structlog.get_logger(__name__)
 

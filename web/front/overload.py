@@ -11,8 +11,8 @@ from typing import TypeVar
 import structlog
 
 from core.telemetry import metrics
-from web.answers import Answer
-from web.errors import OVERLOADED, problem_answer
+from web.guards.problems import OVERLOADED, problem_answer
+from web.http.answers import Answer
 
 log = structlog.get_logger(__name__)
 

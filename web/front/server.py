@@ -9,10 +9,10 @@ from uvicorn_worker import UvicornWorker
 
 from core.config import load_settings
 from core.telemetry import open_files
-from web import answers
 from web.front.connections import common_headers, connections
 from web.front.http import HttpProtocol
 from web.front.websocket import MAX_MESSAGE_BYTES, WatcherProtocol
+from web.http import answers
 
 GRACEFUL_SECONDS = 8
 # For Redis, PostgreSQL, logs and metrics.
@@ -36,7 +36,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "ws_per_message_deflate": False,
         "interface": "asgi3",
         "lifespan": "on",
-        # The access log is ours (web/access.py).
+        # The access log is ours (web/http/access_log.py).
         "access_log": False,
         # Forwarded addresses are read by the application, when TRUSTED_PROXIES says so.
         "proxy_headers": False,

@@ -20,12 +20,12 @@ from websockets.frames import Frame, Opcode
 from core import errors, outages
 from core.bootstrap import Services
 from core.telemetry import metrics
-from web import schemas
-from web.answers import common_headers, encode, name_request
-from web.board_pages import BoardPages
-from web.errors import HTTP_PROBLEMS, Problem, problem_answer, problem_of
-from web.fields import parse_uuid
-from web.front.requests import Scope
+from web.guards.problems import HTTP_PROBLEMS, Problem, problem_answer, problem_of
+from web.http import schemas
+from web.http.answers import common_headers, encode, name_request
+from web.http.fields import parse_uuid
+from web.http.requests import Scope
+from web.page_cache.board import BoardPages
 
 log = structlog.get_logger(__name__)
 

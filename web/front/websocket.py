@@ -10,10 +10,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidMessage, InvalidState
 from websockets.frames import Close, CloseCode, Frame
 
-from web.answers import new_request_id
-from web.errors import HEAD_TOO_LARGE, UNREADABLE
 from web.front.connections import Bounded, bytes_of, connections
-from web.front.requests import LINGER_SECONDS
+from web.guards.problems import HEAD_TOO_LARGE, UNREADABLE
+from web.http.answers import new_request_id
+from web.http.requests import LINGER_SECONDS
 
 # What a watcher may say in a second: hardly anything but `ping` now and then.
 MAX_HEARD_BYTES = 4096

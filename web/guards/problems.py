@@ -11,8 +11,9 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
-from web import body, limiting, tokens
-from web.answers import Answer, encode
+from web.guards import rate_limits, tokens
+from web.http import body
+from web.http.answers import Answer, encode
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
-    limiting.TooManyRequests: Problem(429, "rate_limited"),
+    rate_limits.TooManyRequests: Problem(429, "rate_limited"),
     errors.Unconfirmed: Problem(503, "temporarily_unavailable"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
     errors.BidNotTaken: Problem(503, "temporarily_unavailable"),

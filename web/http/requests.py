@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from web.body import MAX_BODY_BYTES
+from web.http.body import MAX_BODY_BYTES
 
 Receive = Any
 Scope = Mapping[str, Any]

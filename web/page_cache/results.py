@@ -8,8 +8,8 @@ from threading import Lock
 from uuid import UUID
 
 from core.sessions.results import Results
-from web import schemas
-from web.answers import encode
+from web.http import schemas
+from web.http.answers import encode
 
 _MAX_BYTES = 16 * 1024 * 1024
 _SCHEMA = schemas.Results()

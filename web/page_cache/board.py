@@ -20,7 +20,7 @@ from core.bidding.batches import Batches, NotSent
 from core.bidding.board import Board, BoardPage, State
 from core.rules.lifecycle import Status
 from core.sessions.results import RankedEntry
-from web.answers import encode
+from web.http.answers import encode
 
 _MAX_PAGES = 500
 # Of one page at one moment; more than a process has connections would do as well.

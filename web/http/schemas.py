@@ -11,7 +11,7 @@ from core.operations.admin_log import Done
 from core.rules.lifecycle import Status
 from core.rules.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions.sessions import Terms
-from web.fields import (
+from web.http.fields import (
     CENT,
     CONTROL_CHARACTERS,
     Identifier,

@@ -7,8 +7,8 @@ from flask import Flask
 
 from core import outages
 from core.members.roles import Membership, NotToldYet
-from web.command import CHECK, CROSS, Command, report
-from web.commands import recorded
+from web.commands.base import CHECK, CROSS, Command, report
+from web.commands.service import recorded
 from web.state import services
 
 

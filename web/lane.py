@@ -2,34 +2,37 @@
 
 Routing, contexts, hooks and header objects cost more than all the work on a bid or on a
 page of the board. Each of the two has one handler here, and both doors use it: under an
-ASGI server it answers in the event loop; Flask's own routes for the two (web/bidding.py)
+ASGI server it answers in the event loop; Flask's own routes for the two (web/routes/bidding.py)
 have it answer, too, so that the API is whole under any WSGI server.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from time import perf_counter
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from flask import Flask
+from flask import Flask, current_app, g, request
+from flask import Response as FlaskResponse
 
 from core.telemetry import metrics
-from web import cors
-from web.access import BID_PATH, AccessLog
-from web.answers import JSON_HEADERS, Answer, common_headers, name_request
-from web.body import require_json
-from web.errors import answer_to
-from web.fast_json import read_bid, write_placed
-from web.front.requests import Headers, Request, Response, Scope
-from web.operation import path_id
-from web.schemas import PageQuery
-from web.state import board_pages_of, services_of
-from web.tokens import bidder_of, verifier_of
+from web.guards.operation import Operation, View, path_id
+from web.guards.problems import answer_to
+from web.guards.tokens import bidder_of, verifier_of
+from web.http import body, cors
+from web.http.access_log import BID_PATH, AccessLog
+from web.http.answers import JSON_HEADERS, Answer, common_headers, name_request
+from web.http.body import require_json
+from web.http.fast_json import read_bid, write_placed
+from web.http.requests import Headers, Request, Response, Scope
+from web.http.schemas import PageQuery
+from web.state import board_pages_of, services, services_of
 from worker import enqueue
 
 BOARD_PREFIX = "/api/leaderboard/"
 _BOARD_PATH_LENGTH = len(BOARD_PREFIX) + 36
 _REMEMBERED_ORIGINS = 1000
+_LANE_KEY = "flashbid_lane"
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -38,16 +41,16 @@ class Lane:
     """Answers bids and board pages of one application."""
 
     def __init__(self, app: Flask, access_log: AccessLog) -> None:
-        services = services_of(app)
+        own = services_of(app)
         self._access_log = access_log
         self._json_headers = _as_bytes(JSON_HEADERS)
-        self._common_headers = _as_bytes(common_headers(services.settings))
+        self._common_headers = _as_bytes(common_headers(own.settings))
         self._cors_headers_of = lru_cache(_REMEMBERED_ORIGINS)(
             lambda origin: _as_bytes(cors.headers_of(app)(origin))
         )
         self._verifier = verifier_of(app)
-        self._bidding = services.bidding
-        self._background = services.runtime.background
+        self._bidding = own.bidding
+        self._background = own.runtime.background
         self._board_pages = board_pages_of(app)
         self._page_query = PageQuery()
         self._first_page = self._page_query.load({})
@@ -103,6 +106,44 @@ class Lane:
             self._page_query.load(_arguments(request.query)) if request.query else self._first_page
         )
         return Answer(await self._board_pages.read(session_id, **page))
+
+
+def init_app(app: Flask, access_log: AccessLog) -> None:
+    """Give the application its lane, which stands on all the rest."""
+    app.extensions[_LANE_KEY] = Lane(app, access_log)
+
+
+def lane_of(app: Flask) -> Lane:
+    """The lane of an application."""
+    return cast(Lane, app.extensions[_LANE_KEY])
+
+
+def by_lane(**declared: Any) -> Callable[[View], View]:
+    """Declare a route that the lane answers. Its view says by which of the lane's handlers."""
+    declaration = Operation(**declared)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def endpoint(**_: str) -> FlaskResponse:
+            lane = lane_of(current_app)
+            asked = Request(
+                request.method,
+                request.path,
+                request.query_string,
+                request.remote_addr or "",
+                {name.lower().encode(): text.encode("latin-1") for name, text in request.headers},
+                body.read(request),
+                "flask",
+            )
+            answered = services().runtime.loop.run(lane.answer(view(lane), asked))
+            g.is_complete = True
+            headers = [(name.decode(), text.decode("latin-1")) for name, text in answered.headers]
+            return FlaskResponse(answered.body, answered.status, headers)
+
+        endpoint.operation = declaration  # type: ignore[attr-defined]
+        return endpoint
+
+    return decorate
 
 
 def _arguments(query: bytes) -> dict[str, str]:

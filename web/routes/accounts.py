@@ -7,11 +7,12 @@ from flask import Blueprint
 
 from core import errors
 from core.members.accounts import Account
-from web import limiting, schemas, tokens
-from web.limiting import Limit
-from web.operation import operation
+from web.guards import rate_limits, tokens
+from web.guards.operation import operation
+from web.guards.rate_limits import Limit
+from web.guards.tokens import Auth
+from web.http import schemas
 from web.state import services
-from web.tokens import Auth
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 
@@ -28,7 +29,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 def register(username: str, email: str, password: str) -> dict[str, Any]:
     """Create an account. The first one on an empty database becomes the admin."""
     account = services().accounts.register(username, email, password)
-    limiting.remember_login(username)
+    rate_limits.remember_login(username)
     return _with_token(account)
 
 
@@ -43,7 +44,7 @@ def register(username: str, email: str, password: str) -> dict[str, Any]:
 def login(username: str, password: str) -> dict[str, Any]:
     """Get a token for an account."""
     account = services().accounts.authenticate(username, password)
-    limiting.remember_login(username)
+    rate_limits.remember_login(username)
     return _with_token(account)
 
 

@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 
 from core.operations.gauges import StateGauges
 from core.telemetry.metric_files import PublishedMetrics
-from web.operation import operation
+from web.guards.operation import operation
+from web.guards.tokens import Auth
 from web.state import services
-from web.tokens import Auth
 from worker import queue_lengths
 
 blueprint = Blueprint("metrics", __name__)

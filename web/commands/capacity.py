@@ -13,7 +13,7 @@ from core.operations.capacity import (
     Sale,
     plan,
 )
-from web.command import Command
+from web.commands.base import Command
 from web.state import services
 
 GIB = 1024**3

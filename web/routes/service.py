@@ -4,11 +4,11 @@ from flask import Blueprint
 
 from core.operations import health
 from core.operations.health import Health, Readiness
-from web import schemas
-from web.limiting import Limit
-from web.operation import operation
+from web.guards.operation import operation
+from web.guards.rate_limits import Limit
+from web.guards.tokens import Auth
+from web.http import schemas
 from web.state import services
-from web.tokens import Auth
 
 blueprint = Blueprint("service", __name__)
 

@@ -30,7 +30,7 @@ from redis.retry import Retry
 from core import errors, outages
 from core.config.limits import LimitSettings
 from core.telemetry import metrics
-from web.windows import SharedWindows, Windows
+from web.guards.windows import SharedWindows, Windows
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from core.bidding.placing import Bidder
 from core.config import Settings
 from core.members.accounts import Account
 from core.operations.admin_log import Actor
-from web.fields import parse_uuid
+from web.http.fields import parse_uuid
 from web.state import services, services_of
 
 _VERIFIER_KEY = "flashbid_token_verifier"

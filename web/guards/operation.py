@@ -9,17 +9,16 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Response, current_app, g, request
+from flask import Response, request
 from marshmallow import Schema
 
 from core import errors
-from web import body
-from web.answers import encode
-from web.fields import parse_uuid
-from web.front.requests import Request as LaneRequest
-from web.limiting import Limit, admit
-from web.state import lane_of, services
-from web.tokens import Auth, authorize, current_actor
+from web.guards.rate_limits import Limit, admit
+from web.guards.tokens import Auth, authorize, current_actor
+from web.http import body
+from web.http.answers import encode
+from web.http.fields import parse_uuid
+from web.state import services
 
 View = Callable[..., Any]
 # Bids have a limit of their own, and admins are trusted.
@@ -54,34 +53,6 @@ class Operation:
     def counts_as(self) -> Limit:
         """Which limit the operation is under."""
         return _USUAL_LIMITS.get(self.auth, Limit.NONE) if self.limit is None else self.limit
-
-
-def by_lane(**declared: Any) -> Callable[[View], View]:
-    """Declare a route that the lane answers. Its view says by which of the lane's handlers."""
-    declaration = Operation(**declared)
-
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def endpoint(**_: str) -> Response:
-            lane = lane_of(current_app)
-            asked = LaneRequest(
-                request.method,
-                request.path,
-                request.query_string,
-                request.remote_addr or "",
-                {name.lower().encode(): text.encode("latin-1") for name, text in request.headers},
-                body.read(request),
-                "flask",
-            )
-            answered = services().runtime.loop.run(lane.answer(view(lane), asked))
-            g.is_complete = True
-            headers = [(name.decode(), text.decode("latin-1")) for name, text in answered.headers]
-            return Response(answered.body, answered.status, headers)
-
-        endpoint.operation = declaration  # type: ignore[attr-defined]
-        return endpoint
-
-    return decorate
 
 
 def operation(**declared: Any) -> Callable[[View], View]:

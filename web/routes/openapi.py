@@ -13,12 +13,12 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 
 from core import errors
-from web import body, schemas
-from web.errors import HTTP_PROBLEMS, OVERLOADED, PROBLEMS, Problem, problem_of
-from web.fields import CENT, Price, Text
-from web.limiting import Limit, TooManyRequests
-from web.operation import Operation
-from web.tokens import Auth
+from web.guards.operation import Operation
+from web.guards.problems import HTTP_PROBLEMS, OVERLOADED, PROBLEMS, Problem, problem_of
+from web.guards.rate_limits import Limit, TooManyRequests
+from web.guards.tokens import Auth
+from web.http import body, schemas
+from web.http.fields import CENT, Price, Text
 
 VERSION = "1.0.0"
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")

@@ -7,10 +7,10 @@ from flask import Blueprint
 
 from core import errors
 from core.notifications.inbox import Notice
-from web import schemas
-from web.operation import operation
+from web.guards.operation import operation
+from web.guards.tokens import Auth, current_user_id
+from web.http import schemas
 from web.state import services
-from web.tokens import Auth, current_user_id
 
 blueprint = Blueprint("notifications", __name__, url_prefix="/api/notifications")
 

@@ -14,9 +14,9 @@ from uuid import UUID
 import msgspec
 
 from core.bidding.placing import PlacedBid
-from web import schemas
-from web.body import decode
-from web.fields import parse_uuid
+from web.http import schemas
+from web.http.body import decode
+from web.http.fields import parse_uuid
 
 # Digits alone, up to the largest price; what is below the smallest is the schema's to refuse.
 _PLAIN_PRICE = re.compile(rb"[1-9][0-9]{0,9}(?:\.[0-9]{1,2})?")

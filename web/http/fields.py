@@ -1,6 +1,6 @@
 """Marshmallow fields that are as strict as JSON: no text for a number, no true for 1.
 
-The API's JSON loader reads fractions as Decimal (see web/body.py), so that a price is
+The API's JSON loader reads fractions as Decimal (see web/http/body.py), so that a price is
 judged by the digits that were sent and not by the double nearest to them.
 """
 

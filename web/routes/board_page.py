@@ -4,7 +4,7 @@ from importlib import resources
 
 from flask import Blueprint, Response
 
-from web import files
+from web.http import static_files
 
 blueprint = Blueprint("page", __name__)
 
@@ -18,7 +18,7 @@ _CONTENT_SECURITY_POLICY = (
 @blueprint.get("/")
 def board() -> Response:
     """The board page."""
-    response = files.send(_FILES, "index.html")
+    response = static_files.send(_FILES, "index.html")
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -29,4 +29,4 @@ def board_file(name: str) -> Response:
     """One of the page's files. Browsers ask each time and get 304 by its ETag: a release
     never mixes files of two versions for long.
     """
-    return files.send(_FILES, name)
+    return static_files.send(_FILES, name)

@@ -9,13 +9,14 @@ from core import errors
 from core.notifications.channels import ChannelState
 from core.notifications.outbox import Status as DeliveryStatus
 from core.notifications.webhooks import DeliveryView
+from core.operations.admin_log import AdminAction
 from core.operations.stats import Stats
-from core.postgres.models import AdminAction, Product
+from core.sessions.products import Product
 from core.sessions.sessions import SessionView, Terms
-from web import schemas
-from web.operation import operation
+from web.guards.operation import operation
+from web.guards.tokens import Auth
+from web.http import schemas
 from web.state import services
-from web.tokens import Auth
 from worker import enqueue
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")

@@ -21,10 +21,10 @@ from core.operations.audit import Check
 from core.postgres.database import UnknownSchema, migrate
 from core.telemetry import metrics
 from core.telemetry.metric_files import COMMAND, publishing
-from web import tokens
-from web.capacity import capacity
-from web.command import CHECK, CROSS, Command, report
-from web.schemas import Registration
+from web.commands.base import CHECK, CROSS, Command, report
+from web.commands.capacity import capacity
+from web.guards import tokens
+from web.http.schemas import Registration
 from web.state import services
 from worker import enqueue
 

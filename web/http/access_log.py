@@ -13,8 +13,8 @@ from flask import Flask, Response, g, request
 
 from core.config.web import AccessLog as Choice
 from core.telemetry import metrics
-from web.answers import Answer
-from web.front.requests import Request as LaneRequest
+from web.http.answers import Answer
+from web.http.requests import Request as LaneRequest
 
 log = structlog.get_logger(__name__)
 

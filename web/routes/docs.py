@@ -4,8 +4,8 @@ from importlib import resources
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
-from web import files
-from web.openapi import openapi_document
+from web.http import static_files
+from web.routes.openapi import openapi_document
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 
@@ -35,10 +35,10 @@ def swagger_ui() -> Response:
 @blueprint.get("/docs/assets/<path:name>")
 def swagger_ui_file(name: str) -> Response:
     """One of Swagger UI's files."""
-    return files.send(_SWAGGER_UI, name, max_age=86_400)
+    return static_files.send(_SWAGGER_UI, name, max_age=86_400)
 
 
 @blueprint.get("/docs/start.js")
 def swagger_ui_start() -> Response:
     """The script that starts Swagger UI; a file, so that no inline script is needed."""
-    return files.send(_OWN_FILES, "start.js")
+    return static_files.send(_OWN_FILES, "start.js")

@@ -10,12 +10,12 @@ from core.bidding.board import Standing
 from core.bidding.history import PastBid
 from core.rules.lifecycle import Status
 from core.sessions.sessions import SessionView
-from web import schemas
-from web.front.lane import Handler, Lane
-from web.limiting import Limit
-from web.operation import by_lane, operation
+from web.guards.operation import operation
+from web.guards.rate_limits import Limit
+from web.guards.tokens import Auth, current_user_id
+from web.http import schemas
+from web.lane import Handler, Lane, by_lane
 from web.state import results_pages, services
-from web.tokens import Auth, current_user_id
 
 blueprint = Blueprint("bidding", __name__, url_prefix="/api")
 

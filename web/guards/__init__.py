@@ -1,0 +1,1 @@
+"""What stands before a view: tokens, rate limits, declared bodies, and the answer to an error."""

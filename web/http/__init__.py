@@ -1,0 +1,1 @@
+"""HTTP in our terms: requests, answers, schemas, headers. It knows no Flask application."""

@@ -1,0 +1,1 @@
+"""Pages that many ask for at once, kept in each process for a moment."""

@@ -1,0 +1,1 @@
+"""Flask's routes. A view loads, makes one call into core, and dumps."""
