@@ -12,7 +12,7 @@ from types import FrameType
 
 from drill import table
 from drill.campaign import Turn, outcomes
-from drill.faults import BY_NAME, FAULTS, Fault
+from drill.faults.faults import BY_NAME, FAULTS, Fault
 from drill.judge import HOLDS, NOT_PLAYED, Outcome
 from drill.progress import Progress
 

@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from drill.faults import Fault
-from drill.guards import Control
+from drill.environment.environment import site
+from drill.faults.faults import Fault
 from drill.judge import HOLDS, Outcome
 from drill.progress import Progress
 from drill.rounds import FAILURES, play
-from drill.site import site
+from drill.safeguards.guards import Control
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
-from drill.faults import Fault
-from drill.scene import Scene
-from loadtest import books, ledger, settings
-from loadtest.verify import Case, Finding, KeptBids, Verdict, is_of, missing, verify
+from drill.environment.scenario import Scene
+from drill.faults.faults import Fault
+from loadtest import settings
+from loadtest.ledger import ledger, stored_state
+from loadtest.ledger.verify import Case, Finding, KeptBids, Verdict, is_of, missing, verify
 
 HOLDS = "holds"
 NOT_PLAYED = "NOT PLAYED"
@@ -57,7 +58,10 @@ def judge(fault: Fault, stage: Scene, played: Outcome, results: dict[str, Any]) 
     recorded = ledger.read(ledger.find(stage.servers.folder), stage.session_id)
     servers = settings.servers(stage.servers.environ)
     case = Case(
-        recorded, books.read(servers, stage.session_id), results, servers.ended_keys_ttl_seconds
+        recorded,
+        stored_state.read(servers, stage.session_id),
+        results,
+        servers.ended_keys_ttl_seconds,
     )
     verdict = _without_spoilt(verify(stage.session_id, case), stage.spoilt)
     lost = _lost(case)

@@ -7,13 +7,13 @@ import psycopg2
 import redis
 
 from dev.errors import DevError
-from drill.faults import Fault
+from drill.environment.environment import Site
+from drill.environment.scenario import Scene, open_scene
+from drill.faults.faults import Fault
 from drill.judge import Outcome, judge
 from drill.progress import Progress
-from drill.scene import Scene, open_scene
-from drill.site import Site
-from loadtest.api import Unreachable
 from loadtest.errors import LoadTestError
+from loadtest.sale.api import Unreachable
 
 BIDDING_PATIENCE_SECONDS = 45.0
 RECOVERY_PATIENCE_SECONDS = 40.0

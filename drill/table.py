@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from drill.faults import Fault
+from drill.faults.faults import Fault
 from drill.judge import Outcome
 
 HEAD = (

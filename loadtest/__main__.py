@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest import books, crowd, flash, ledger, members, plan, settings
-from loadtest.api import Api, Unreachable
+from loadtest import flash, settings
 from loadtest.errors import LoadTestError
-from loadtest.plan import plan_of
-from loadtest.sale import open_sale
-from loadtest.verify import Case, verify
+from loadtest.ledger import ledger, stored_state
+from loadtest.ledger.verify import Case, verify
+from loadtest.sale import members, plan
+from loadtest.sale.api import Api, Unreachable
+from loadtest.sale.plan import plan_of
+from loadtest.sale.sale import open_sale
+from loadtest.traffic import crowd
 
 MOST_PROCESSES = 64
 MOST_WATCHERS = 50_000
@@ -146,7 +149,7 @@ def _flash(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> int:
     # Imported here: it brings gevent, which no other command needs.
-    from loadtest.open_model import Part, run  # noqa: PLC0415
+    from loadtest.traffic.open_model import Part, run  # noqa: PLC0415
 
     wanted = plan_of(options)
     everybody = members.read_tokens(options.tokens, wanted.members)
@@ -168,12 +171,12 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    if not books.is_uuid(options.session):
+    if not stored_state.is_uuid(options.session):
         raise LoadTestError(f"{options.session!r} is not a session's id.")
     paths = [path for place in options.ledger for path in ledger.find(place)]
     recorded = ledger.read(paths, options.session)
     servers = settings.servers()
-    found = books.read(servers, options.session)
+    found = stored_state.read(servers, options.session)
     if found.session.closed_at is None:
         raise LoadTestError("This session has no results yet. Verify it after its close.")
     host = options.host or settings.address()

@@ -15,23 +15,26 @@ from tempfile import mkdtemp
 from types import FrameType
 from typing import Any
 
-from loadtest import books, environment, ledger, members, processes, report, settings
-from loadtest.api import Api
-from loadtest.curve import LATE_SECONDS
+from loadtest import environment, processes, settings
 from loadtest.errors import LoadTestError
-from loadtest.ledger import Recorded, Tail
-from loadtest.live import Progress, Watcher
-from loadtest.plan import Plan, plan_of
+from loadtest.ledger import ledger, stored_state
+from loadtest.ledger.ledger import Recorded, Tail
+from loadtest.ledger.verify import Case, Finding, Verdict, verify
 from loadtest.processes import Child
-from loadtest.report import Run
-from loadtest.sale import Sale, close_sale, join_sale, open_sale
-from loadtest.verify import Case, Finding, Verdict, verify
+from loadtest.report import report
+from loadtest.report.progress import Progress, Watcher
+from loadtest.report.report import Run
+from loadtest.sale import members
+from loadtest.sale.api import Api
+from loadtest.sale.curve import LATE_SECONDS
+from loadtest.sale.plan import Plan, plan_of
+from loadtest.sale.sale import Sale, close_sale, join_sale, open_sale
 
 REPORTS_PATH = settings.DATA_PATH / "reports"
 RESULTS_PATIENCE_SECONDS = 120.0
 FAREWELL_SECONDS = 10.0
 TICK_SECONDS = 0.5
-LOCUSTFILE = Path(__file__).parent / "locustfile.py"
+LOCUSTFILE = Path(__file__).parent / "traffic" / "locustfile.py"
 SHOWN_WINNERS = 10
 # However far the option's name is cut short.
 SECRET_OPTION = re.compile(r"--admin-[tp][a-z]*")
@@ -273,9 +276,12 @@ def _judge(
     try:
         servers = settings.servers()
         case = Case(
-            recorded, books.read(servers, session_id), results, servers.ended_keys_ttl_seconds
+            recorded,
+            stored_state.read(servers, session_id),
+            results,
+            servers.ended_keys_ttl_seconds,
         )
-        return verify(session_id, case), books.versions(servers)
+        return verify(session_id, case), stored_state.versions(servers)
     except LoadTestError as error:
         return Verdict(session_id, [Finding("the books can be read", 1, [str(error)])]), {}
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loadtest.api import Api
 from loadtest.errors import LoadTestError
+from loadtest.sale.api import Api
 from loadtest.settings import PROJECT_ROOT
 
 START_SECONDS = 90.0

@@ -10,12 +10,7 @@ import structlog
 
 from core.config import ConfigError
 from dev.bench import environment, own_lines, report
-from dev.bench.baseline_runs import BaselineRuns
-from dev.bench.batch_runs import BatchRuns
-from dev.bench.close_runs import CloseRuns
-from dev.bench.cluster_runs import ClusterRuns
-from dev.bench.drain_runs import DrainRuns
-from dev.bench.generators import (
+from dev.bench.generators.generators import (
     HOW_TO_INSTALL_WRK,
     Generator,
     GeneratorBroken,
@@ -24,8 +19,13 @@ from dev.bench.generators import (
 )
 from dev.bench.measures import BASELINE_NAMES, MEASURES, NAMES, Figures, Result, result_of
 from dev.bench.options import Options, parse
-from dev.bench.script_runs import ScriptRuns
-from dev.bench.stack import Servers, http_stack, servers, temporary_folder
+from dev.bench.runs.baseline import BaselineRuns
+from dev.bench.runs.batches import BatchRuns
+from dev.bench.runs.close import CloseRuns
+from dev.bench.runs.cluster import ClusterRuns
+from dev.bench.runs.drain import DrainRuns
+from dev.bench.runs.script import ScriptRuns
+from dev.bench.servers.stack import Servers, http_stack, servers, temporary_folder
 from dev.errors import DevError
 from dev.signals import STOP_SIGNALS
 

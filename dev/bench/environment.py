@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import text
 
 from core.config import PROJECT_ROOT
-from dev.bench.http_runs import CONNECTIONS, TRICKLE_PER_SECOND
 from dev.bench.options import Options
-from dev.bench.stack import WEB_PROCESSES, WEB_THREADS, WORKER_PROCESSES, Servers
+from dev.bench.runs.http import CONNECTIONS, TRICKLE_PER_SECOND
+from dev.bench.servers.stack import WEB_PROCESSES, WEB_THREADS, WORKER_PROCESSES, Servers
 
 PACKAGES = (
     *("celery", "flask", "flask-jwt-extended", "gunicorn", "marshmallow"),
@@ -104,7 +104,7 @@ def _redis_version(servers: Servers) -> str:
 
 def _generator(name: str) -> str:
     if name != "wrk":
-        return "dev.bench.sockets"
+        return "dev.bench.generators.sockets"
     # It has no option that shows its version and ends well.
     said = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True)  # noqa: S607 - as installed
     return " ".join((said.stdout or said.stderr).split()[:2])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.bench.generators import HOW_TO_INSTALL_WRK, Wrk
+from dev.bench.generators.generators import HOW_TO_INSTALL_WRK, Wrk
 from dev.bench.measures import BASELINE_NAMES, NAMES
 
 EPILOG = f"""\

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from core.config import PROJECT_ROOT
-from dev.bench.baseline import ROLES, command_lines
 from dev.bench.options import parse
+from dev.bench.servers.baseline import ROLES, command_lines
 
 
 def test_a_procfile_says_what_is_started(tmp_path: Path) -> None:

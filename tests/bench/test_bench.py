@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.config import PROJECT_ROOT
-from dev.bench import nginx
 from dev.bench.options import parse
+from dev.bench.servers import nginx
 from tests.system import copies
 
 QUICK = ("--quick", "--rounds", "1", "--seconds", "1")
@@ -61,7 +61,7 @@ def path_without_wrk(tmp_path: Path) -> str:
 def test_it_measures_with_wrk_where_that_is_installed(tmp_path: Path) -> None:
     measures = ("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "close-to-sql")
     said, found = bench(tmp_path, os.environ["PATH"], measures)
-    generator = "wrk" if shutil.which("wrk") else "dev.bench.sockets"
+    generator = "wrk" if shutil.which("wrk") else "dev.bench.generators.sockets"
     assert found["environment"]["generator"].startswith(generator)
     assert (NO_WRK in said) == (generator != "wrk")
 
@@ -70,7 +70,7 @@ def test_without_wrk_it_measures_with_its_own_generator_and_says_so(
     tmp_path: Path, path_without_wrk: str
 ) -> None:
     said, found = bench(tmp_path, path_without_wrk, ("metrics-to-none", "own-lines"))
-    assert found["environment"]["generator"] == "dev.bench.sockets"
+    assert found["environment"]["generator"] == "dev.bench.generators.sockets"
     assert NO_WRK in said
 
 

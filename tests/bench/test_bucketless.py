@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from core.redis import keys, scripts
-from dev.bench.bucketless import without_bucket
+from dev.bench.servers.bucketless import without_bucket
 from tests.factories import Shop
 
 BUCKET = {"tokens", "tokens_at"}

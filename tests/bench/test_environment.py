@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from core.config import PROJECT_ROOT, SettingsReader, load_settings, read_settings
-from dev.bench.stack import BID_RATE, _own_settings, environ_of
+from dev.bench.servers.stack import BID_RATE, _own_settings, environ_of
 from tests.system import copies
 
 OWN = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1", "JWT_SECRET": "0123456789" * 4}

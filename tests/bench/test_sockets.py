@@ -12,8 +12,8 @@ from time import sleep
 
 import pytest
 
-from dev.bench import generators, sockets
-from dev.bench.sockets import Generator, Plan, Tally
+from dev.bench.generators import generators, sockets
+from dev.bench.generators.sockets import Generator, Plan, Tally
 
 GENERATORS = [generators.Sockets(1), *([generators.Wrk()] if generators.Wrk.is_installed() else [])]
 

@@ -7,12 +7,12 @@ import sys
 from contextlib import closing
 
 from core.config import PROJECT_ROOT
-from drill import guards
 from drill.campaign import Turn, outcomes
-from drill.faults import BY_NAME, FAULTS
-from drill.guards import Control
+from drill.environment.environment import CONTROLS_PATH
+from drill.faults.faults import BY_NAME, FAULTS
 from drill.progress import Progress
-from drill.site import CONTROLS_PATH
+from drill.safeguards import guards
+from drill.safeguards.guards import Control
 
 BIDS = 300
 # In a process of its own: the patches stay.

@@ -3,7 +3,7 @@
 import pytest
 
 from drill.__main__ import bad_rounds, main
-from drill.faults import FAULTS
+from drill.faults.faults import FAULTS
 from drill.judge import Outcome
 from drill.table import table
 

@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from drill.bidders import Crowd
+from drill.environment.bidders import Crowd
 from drill.progress import Progress
 
 

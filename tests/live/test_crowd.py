@@ -11,8 +11,8 @@ import pytest
 
 from core.config import PROJECT_ROOT
 from dev.stack import wait_until
-from loadtest import lags
-from loadtest.ledger import Recorded, Tail
+from loadtest.ledger import lags
+from loadtest.ledger.ledger import Recorded, Tail
 from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
 

@@ -15,7 +15,7 @@ from flask import Flask
 from core.config import PROJECT_ROOT
 from core.sessions.sessions import SessionView
 from dev.stack import wait_until
-from loadtest import lags
+from loadtest.ledger import lags
 from tests.factories import Shop
 from tests.live.conftest import Web
 from tests.live.test_crowd import are_watching, counted, recorded
@@ -46,7 +46,7 @@ def locust(
     options += ["--watchers", str(WATCHERS), "--headless", "--only-summary"]
     options += ["--csv", str(tmp_path / "run")]
     process = subprocess.Popen(  # noqa: S603 - the project's own command
-        [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", *options],
+        [sys.executable, "-m", "locust", "-f", "loadtest/traffic/locustfile.py", *options],
         cwd=PROJECT_ROOT,
     )
     yield

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from loadtest.ledger import Attempt
+from loadtest.ledger.ledger import Attempt
 
 USER = str(UUID(int=1))
 

@@ -15,10 +15,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core.members.accounts import Account
 from core.sessions.sessions import SessionView
-from loadtest import ledger
 from loadtest.__main__ import main
-from loadtest.api import Api
-from loadtest.ledger import Attempt, Ledger, Timing
+from loadtest.ledger import ledger
+from loadtest.ledger.ledger import Attempt, Ledger, Timing
+from loadtest.sale.api import Api
 from tests.factories import PASSWORD, Shop
 from web.guards import tokens
 

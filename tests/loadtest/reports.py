@@ -4,12 +4,12 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from loadtest.ledger import Recorded
-from loadtest.plan import Plan
-from loadtest.prices import Terms
-from loadtest.report import Run, Watched
-from loadtest.sale import Sale
-from loadtest.verify import Finding, Verdict
+from loadtest.ledger.ledger import Recorded
+from loadtest.ledger.verify import Finding, Verdict
+from loadtest.report.report import Run, Watched
+from loadtest.sale.plan import Plan
+from loadtest.sale.prices import Terms
+from loadtest.sale.sale import Sale
 from tests.loadtest.bids import attempt
 
 VOID = {"meta", "br"}

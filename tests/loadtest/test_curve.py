@@ -5,7 +5,7 @@ from math import sqrt
 
 import pytest
 
-from loadtest.curve import LATE_SECONDS, Curve
+from loadtest.sale.curve import LATE_SECONDS, Curve
 
 CURVE = Curve(duration_seconds=60)
 

@@ -4,7 +4,7 @@ from math import isnan
 
 import pytest
 
-from loadtest.figures import Latency, percentile, seconds, totals
+from loadtest.ledger.figures import Latency, percentile, seconds, totals
 from tests.loadtest.bids import attempt
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from loadtest.flash import command_line, exit_code
-from loadtest.report import render
-from loadtest.verify import Finding, Verdict
+from loadtest.ledger.verify import Finding, Verdict
+from loadtest.report.report import render
 from tests.loadtest.reports import run
 
 SECRET = "a secret of the admin's"

@@ -20,8 +20,8 @@ from core.config import PROJECT_ROOT
 from core.redis import clock
 from core.sessions.sessions import SessionView
 from dev.stack import free_port
-from loadtest import ledger
-from loadtest.plan import Plan
+from loadtest.ledger import ledger
+from loadtest.sale.plan import Plan
 from tests.factories import Shop
 from tests.leaks import leaks_in
 from tests.loadtest.conftest import Server, Sold, write_members
@@ -137,7 +137,7 @@ def outputs(
     port = str(free_port())
     watching = ["--watchers", str(WATCHERS)]
     quiet = ["--headless", "--only-summary", "--stop-timeout", "3", "--exit-code-on-error", "0"]
-    locust = ["locust", "-f", "loadtest/locustfile.py", *watching]
+    locust = ["locust", "-f", "loadtest/traffic/locustfile.py", *watching]
     master = ["--master", "--expect-workers", "1", "--master-bind-port", port, *quiet]
     worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port, *keeping]
     processes = []

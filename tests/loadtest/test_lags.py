@@ -3,9 +3,9 @@
 from collections import Counter
 from math import isnan
 
-from loadtest import lags
-from loadtest.lags import Lag
-from loadtest.ledger import Seen
+from loadtest.ledger import lags
+from loadtest.ledger.lags import Lag
+from loadtest.ledger.ledger import Seen
 from tests.loadtest.bids import attempt
 
 # Three bids at 10.1, 10.3 and 11.0; frames of 10.0, 10.2 and 11.0.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import ledger
 from loadtest.errors import LoadTestError
-from loadtest.ledger import Ledger, Tail, Timing
+from loadtest.ledger import ledger
+from loadtest.ledger.ledger import Ledger, Tail, Timing
 from tests.loadtest.bids import USER, attempt
 
 TIMING = Timing(intended_at=100.0, sent_at=100.25, answered_at=100.5)

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from loadtest.listener import Address, NotOpened, connect
+from loadtest.traffic.listener import Address, NotOpened, connect
 
 TIMEOUT_SECONDS = 20.0
 GOODBYE = b"goodbye"

@@ -23,11 +23,11 @@ from flask import Flask
 
 from core.config import PROJECT_ROOT
 from dev.stack import free_port, wait_until
-from loadtest.ground import Bidder, ground
-from loadtest.members import MemberToken
-from loadtest.plan import Plan
-from loadtest.prices import Terms
-from loadtest.sale import Sale
+from loadtest.sale.members import MemberToken
+from loadtest.sale.plan import Plan
+from loadtest.sale.prices import Terms
+from loadtest.sale.sale import Sale
+from loadtest.traffic.locust_state import Bidder, ground
 from tests.factories import PASSWORD, Shop
 from tests.loadtest.conftest import Server, write_members
 
@@ -43,7 +43,7 @@ def closed() -> ModuleType:
     """The locustfile, without the patches that would change how every other test waits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")
-        return importlib.import_module("loadtest.locustfile")
+        return importlib.import_module("loadtest.traffic.locustfile")
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ class Page:
 
     def __init__(self, server: Server, tokens: Path, folder: Path) -> None:
         self.folder, self._port = folder, free_port()
-        command = ["locust", "-f", "loadtest/locustfile.py", "--host", server.host]
+        command = ["locust", "-f", "loadtest/traffic/locustfile.py", "--host", server.host]
         command += ["--tokens", str(tokens), "--ledger", str(folder)]
         command += ["--web-host", "127.0.0.1", "--web-port", str(self._port)]
         self._popen = subprocess.Popen(  # noqa: S603 - the project's own command

@@ -9,9 +9,9 @@ from click.testing import Result
 from flask import Flask
 
 from core.errors import InvalidCredentials
-from loadtest import members
 from loadtest.errors import LoadTestError
-from loadtest.members import MemberToken
+from loadtest.sale import members
+from loadtest.sale.members import MemberToken
 from tests.factories import PASSWORD, Shop
 from tests.loadtest.conftest import Server
 

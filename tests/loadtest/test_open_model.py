@@ -11,13 +11,14 @@ from threading import Event, Semaphore, Thread
 import gevent
 import pytest
 
-from loadtest import ledger, open_model
-from loadtest.ledger import Attempt, Ledger
-from loadtest.members import MemberToken
-from loadtest.open_model import Generator, Part
-from loadtest.plan import Plan
-from loadtest.prices import Terms
-from loadtest.sale import Sale
+from loadtest.ledger import ledger
+from loadtest.ledger.ledger import Attempt, Ledger
+from loadtest.sale.members import MemberToken
+from loadtest.sale.plan import Plan
+from loadtest.sale.prices import Terms
+from loadtest.sale.sale import Sale
+from loadtest.traffic import open_model
+from loadtest.traffic.open_model import Generator, Part
 from tests.loadtest.bids import USER
 
 CONNECTIONS = 3

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 import pytest
 
 from loadtest.errors import LoadTestError
-from loadtest.plan import Plan, add_options, plan_of
+from loadtest.sale.plan import Plan, add_options, plan_of
 
 
 def parsed(*arguments: str) -> Plan:

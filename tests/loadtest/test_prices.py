@@ -4,8 +4,8 @@ from decimal import Decimal
 from random import Random
 
 from core.rules.scoring import Coefficients, score
-from loadtest import prices
-from loadtest.prices import Terms
+from loadtest.sale import prices
+from loadtest.sale.prices import Terms
 
 TERMS = Terms(upset_price=100, alpha=0.5, beta=1000, gamma=2)
 

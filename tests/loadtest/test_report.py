@@ -5,10 +5,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadtest import plots, report
-from loadtest.ledger import Recorded, Seen
-from loadtest.plots import Axis, Series
-from loadtest.verify import Finding, Verdict
+from loadtest.ledger.ledger import Recorded, Seen
+from loadtest.ledger.verify import Finding, Verdict
+from loadtest.report import plots, report
+from loadtest.report.plots import Axis, Series
 from tests.loadtest.bids import attempt
 from tests.loadtest.reports import Page, assert_stands_alone, run
 

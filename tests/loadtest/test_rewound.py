@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from drill import judge
-from loadtest.ledger import Attempt
-from loadtest.verify import verify
+from loadtest.ledger.ledger import Attempt
+from loadtest.ledger.verify import verify
 from tests.loadtest.conftest import Sold
 from tests.loadtest.test_verify import broken_rules, case_of
 

@@ -8,10 +8,11 @@ import pytest
 
 from core.redis import keys
 from core.rules.scoring import ranking_member
-from loadtest import books, ledger, settings
+from loadtest import settings
 from loadtest.__main__ import main
-from loadtest.api import Api
-from loadtest.verify import LISTED, Case, Verdict, verify
+from loadtest.ledger import ledger, stored_state
+from loadtest.ledger.verify import LISTED, Case, Verdict, verify
+from loadtest.sale.api import Api
 from tests.loadtest.conftest import Sold
 
 Capture = pytest.CaptureFixture[str]
@@ -21,7 +22,7 @@ def case_of(sold: Sold) -> Case:
     session_id = str(sold.session.session_id)
     return Case(
         ledger=ledger.read([sold.ledger]),
-        books=books.read(settings.servers(), session_id),
+        books=stored_state.read(settings.servers(), session_id),
         results=Api(sold.host).results(session_id),
         ended_keys_ttl_seconds=3600,
     )

@@ -12,7 +12,7 @@ from core.bootstrap import Services, bootstrap
 from core.config import load_settings
 from core.redis import keys
 from core.sessions.sessions import SessionView
-from dev.bench.stack import Servers, close
+from dev.bench.servers.stack import Servers, close
 from dev.embedded import Cluster
 from dev.embedded.cluster import SLOTS, ClusterNode
 from tests.factories import Shop

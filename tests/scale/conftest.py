@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dev.bench.stack import Servers, seed_members, servers
+from dev.bench.servers.stack import Servers, seed_members, servers
 from dev.embedded import Cluster, embedded_cluster
 from dev.stack import Stack
-from loadtest.members import read_tokens
+from loadtest.sale.members import read_tokens
 from tests.leaks import assert_stack_quiet
 from tests.scale.sale import Sale
 

@@ -11,12 +11,13 @@ from random import Random
 from threading import Event, Thread
 from typing import Any
 
-from loadtest import books, ledger, settings
-from loadtest.api import Api, Refused
-from loadtest.ledger import Attempt, Ledger
-from loadtest.members import MemberToken, admin_token
-from loadtest.sending import send_bid
-from loadtest.verify import Case, Verdict, verify
+from loadtest import settings
+from loadtest.ledger import ledger, stored_state
+from loadtest.ledger.ledger import Attempt, Ledger
+from loadtest.ledger.verify import Case, Verdict, verify
+from loadtest.sale.api import Api, Refused
+from loadtest.sale.members import MemberToken, admin_token
+from loadtest.sale.sending import send_bid
 
 CONNECTIONS = 12
 # Longer than any stall of a busy machine: a bid that is answered late is answered.
@@ -85,7 +86,7 @@ class Sale:
                 session,
                 Case(
                     ledger.read([ledger.ledger_path(self._folder, session)], session),
-                    books.read(servers, session),
+                    stored_state.read(servers, session),
                     self._results(session),
                     servers.ended_keys_ttl_seconds,
                 ),

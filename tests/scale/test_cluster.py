@@ -11,7 +11,7 @@ import pytest
 
 from core import errors, outages
 from core.redis import keys
-from dev.bench.stack import Servers
+from dev.bench.servers.stack import Servers
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
 from dev.embedded.server import wait_until

@@ -10,7 +10,7 @@ from core.bidding.placing import Bidding
 from core.bidlog.backlog import BID_BYTES, Backlog, BacklogGuard, Level
 from core.operations import health
 from core.operations.gauges import StateGauges
-from dev.bench.stack import Servers
+from dev.bench.servers.stack import Servers
 from dev.embedded import Cluster
 from dev.embedded.server import wait_until
 from tests.factories import Shop

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dev.bench.stack import Servers
+from dev.bench.servers.stack import Servers
 from dev.embedded.server import wait_until
 from dev.engines import pgbouncer, rabbitmq
 from tests.scale.conftest import MakeSale

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from core import outages
 from core.config import load_settings
 from core.postgres.database import create_database_engine, set_session_defaults
-from dev.bench.stack import Servers
+from dev.bench.servers.stack import Servers
 from dev.engines import pgbouncer
 
 LOCK = text("SELECT pg_advisory_xact_lock(1)")

@@ -6,7 +6,7 @@ import signal
 import psutil
 from sqlalchemy import text
 
-from dev.bench.stack import Servers
+from dev.bench.servers.stack import Servers
 from dev.embedded.server import wait_until
 from dev.stack import Stack
 from tests.scale.conftest import MakeSale

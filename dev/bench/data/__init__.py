@@ -1,0 +1,1 @@
+"""Made-up bids and boards to measure on."""

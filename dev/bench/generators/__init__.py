@@ -1,0 +1,1 @@
+"""Load generators: wrk where it is installed, or sockets of our own."""

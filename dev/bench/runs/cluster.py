@@ -1,0 +1,78 @@
+"""What a bid costs on a Redis Cluster: three masters without replicas, which cost extra."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import cast
+from uuid import UUID
+
+from core.bootstrap import bootstrap
+from core.config import load_settings
+from core.redis import keys
+from core.redis.cluster import ClusterClient
+from dev.bench.runs.compare import CompareRuns, Side
+from dev.bench.runs.http import Sale
+from dev.bench.servers.stack import (
+    APPLICATION,
+    LOOPBACK,
+    Program,
+    Servers,
+    close,
+    open_session,
+    web_server,
+    worker,
+)
+from dev.embedded import embedded_cluster
+
+# The broker of the stack on one Redis is that Redis' database 1.
+_BROKER_DATABASE = 2
+
+
+class ClusterRuns(CompareRuns):
+    """Bids on a cluster and on one Redis, in turns."""
+
+    def cluster(self) -> None:
+        """Bids at saturation, a session on each master, against one session on one Redis."""
+        with _on_cluster(self._servers) as servers, _stack(servers) as (program, port):
+            spread = Sale(servers.services, _session_on_each_master(servers), self._tokens_path)
+            alone, web = self._open_sale(), self._stack.web.process
+            sides = (
+                Side("cluster", spread, port, {"web, cluster": program.process}),
+                Side("one Redis", alone, self._stack.web_port, {"web, one Redis": web}),
+            )
+            self._compare("cluster", sides)
+
+
+@contextmanager
+def _on_cluster(servers: Servers) -> Iterator[Servers]:
+    """The same servers with a cluster in the place of Redis."""
+    with embedded_cluster(servers.folder / "cluster", replicas=0) as cluster:
+        broker = f"redis://{LOOPBACK}:{servers.settings.redis_port}/{_BROKER_DATABASE}"
+        values = {**servers.environ, **cluster.settings(), "CELERY_BROKER_URL": broker}
+        settings = load_settings(values)
+        services = bootstrap(settings)
+        try:
+            yield replace(servers, environ=values, settings=settings, services=services)
+        finally:
+            close(services)
+
+
+@contextmanager
+def _stack(servers: Servers) -> Iterator[tuple[Program, int]]:
+    """The application and a worker on these servers; its port."""
+    with (
+        web_server(servers, "cluster-web", APPLICATION) as (program, port),
+        worker(servers, "cluster-worker") as drains,
+    ):
+        program.await_ready(f"http://{LOOPBACK}:{port}/health")
+        drains.await_ready()
+        yield program, port
+
+
+def _session_on_each_master(servers: Servers) -> tuple[UUID, ...]:
+    services, cluster = servers.services, cast(ClusterClient, servers.services.redis)
+    found: dict[tuple[str, int], UUID] = {}
+    while len(found) < len(cluster.masters()):
+        session_id = open_session(services)
+        found[cluster.master_of(keys.session_params(session_id))] = session_id
+    return tuple(found.values())

@@ -1,0 +1,1 @@
+"""What is measured: the stack, its variants, and the yardsticks."""

@@ -1,0 +1,82 @@
+"""Members who bid until they are told to stop, whatever answers come; a ledger of it all."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from http.client import HTTPConnection
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from threading import Event, Lock, Thread
+
+from loadtest.ledger import ledger
+from loadtest.ledger.ledger import Ledger
+from loadtest.sale.members import MemberToken
+from loadtest.sale.sending import send_bid
+
+CONNECTIONS = 12
+TIMEOUT_SECONDS = 6.0
+# Each connection's rest between two bids: the drill is to prove, not to press.
+PAUSE_SECONDS = 0.02
+# After a failure a member waits a little longer before the next try.
+BACKOFF_SECONDS = 0.1
+
+
+class Crowd:
+    """Bids over several connections at once. Every attempt goes into one ledger."""
+
+    def __init__(
+        self, port: int, session_id: str, members: Sequence[MemberToken], folder: Path, seed: int
+    ) -> None:
+        self.port, self.session_id, self._members = port, session_id, members
+        self._folder, self._seed = folder, seed
+        self._stop, self._lock = Event(), Lock()
+        self.counts: Counter[str] = Counter()
+        # When each bid was accepted, in seconds of `time.monotonic()`, in that order.
+        self._accepted_at: list[float] = []
+
+    @property
+    def acknowledged(self) -> int:
+        """Bids answered as newly accepted so far."""
+        return self.counts[ledger.ACCEPTED]
+
+    def longest_pause(self, began_at: float, ended_at: float) -> float:
+        """The most seconds between these moments in which no bid was accepted."""
+        within = [at for at in list(self._accepted_at) if began_at < at < ended_at]
+        moments = [began_at, *within, ended_at]
+        return max(after - before for before, after in pairwise(moments))
+
+    @contextmanager
+    def bidding(self) -> Iterator["Crowd"]:
+        path = ledger.ledger_path(self._folder, self.session_id)
+        with Ledger(path, mode="closed", session_id=self.session_id, plan=[]) as book:
+            threads = [
+                Thread(target=self._bid_on, args=(book, number), daemon=True)
+                for number in range(CONNECTIONS)
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                yield self
+            finally:
+                self._stop.set()
+                for thread in threads:
+                    thread.join()
+
+    def _bid_on(self, book: Ledger, number: int) -> None:
+        random = Random(f"{self._seed}:{number}")
+        own = self._members[number::CONNECTIONS]
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        while not self._stop.is_set():
+            price = Decimal(random.randint(10_000, 99_999)) / 100
+            attempt = send_bid(connection, self.session_id, random.choice(own), price)
+            with self._lock:
+                book.attempt(attempt)
+                self.counts[attempt.kind] += 1
+                self.counts[f"status {attempt.status}"] += 1
+                if attempt.kind == ledger.ACCEPTED:
+                    self._accepted_at.append(time.monotonic())
+            time.sleep(PAUSE_SECONDS if attempt.is_answered_yes else BACKOFF_SECONDS)
+        connection.close()

@@ -1,0 +1,1 @@
+"""The guards that each fault tries, and controls that take one away."""

@@ -1,0 +1,1 @@
+"""Who sends the traffic: Locust's users, the open model beside them, and those who watch."""
