@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-browser test-scale test-alerts soak lint types format check bench clean
+.PHONY: help setup run reset flash drill test test-browser test-scale test-alerts soak lint types format check bench docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,8 +64,14 @@ drill: $(INSTALLED) ## Try every fault on the real processes (FAULT=name ROUNDS=
 bench: $(INSTALLED) ## Measure the promises of speed (ARGS="--help" says more)
 	@exec $(BIN)/python -m dev.bench $(ARGS)
 
+docs: $(INSTALLED) ## Build the documentation into site/ (ARGS="serve" shows it while you write)
+	@NO_MKDOCS_2_WARNING=1 exec $(BIN)/mkdocs $(or $(ARGS),build --strict)
+
+release-check: $(INSTALLED) ## Say whether this commit may be tagged as the version in pyproject.toml
+	@exec $(BIN)/python -m dev.release_check
+
 clean: ## Delete .venv and caches; the data stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site
 	@find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
 # The stamp is written last, so an install cut short is done again.

@@ -12,6 +12,7 @@ import psutil
 from core.config import PROJECT_ROOT
 
 PARTS = ("core", "dev", "loadtest", "web", "worker")
+FILES = ("Procfile", "pyproject.toml")
 # What would make it use servers and secrets of others.
 OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
 
@@ -25,7 +26,8 @@ def project() -> Iterator[Path]:
         for part in PARTS:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=ignored)
-        shutil.copy(PROJECT_ROOT / "Procfile", folder)
+        for file in FILES:
+            shutil.copy(PROJECT_ROOT / file, folder)
         yield folder
 
 

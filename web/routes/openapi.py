@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, generated from the routes' declarations and the schemas."""
 
 import re
+import tomllib
 from collections import defaultdict
 from functools import cache
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field
 
 from core import errors
+from core.config import PROJECT_ROOT
 from web.guards.operation import Operation
 from web.guards.problems import HTTP_PROBLEMS, OVERLOADED, PROBLEMS, Problem, problem_of
 from web.guards.rate_limits import Limit, TooManyRequests
@@ -20,7 +22,8 @@ from web.guards.tokens import Auth
 from web.http import body, schemas
 from web.http.fields import CENT, Price, Text
 
-VERSION = "1.0.0"
+# The one place that says which version this is.
+VERSION = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["version"]
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TOKEN_PROBLEMS = tuple(
     problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")
