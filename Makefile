@@ -7,9 +7,11 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Each module goes whole to one process, in the order of tests/support/order.py.
+PARALLEL := --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-browser test-scale test-alerts soak lint types format check bench docs release-check clean
+.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-scale test-alerts soak lint types format check bench docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,8 +28,15 @@ reset: $(INSTALLED) ## Delete the data of `make run`
 flash: $(INSTALLED) ## Load-test a flash sale, check the books, write a report (loadtest/README.md)
 	@exec $(BIN)/python -m loadtest flash $(ARGS)
 
-test: $(INSTALLED) ## Run the tests (ARGS="tests/unit -k score" chooses some)
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests on all cores (ARGS="tests/unit -k score" chooses some)
+	@exec $(BIN)/python -m pytest $(PARALLEL) --durations=20 $(ARGS)
+
+test-fast: $(INSTALLED) ## Run the tests that need no server, in seconds
+	@exec $(BIN)/python -m pytest $(PARALLEL) --without-servers tests/unit tests/guards tests/loadtest $(ARGS)
+
+coverage: $(INSTALLED) ## Run the tests with branch coverage, the processes they start included
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(ARGS); status=$$?; \
+		$(BIN)/python -m coverage report && exit $$status
 
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path names one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)

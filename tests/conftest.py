@@ -4,6 +4,9 @@ With POSTGRES_HOST or REDIS_HOST set the suite uses those servers, else it start
 own from wheels in a temporary folder. Either way it works in a database and in Redis
 databases of its own, never in the ones the settings name. TEST_BROKER_URL names a broker
 for the tests alone, such as a RabbitMQ, whose queues they empty.
+
+Each worker of a parallel run has its own servers, or its own databases on the named ones
+(tests/support/workers.py). A Redis server for each is named by TEST_REDIS_PORTS.
 """
 
 import os
@@ -27,20 +30,29 @@ from dev.embedded import embedded_postgres, embedded_redis
 from tests.broker import Broker, broker_at
 from tests.factories import Shop
 from tests.quiet import pytest_runtest_makereport
+from tests.support.order import pytest_addoption, pytest_collection_modifyitems
+from tests.support.workers import own_database, own_redis, workers_for
 from web import create_app
 
 # What it is named by is a hook of pytest's.
-__all__ = ["pytest_runtest_makereport"]
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
-TEST_DATABASE = "flashbid_test"
-TEST_REDIS_DB = 14
+TEST_DATABASE = own_database("flashbid_test")
 TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
-EMPTY_DATABASE = "flashbid_test_empty"
+EMPTY_DATABASE = own_database("flashbid_test_empty")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means."""
+    return workers_for()
 
 
 @pytest.fixture(scope="session")
-def settings() -> Iterator[Settings]:
+def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """The settings of this run; also in the environment, for processes that tests start."""
+    if request.config.option.without_servers:
+        pytest.fail("A test that needs servers has asked for them late: see tests/support/order.py")
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="flashbid-")))
         if not os.environ.get("POSTGRES_HOST"):
@@ -51,7 +63,7 @@ def settings() -> Iterator[Settings]:
             "CELERY_BROKER_URL": os.environ.get("TEST_BROKER_URL", ""),
             "DEBUG": "false",
             "JWT_SECRET": TEST_JWT_SECRET,
-            "REDIS_DB": str(TEST_REDIS_DB),
+            **own_redis(),
             "POSTGRES_DB": TEST_DATABASE,
             # A developer's .env must not make tests write to people.
             "SMTP_HOST": "",

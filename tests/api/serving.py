@@ -7,13 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from core.config import PROJECT_ROOT
 from tests.leaks import assert_no_leak
+from tests.support.ports import free_port
 
 START_SECONDS = 30
 GUNICORN = ("-m", "gunicorn")
@@ -46,9 +47,7 @@ def serving(**settings: str) -> Iterator[int]:
 @contextmanager
 def logging_to(log: Path, program: Sequence[str] = GUNICORN, **settings: str) -> Iterator[int]:
     """The same with a log that is the caller's; `program` is what Python runs."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command

@@ -18,6 +18,7 @@ from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.api.serving import serving
 from tests.factories import Shop
+from tests.support.locks import wait_for_locks
 from web.front.overload import RETRY_AFTER_MAX_SECONDS
 
 THREADS = 2
@@ -75,14 +76,6 @@ def refusal_to_page(port: int, origin: str) -> Message:
 
 def token_of(client: CheckedClient) -> str:
     return str(client.environ_base["HTTP_AUTHORIZATION"]).removeprefix("Bearer ")
-
-
-def wait_for_locks(shop: Shop, count: int) -> None:
-    """Until so many transactions wait for one."""
-    give_up_at = time.monotonic() + GIVE_UP_SECONDS
-    while shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") != [(count,)]:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

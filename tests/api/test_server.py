@@ -34,6 +34,7 @@ from tests.api.raw import (
 )
 from tests.api.serving import serving
 from tests.factories import Shop
+from tests.support.locks import wait_for_locks
 from web.guards import tokens
 from web.http.body import MAX_BODY_BYTES
 
@@ -270,14 +271,6 @@ def unload(shop: Shop, session: SessionView) -> SessionView:
     """As if Redis had lost it."""
     shop.services.redis.delete(keys.session_params(session.session_id))
     return session
-
-
-def wait_for_locks(shop: Shop, count: int) -> None:
-    """Until so many transactions wait for one."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") != [(count,)]:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
 
 
 def test_others_are_served_while_redis_stands_still(

@@ -31,6 +31,7 @@ from tests.api.raw import (
 )
 from tests.api.serving import changed, logging_to, serving
 from tests.factories import Shop
+from tests.support.locks import PATIENCE_SECONDS, wait_for_locks
 from web.front.http import MAX_HEAD_BYTES, MAX_HEADERS
 
 THREADS = 2
@@ -348,13 +349,11 @@ def test_a_stop_finishes_what_is_in_hand(tmp_path: Path, shop: Shop) -> None:
         lock.exec_driver_sql("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
         for connection in connections:
             connection.sendall(b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n")
-        give_up_at = time.monotonic() + 30
-        while shop.rows("SELECT count(*) FROM pg_locks WHERE NOT granted") != [(3,)]:
-            assert time.monotonic() < give_up_at
-            time.sleep(0.02)
+        wait_for_locks(shop, len(connections))
         [master] = re.findall(r"Listening at: \S+ \((\d+)\)", log.read_text())
         os.kill(int(master), signal.SIGTERM)
         with suppress(ConnectionError):
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
             while time.monotonic() < give_up_at:
                 with connected(port):
                     time.sleep(0.02)

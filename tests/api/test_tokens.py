@@ -132,9 +132,13 @@ def test_token_that_was_good_a_moment_ago_expires_all_the_same(
     admin: CheckedClient, anyone: CheckedClient
 ) -> None:
     """A verified token is remembered; its time is looked at every time."""
-    claims = {**claims_of(token_of(admin)), "exp": int(time.time()) + 2}
-    anyone.with_token(signed(claims))
-    assert anyone.get("/api/auth/me").status_code == 200
+    # A busy machine may need longer for a request than the token has left.
+    for seconds in (2, 20):
+        claims = {**claims_of(token_of(admin)), "exp": int(time.time()) + seconds}
+        anyone.with_token(signed(claims))
+        if (status := anyone.get("/api/auth/me").status_code) == 200:
+            break
+    assert status == 200
     time.sleep(max(0.0, claims["exp"] - time.time()) + 0.01)
     assert anyone.get("/api/auth/me").json["code"] == EXPIRED
 

@@ -58,42 +58,32 @@ def path_without_wrk(tmp_path: Path) -> str:
     return str(programs)
 
 
-def test_it_measures_with_wrk_where_that_is_installed(tmp_path: Path) -> None:
-    measures = ("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "close-to-sql")
-    said, found = bench(tmp_path, os.environ["PATH"], measures)
+def test_it_measures_with_wrk_and_nginx_where_they_are_installed(tmp_path: Path) -> None:
+    always = (
+        *("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "browser-headers"),
+        *("close-to-sql", "watchers-to-none", "frame-lag-p99", "watcher-memory"),
+    )
+    asked, has_nginx = (*always, "nginx-to-keepalive"), nginx.find() is not None
+    said, found = bench(tmp_path, os.environ["PATH"], asked if has_nginx else always, asked=asked)
     generator = "wrk" if shutil.which("wrk") else "dev.bench.generators.sockets"
     assert found["environment"]["generator"].startswith(generator)
     assert (NO_WRK in said) == (generator != "wrk")
+    assert ("nginx is not installed" in said) is not has_nginx
 
 
 def test_without_wrk_it_measures_with_its_own_generator_and_says_so(
     tmp_path: Path, path_without_wrk: str
 ) -> None:
-    said, found = bench(tmp_path, path_without_wrk, ("metrics-to-none", "own-lines"))
+    """And one script call for many bids has Redis do less for each."""
+    said, found = bench(
+        tmp_path, path_without_wrk, ("metrics-to-none", "own-lines", "batches-to-singles")
+    )
     assert found["environment"]["generator"] == "dev.bench.generators.sockets"
     assert NO_WRK in said
-
-
-def test_one_script_call_for_many_bids_has_redis_do_less_for_each(
-    tmp_path: Path, path_without_wrk: str
-) -> None:
-    _, found = bench(tmp_path, path_without_wrk, ["batches-to-singles"])
     series = found["series"]
     commands = [series[f"commands/bid, batches of {size}"] for size in (1, 8, 64)]
     assert commands == sorted(commands, reverse=True)
     assert max(series["bids a call, singles"]) <= 1
-
-
-def test_it_measures_watchers(tmp_path: Path) -> None:
-    bench(tmp_path, os.environ["PATH"], ("watchers-to-none", "frame-lag-p99", "watcher-memory"))
-
-
-def test_a_browser_and_nginx_where_that_is_installed(tmp_path: Path) -> None:
-    measures, is_installed = ["browser-headers", "nginx-to-keepalive"], nginx.find() is not None
-    said, _ = bench(
-        tmp_path, os.environ["PATH"], measures if is_installed else measures[:1], asked=measures
-    )
-    assert ("nginx is not installed" in said) is not is_installed
 
 
 def test_another_checkout_is_served_by_its_own_processes(

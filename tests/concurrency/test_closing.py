@@ -149,18 +149,26 @@ def end_early_after_some_bids(shop: Shop, session: SessionView) -> None:
     shop.services.sessions.end_now(session.session_id)
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_every_bid_accepted_around_the_end_is_in_the_results_and_no_other(
-    shop: Shop, early: bool
-) -> None:
-    duration = timedelta(hours=1) if early else timedelta(seconds=0.7)
+def around_the_end(shop: Shop, duration: timedelta, *, early: bool) -> list[Any]:
+    """What came of bids, drains and closes at once."""
     session = shop.session(duration=duration, inventory=3)
     calls: list[Any] = [lambda: bid_until_the_end(shop, session)] * 4
     calls += [lambda: drain_until_closed(shop, session)] * 2
     calls += [lambda: close_until_closed(shop, session)] * 2
     if early:
         calls.append(lambda: end_early_after_some_bids(shop, session))
-    outcomes = together(*calls)
+    return together(*calls)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_every_bid_accepted_around_the_end_is_in_the_results_and_no_other(
+    shop: Shop, early: bool
+) -> None:
+    # A busy machine may begin with the bids when a short session is over.
+    for seconds in (3600,) if early else (0.7, 7, 70):
+        outcomes = around_the_end(shop, timedelta(seconds=seconds), early=early)
+        if any(of(list, outcomes)):
+            break
 
     assert of(Exception, outcomes) == []
     accepted = sorted(sequence for own in of(list, outcomes) for sequence in own)

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,13 +32,24 @@ def sources() -> dict[str, str]:
 
 def faults_in(files: dict[str, str]) -> list[str]:
     """What these files of the product may not do."""
-    trees = {path: ast.parse(text) for path, text in files.items()}
-    own = {name for tree in trees.values() for name in _defined(tree)}
+    trees = {path: _tree(text) for path, text in files.items()}
+    own = {name for text in files.values() for name in _names_of(text)}
     return [
         f"{path}: {fault}"
         for path, tree in trees.items()
         for fault in (*_imports(path, tree), *_foreign_names(tree, own), *_overridden(tree))
     ]
+
+
+@cache
+def _tree(text: str) -> ast.Module:
+    """Most files are the same in each test."""
+    return ast.parse(text)
+
+
+@cache
+def _names_of(text: str) -> frozenset[str]:
+    return frozenset(_defined(_tree(text)))
 
 
 def _imports(path: str, tree: ast.Module) -> Iterator[str]:
@@ -89,6 +101,7 @@ def _overridden(tree: ast.Module) -> Iterator[str]:
                 yield from (f"uses {name} of {module}" for name in inside & _private_in(module))
 
 
+@cache
 def _private_in(module: str) -> set[str]:
     """The private names that a module's file has, or all files of a package."""
     spec = find_spec(module)

@@ -82,7 +82,7 @@ def promptly(call: Callable[[], Any]) -> Any:
     """What the call returns; an error when it waits for a lock that the test holds."""
     thread = ThreadPoolExecutor(1)
     try:
-        return thread.submit(call).result(timeout=10)
+        return thread.submit(call).result(timeout=60)
     finally:
         thread.shutdown(wait=False)
 

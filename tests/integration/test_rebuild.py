@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -46,7 +46,7 @@ def test_lost_places_are_recorded_and_not_given_to_other_bids(shop: Shop) -> Non
     assert shop.bid(shop.bidder(), session, "150").sequence == 4
 
 
-@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+@pytest.mark.parametrize("session_id", ["nonsense", str(UUID(int=1))])
 def test_a_session_that_is_none_is_answered_with_exit_2(
     app: Flask, clean: None, session_id: str
 ) -> None:

@@ -21,10 +21,10 @@ FRAMES_PER_SECOND = 5
 LAST_PRICE = 1_000_000
 
 
-def flood(shop: Shop, session: SessionView, bidders: list[Bidder]) -> None:
-    """Many bids a second, each of them in front, and a last one."""
+def flood(shop: Shop, session: SessionView, bidders: list[Bidder], came_at: list[float]) -> None:
+    """Many bids a second, each of them in front, and a last one when frames have come."""
     price, stop_at = 1000, time.monotonic() + FLOOD_SECONDS
-    while time.monotonic() < stop_at:
+    while time.monotonic() < stop_at or len(came_at) <= FRAMES_PER_SECOND:
         price += 1
         shop.bid(bidders[price % len(bidders)], session, str(price))
         time.sleep(0.01)
@@ -87,7 +87,7 @@ def test_many_bids_make_few_frames_and_the_last_state_arrives(web: Web, shop: Sh
     bidders = [shop.bidder() for _ in range(40)]
     with web.watch(session.session_id) as watcher:
         watcher.frame()
-        bidding = Thread(target=flood, args=(shop, session, bidders))
+        bidding = Thread(target=flood, args=(shop, session, bidders, watcher.came_at))
         bidding.start()
         watcher.frame_until(lambda frame: prices(frame)[:1] == [LAST_PRICE])
         bidding.join()

@@ -215,6 +215,8 @@ def test_fragments_of_nothing_are_not_kept() -> None:
         (Frame(Opcode.TEXT, b"ping").serialize(mask=False), 1002),
         (PING + bytes([0xFF]) * 4000, 1002),
     ],
+    # A mask is another one each time, and in a name it would be another test.
+    ids=["long text", "long bytes", "no text", "no mask", "no frame"],
 )
 def test_what_a_watcher_may_not_say_ends_its_connection_with_the_reason(
     said: bytes, code: int

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -306,7 +306,7 @@ def test_a_session_without_results_is_refused_in_a_sentence(sold: Sold, capsys: 
     assert "Verify it after its close" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("session_id", ["nonsense", str(uuid4())])
+@pytest.mark.parametrize("session_id", ["nonsense", str(UUID(int=1))])
 def test_an_unknown_session_is_refused_in_a_sentence(
     sold: Sold, capsys: Capture, session_id: str
 ) -> None:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
+from web.front import overload
 from web.front.overload import Overloaded, ThreadQueue
 
 THREADS = 2
@@ -43,18 +45,31 @@ def test_what_finds_no_thread_in_time_is_refused_and_not_begun() -> None:
     run(MAX_WAIT_SECONDS, wait)
 
 
-def test_behind_one_that_waits_long_others_are_refused_at_once() -> None:
+@pytest.mark.parametrize(("share", "is_refused"), [(0.49, False), (0.51, True)])
+def test_behind_one_that_waits_long_others_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, share: float, is_refused: bool
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(overload, "time", SimpleNamespace(monotonic=lambda: now))
+
     async def wait(queue: ThreadQueue, done: Event) -> None:
+        nonlocal now
         first = asyncio.create_task(queue.run(lambda: "served"))
-        await asyncio.sleep(LONG_SECONDS * 0.01)
-        # Far less than it could have waited.
-        with pytest.raises(Overloaded):
-            await asyncio.wait_for(queue.run(lambda: "served"), LONG_SECONDS * 0.25)
+        await asyncio.sleep(0)
+        now = LONG_SECONDS * share
+        second = asyncio.create_task(queue.run(lambda: "served"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert second.done() is is_refused
         done.set()
         assert await first == "served"
+        if is_refused:
+            with pytest.raises(Overloaded):
+                await second
+        else:
+            assert await second == "served"
 
-    # More than half of it is over for the first when the second comes.
-    run(LONG_SECONDS * 0.015, wait)
+    run(LONG_SECONDS, wait)
 
 
 def test_what_is_free_again_goes_to_who_waits_longest() -> None:
