@@ -4,7 +4,6 @@ Each class is one answer a caller can get; `web/guards/problems.py` maps it to a
 The message is a sentence that a member can act on.
 """
 
-from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,6 +12,8 @@ class Refusal(Exception):
     """A request that the rules refuse. `detail` is shown to the caller."""
 
     detail = "The request was refused."
+    # When trying again makes sense; None when it does not.
+    retry_after_seconds: int | None = None
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.detail)
@@ -22,11 +23,6 @@ class Refusal(Exception):
     def extra(self) -> dict[str, object]:
         """Further fields for the answer."""
         return {}
-
-    @property
-    def retry_after_seconds(self) -> int | None:
-        """When trying again makes sense; None when it does not."""
-        return None
 
 
 class SessionNotFound(Refusal):
@@ -70,10 +66,7 @@ class SessionNotEnded(Refusal):
 
 class ResultsPending(Refusal):
     detail = "This session has ended and its results are being computed. Ask again in a second."
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return 1
+    retry_after_seconds = 1
 
 
 class PriceBelowUpset(Refusal):
@@ -87,17 +80,15 @@ class PriceBelowUpset(Refusal):
 
 
 class RateLimited(Refusal):
+    retry_after_seconds = 1
+
     def __init__(self, retry_after_seconds: int) -> None:
         unit = "second" if retry_after_seconds == 1 else "seconds"
         super().__init__(
             f"You are bidding too fast. Try again in {retry_after_seconds} {unit}; "
             "your standing bid is unchanged."
         )
-        self._retry_after_seconds = retry_after_seconds
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return self._retry_after_seconds
+        self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidTerms(Refusal):
@@ -152,20 +143,14 @@ class OutcomeUnknown(Refusal):
         "once, and the answer tells. GET /api/leaderboard/{session_id}/me tells it, too, and "
         "after the end alone."
     )
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return 2
+    retry_after_seconds = 2
 
 
 class BidNotTaken(Refusal):
     """Redis could not be reached, or cannot write: out of memory, read-only, loading."""
 
     detail = "Bids cannot be taken at the moment. This one was not accepted; send it again soon."
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return 2
+    retry_after_seconds = 2
 
 
 class BacklogFull(Refusal):
@@ -173,22 +158,12 @@ class BacklogFull(Refusal):
         "More bids wait to be stored than there is room for, so none is taken for the moment. "
         "This one was not accepted; send it again soon."
     )
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return 5
+    retry_after_seconds = 5
 
 
 class TemporarilyUnavailable(Refusal):
     detail = "The service cannot do this at the moment. Try again in a few seconds."
-
-    def __init__(self, detail: str | None = None, retry_after: timedelta | None = None) -> None:
-        super().__init__(detail)
-        self._retry_after = retry_after or timedelta(seconds=2)
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return max(1, round(self._retry_after.total_seconds()))
+    retry_after_seconds = 2
 
 
 class Unconfirmed(TemporarilyUnavailable):

@@ -10,16 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import which
 
 import psycopg2
 from kombu.connection import Connection
 
+from dev.children import LOOPBACK, free_port, spawn, stop
 from dev.embedded import embedded_postgres
 from dev.embedded.postgres import UNPRIVILEGED_ACCOUNT
-from dev.embedded.redis import LOOPBACK, free_port
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 
@@ -94,22 +94,11 @@ def pgbouncer(folder: Path, postgres: Mapping[str, str]) -> Iterator[dict[str, s
 @contextmanager
 def _running(command: list[str], folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env=environ,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        process = spawn(command, environ, log)
     try:
         yield
     finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_SECONDS)
-        process.kill()
-        process.wait()
+        stop(process, STOP_TIMEOUT_SECONDS)
 
 
 def _rabbitmq_environ(folder: Path, port: int) -> dict[str, str]:

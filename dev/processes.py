@@ -16,7 +16,7 @@ import psutil
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
-from core.config import PROJECT_ROOT
+from dev.children import kill, shell, spawn
 from dev.embedded.server import has_ended, wait_until
 
 # A Celery worker first finishes the task it has in hand.
@@ -58,15 +58,7 @@ class Child:
     ) -> None:
         self.name, self.command = name, command
         self._started_at = time.monotonic()
-        self.popen = subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {command}"],
-            cwd=PROJECT_ROOT,
-            env=environ,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        self.popen = spawn(shell(command), environ, subprocess.PIPE)
         self._colour = terminal.next_colour()
         self._reader = Thread(target=self._relay, args=(terminal,), daemon=True)
         self._reader.start()
@@ -89,9 +81,7 @@ class Child:
 
     def bury(self) -> int:
         """End whatever is left of the command's group; its exit code."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        code = self.popen.wait()
+        code = kill(self.popen)
         self._reader.join(timeout=1.0)
         return code
 

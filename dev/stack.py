@@ -1,7 +1,6 @@
 """Starts, kills and stops the Procfile's processes; keeps what they say."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from core.config import PROJECT_ROOT
+from dev.children import free_port, kill, shell, spawn
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 
@@ -31,15 +31,7 @@ class Process:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {self.command}"],
-                cwd=PROJECT_ROOT,
-                env=self.environ,
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.popen = spawn(shell(self.command), self.environ, log)
 
     def is_running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
@@ -68,9 +60,7 @@ class Process:
     def kill(self) -> None:
         """`kill -9` for the leader and all its children at once."""
         if self.popen is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            self.popen.wait()
+            kill(self.popen)
 
     def left_behind(self) -> list[int]:
         """Pids of the group that still run."""
@@ -180,13 +170,6 @@ class Stack:
             leaders = self.processes.keys() - WITHOUT_CHILDREN
             return all(self.processes[name].children() for name in leaders)
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _procfile() -> dict[str, str]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import outages
 from core.postgres.database import Database
-from core.postgres.models import BiddingSession, User
+from core.postgres.models import BiddingSession, Ranking, User
 from core.redis import keys
 from core.redis.cluster import ClusterClient
 from core.rules import weighting
@@ -27,21 +27,21 @@ _CACHE_CHUNK = 5000
 # How long the job that the close enqueues is trusted to come, and each one after it.
 _TRUSTED = timedelta(seconds=60)
 
-_RECOMPUTE = """
+_RECOMPUTE = f"""
     WITH counted AS (
-        SELECT r.user_id,
+        SELECT rankings.user_id,
                sum(decay.factor) AS joined,
-               coalesce(sum(decay.factor) FILTER (WHERE r.rank <= s.inventory), 0) AS won
-          FROM rankings r
-          JOIN sessions s ON s.id = r.session_id
+               coalesce(sum(decay.factor) FILTER (WHERE {Ranking.is_winning()}), 0) AS won
+          FROM rankings
+          JOIN sessions ON sessions.id = rankings.session_id
          CROSS JOIN LATERAL (
                SELECT power(0.5::double precision,
-                            greatest(0, extract(epoch FROM :now - s.end_time)::double precision)
+                            greatest(0, extract(epoch FROM :now - end_time)::double precision)
                             / (86400 * :half_life_days)) AS factor
                ) decay
          WHERE :everybody
-            OR r.user_id IN (SELECT user_id FROM rankings WHERE session_id = :session_id)
-         GROUP BY r.user_id
+            OR rankings.user_id IN (SELECT user_id FROM rankings WHERE session_id = :session_id)
+         GROUP BY rankings.user_id
     )
     UPDATE users u
        SET weight = least(greatest(
@@ -51,7 +51,7 @@ _RECOMPUTE = """
       FROM counted
      WHERE u.id = counted.user_id
     RETURNING u.id
-"""
+"""  # noqa: S608 - a constant
 
 
 class Weights:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from core import errors
 from core.config.channels import WebhookSettings
 from core.notifications.outbox import Backlog, Delivered, DeliveryFailed, Outbox, Status, status_of
-from core.postgres.database import Database
+from core.postgres.database import Database, page_of
 from core.postgres.models import BiddingSession, WebhookDelivery
 from core.sessions.results import RankedEntry, count_bidders, entries
 from core.sessions.sessions import SessionView, view_of
@@ -107,9 +107,8 @@ class Webhooks:
             .order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id)
         )
         with self._database.begin() as db:
-            total = db.scalar(select(func.count()).select_from(WebhookDelivery).where(wanted))
-            rows = db.scalars(newest.limit(page_size).offset((page - 1) * page_size))
-            return [_view(row) for row in rows], total or 0
+            rows, total = page_of(db, newest, page=page, page_size=page_size)
+            return [_view(row) for row in rows], total
 
     def replay(self, delivery_id: UUID) -> None:
         """Send a message again, whatever became of it, under its old `webhook-id`."""

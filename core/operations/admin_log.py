@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core import errors, outages
-from core.postgres.database import Database
+from core.postgres.database import Database, page_of
 from core.postgres.models import AdminAction
 
 __all__ = ["Actor", "AdminAction", "AdminActions", "Done"]
@@ -64,14 +64,8 @@ class AdminActions:
     def list(self, *, page: int, page_size: int) -> tuple[Sequence[AdminAction], int]:
         """One page, newest first, and how many there are in all."""
         with self._database.begin() as db:
-            total = db.scalar(select(func.count()).select_from(AdminAction)) or 0
-            rows = db.scalars(
-                select(AdminAction)
-                .order_by(AdminAction.id.desc())
-                .offset((page - 1) * page_size)
-                .limit(page_size)
-            ).all()
-        return rows, total
+            newest = select(AdminAction).order_by(AdminAction.id.desc())
+            return page_of(db, newest, page=page, page_size=page_size)
 
     def _ask(self, actor: Actor, action: str, details: dict[str, Any]) -> int:
         row = AdminAction(actor_id=actor.user_id, actor=actor.name, action=action, details=details)

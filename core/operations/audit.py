@@ -215,8 +215,7 @@ def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evid
 
 
 def _scores(evidence: Evidence) -> Iterator[str]:
-    session = evidence.session
-    terms = scoring.Coefficients(session.alpha, session.beta, session.gamma)
+    terms = scoring.SaleTerms(**scoring.terms_of(evidence.session))
     for bid in evidence.bids:
         score = scoring.score(terms, bid.price, bid.response_time, bid.weight)
         if score != bid.score:
@@ -276,7 +275,7 @@ def _is_lost(evidence: Evidence, place: Standing) -> bool:
 
 def _winners(evidence: Evidence) -> Iterator[str]:
     inventory = evidence.session.inventory
-    winners = sum(rank <= inventory for rank in evidence.ranks)
+    winners = sum(scoring.is_winning(rank, inventory) for rank in evidence.ranks)
     if winners > inventory:
         yield f"{winners} winners for {inventory} items"
     if list(evidence.ranks) != list(range(1, len(evidence.ranks) + 1)):

@@ -1,19 +1,21 @@
 """The way to PostgreSQL: one engine a process, one transaction a `begin()`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from psycopg2.errors import UndefinedColumn, UndefinedTable
-from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy import Connection, Engine, Select, create_engine, func, select
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.config import Settings
 
 Database = sessionmaker[Session]
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
@@ -47,6 +49,14 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 class UnknownSchema(Exception):
     """The schema is of a version that this code has no migrations for."""
+
+
+def page_of(
+    db: Session, chosen: Select[T], *, page: int, page_size: int
+) -> tuple[Sequence[T], int]:
+    """One page of what is chosen, and how much of it there is in all."""
+    total = db.scalar(select(func.count()).select_from(chosen.order_by(None).subquery())) or 0
+    return db.scalars(chosen.offset((page - 1) * page_size).limit(page_size)).all(), total
 
 
 def create_database_engine(settings: Settings) -> Engine:

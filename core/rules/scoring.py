@@ -6,8 +6,9 @@ All in IEEE 754 doubles and in the order written, so that Redis (Lua), PostgreSQ
 (double precision) and Python reach the same bits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any
 
 # The largest price a bid may name; PostgreSQL keeps prices as numeric(12, 2).
 MAX_PRICE = Decimal("9999999999.99")
@@ -25,6 +26,19 @@ class Coefficients:
     alpha: float
     beta: float
     gamma: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaleTerms(Coefficients):
+    """All that a session sells by, except its time."""
+
+    upset_price: Decimal
+    inventory: int
+
+
+def terms_of(session: object) -> dict[str, Any]:
+    """A session's terms by name, from its row or from any dataclass that has them."""
+    return {field.name: getattr(session, field.name) for field in fields(SaleTerms)}
 
 
 def score(

@@ -249,7 +249,8 @@ def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
     """The price of the last winner by rank; None without bids."""
     return db.scalar(
         select(Ranking.price)
-        .where(Ranking.session_id == session.id, Ranking.rank <= session.inventory)
+        .join(BiddingSession)
+        .where(Ranking.session_id == session.id, Ranking.is_winning())
         .order_by(Ranking.rank.desc())
         .limit(1)
     )

@@ -24,6 +24,7 @@ from core.postgres.models import Bid, BiddingSession, BidLogOffset, User
 from core.redis import clock, keys, leases, scripts
 from core.redis.scripts import Outcome
 from core.rules.lifecycle import Status
+from core.rules.scoring import terms_of
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -174,11 +175,7 @@ def params_of(session: BiddingSession) -> dict[str, str]:
         "status": session.status,
         "start": str(clock.to_microseconds(session.start_time)),
         "end": str(clock.to_microseconds(session.end_time)),
-        "upset_price": str(session.upset_price),
-        "inventory": str(session.inventory),
-        "alpha": repr(session.alpha),
-        "beta": repr(session.beta),
-        "gamma": repr(session.gamma),
+        **{name: str(value) for name, value in terms_of(session).items()},
     }
 
 

@@ -13,16 +13,17 @@ from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from core import errors, outages
-from core.postgres.database import Database
+from core.postgres.database import Database, page_of
 from core.postgres.models import BiddingSession, BidLogOffset, Product
 from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
 from core.rules.lifecycle import Status, status_at
+from core.rules.scoring import SaleTerms, terms_of
 from core.sessions.loading import SessionLoader
 
 log = structlog.get_logger(__name__)
@@ -31,32 +32,22 @@ _NOT_LOADED: tuple[type[Exception], ...] = (*outages.REDIS, errors.TemporarilyUn
 MAX_START_AHEAD = timedelta(days=3660)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms(SaleTerms):
     """What the shop sells by. `start_time` None: at once."""
 
-    upset_price: Decimal
-    inventory: int
-    alpha: float
-    beta: float
-    gamma: float
     duration: timedelta
     start_time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView(SaleTerms):
     """A session as clients see it; `status` is what the clock makes of it."""
 
     session_id: UUID
     product_id: UUID
     name: str
     description: str | None
-    upset_price: Decimal
-    inventory: int
-    alpha: float
-    beta: float
-    gamma: float
     start_time: datetime
     end_time: datetime
     status: Status
@@ -128,25 +119,14 @@ class Sessions:
         """One page of sessions, newest start first, and how many there are in all."""
         with self._database.begin() as db:
             now = _database_now(db)
-            chosen = select(BiddingSession).where(_status_is(status, now))
-            total = db.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-            rows = db.scalars(
-                chosen.order_by(BiddingSession.start_time.desc(), BiddingSession.id)
-                .offset((page - 1) * page_size)
-                .limit(page_size)
-            )
+            rows, total = page_of(db, _newest(status, now), page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
     def active(self) -> Sequence[SessionView]:
         """All sessions that take bids now."""
         with self._database.begin() as db:
             now = _database_now(db)
-            rows = db.scalars(
-                select(BiddingSession)
-                .where(_status_is(Status.ACTIVE, now))
-                .order_by(BiddingSession.start_time.desc(), BiddingSession.id)
-            )
-            return [view_of(session, now) for session in rows]
+            return [view_of(session, now) for session in db.scalars(_newest(Status.ACTIVE, now))]
 
     def activate(self, session_id: UUID) -> SessionView:
         """Take bids from now on; a scheduled session starts now and keeps its end."""
@@ -239,11 +219,7 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
         product_id=session.product_id,
         name=session.product.name,
         description=session.product.description,
-        upset_price=session.upset_price,
-        inventory=session.inventory,
-        alpha=session.alpha,
-        beta=session.beta,
-        gamma=session.gamma,
+        **terms_of(session),
         start_time=session.start_time,
         end_time=session.end_time,
         status=status_at(stored, session.start_time, session.end_time, now),
@@ -263,11 +239,7 @@ def _new_session(terms: Terms, now: datetime) -> BiddingSession:
     if end <= now:
         raise errors.InvalidTerms("start_time", "The session would be over before it began.")
     return BiddingSession(
-        upset_price=terms.upset_price,
-        inventory=terms.inventory,
-        alpha=terms.alpha,
-        beta=terms.beta,
-        gamma=terms.gamma,
+        **terms_of(terms),
         start_time=start,
         end_time=end,
         status=(Status.SCHEDULED if start > now else Status.ACTIVE).value,
@@ -289,6 +261,15 @@ def _locked(db: Session, session_id: UUID) -> BiddingSession:
 def _database_now(db: Session) -> datetime:
     """For showing a status only: reading sessions must not need Redis."""
     return db.scalar(select(func.clock_timestamp()))  # type: ignore[return-value]
+
+
+def _newest(status: Status | None, now: datetime) -> Select[BiddingSession]:
+    """Sessions of a status, newest start first."""
+    return (
+        select(BiddingSession)
+        .where(_status_is(status, now))
+        .order_by(BiddingSession.start_time.desc(), BiddingSession.id)
+    )
 
 
 def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import redis
 
-from dev.embedded.redis import LOOPBACK, RedisServer, free_port
+from dev.children import LOOPBACK, free_port
+from dev.embedded.redis import RedisServer
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 

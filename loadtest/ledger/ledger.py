@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from socket import gethostname
-from types import TracebackType
 from typing import Any, Self
 
 from loadtest.errors import LoadTestError
@@ -137,6 +136,11 @@ def answered(
     )
 
 
+def failure(error: BaseException | None) -> str:
+    """The kind of an attempt that ended in this error."""
+    return TIMEOUT if isinstance(error, TimeoutError) else CONNECTION
+
+
 def unanswered(user_id: str, price: Decimal, timing: Timing, kind: str) -> Attempt:
     """The attempt to which no answer came."""
     return _attempt(user_id, price, timing, status=0, kind=kind)
@@ -193,12 +197,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _write(self, line: str, content: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """One bid over a kept connection, as the ledger wants to know it."""
 
-import json
 import time
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
@@ -9,22 +8,28 @@ from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Attempt, Timing
 from loadtest.sale.members import MemberToken
 
+PATH = "/api/bid"
+
+
+def bid_request(session_id: str, member: MemberToken, price: Decimal) -> tuple[str, dict[str, str]]:
+    """A bid's body and headers."""
+    headers = {"Authorization": f"Bearer {member.token}", "Content-Type": "application/json"}
+    return f'{{"session_id": "{session_id}", "price": {price}}}', headers
+
 
 def send_bid(
     connection: HTTPConnection, session_id: str, member: MemberToken, price: Decimal
 ) -> Attempt:
     """Send a bid and wait for its answer; a connection that broke is closed."""
     sent_at = time.time()
-    body = json.dumps({"session_id": session_id, "price": float(price)})
-    headers = {"Authorization": f"Bearer {member.token}", "Content-Type": "application/json"}
+    body, headers = bid_request(session_id, member, price)
     try:
-        connection.request("POST", "/api/bid", body=body, headers=headers)
+        connection.request("POST", PATH, body=body, headers=headers)
         response = connection.getresponse()
         status, answer = response.status, response.read()
     except (OSError, HTTPException) as error:
         connection.close()
-        kind = ledger.TIMEOUT if isinstance(error, TimeoutError) else ledger.CONNECTION
         timing = Timing(sent_at, sent_at, time.time())
-        return ledger.unanswered(member.user_id, price, timing, kind)
+        return ledger.unanswered(member.user_id, price, timing, ledger.failure(error))
     timing = Timing(sent_at, sent_at, time.time())
     return ledger.answered(member.user_id, price, timing, status, answer)

@@ -30,6 +30,7 @@ from loadtest.sale.api import Api, Unreachable
 from loadtest.sale.members import MemberToken
 from loadtest.sale.plan import Plan, plan_of
 from loadtest.sale.sale import Sale, join_sale, open_sale
+from loadtest.sale.sending import PATH, bid_request
 from loadtest.settings import DATA_PATH
 from loadtest.traffic.locust_state import Bidder, ground
 from loadtest.traffic.spectator import Spectator
@@ -236,10 +237,6 @@ class Member(FastHttpUser):
         self.bidder = ground.free.popleft()
         Member.present += 1
         self.bids_from = self._first_move()
-        self.headers = {
-            "Authorization": f"Bearer {self.bidder.member.token}",
-            "Content-Type": "application/json",
-        }
 
     def on_stop(self) -> None:
         if hasattr(self, "bidder"):
@@ -309,12 +306,12 @@ class Member(FastHttpUser):
             gevent.sleep(1)
 
     def _send(self, price: Decimal) -> Attempt:
-        body = f'{{"session_id": "{self.sale.session_id}", "price": {price}}}'
+        body, headers = bid_request(self.sale.session_id, self.bidder.member, price)
         sent_at, began = time.time(), time.perf_counter()
         Member.waiting += 1
         try:
             with self.client.post(
-                "/api/bid", data=body, headers=self.headers, name="bid", catch_response=True
+                PATH, data=body, headers=headers, name="bid", catch_response=True
             ) as answer:
                 timing = _timing(sent_at, began)
                 attempt = self._judge(price, timing, answer)
@@ -341,8 +338,7 @@ class Member(FastHttpUser):
             )
         # The client wraps what went wrong into its own kind of error.
         error = getattr(answer, "error", None)
-        late = isinstance(getattr(error, "original", error), TimeoutError)
-        kind = ledger.TIMEOUT if late else ledger.CONNECTION
+        kind = ledger.failure(getattr(error, "original", error))
         return ledger.unanswered(self.bidder.member.user_id, price, timing, kind)
 
     @staticmethod

@@ -13,7 +13,6 @@ from decimal import Decimal
 from http.client import HTTPException
 from pathlib import Path
 from random import Random
-from typing import Any
 from urllib.parse import urlsplit
 
 import gevent  # type: ignore[import-untyped]
@@ -21,8 +20,6 @@ from gevent import GreenletExit
 from gevent.lock import BoundedSemaphore  # type: ignore[import-untyped]
 from gevent.pool import Group  # type: ignore[import-untyped]
 from geventhttpclient import HTTPClient
-from geventhttpclient.header import Headers
-from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Attempt, Busy, Ledger, Timing
@@ -31,9 +28,9 @@ from loadtest.sale.api import Api
 from loadtest.sale.members import MemberToken
 from loadtest.sale.plan import Plan
 from loadtest.sale.sale import Sale, join_sale
+from loadtest.sale.sending import PATH, bid_request
 
 CONNECTIONS = 256
-FAILURES = (OSError, HTTPException, HTTPConnectionClosed, HTTPParseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Generator:
 
     def __init__(self, host: str, plan: Plan, sale: Sale, book: Ledger) -> None:
         self._plan, self._sale, self._book = plan, sale, book
-        self._path = f"{urlsplit(host).path.rstrip('/')}/api/bid"
+        self._path = f"{urlsplit(host).path.rstrip('/')}{PATH}"
         self._client = HTTPClient.from_url(
             host,
             concurrency=CONNECTIONS,
@@ -133,19 +130,14 @@ class Generator:
             status, answer = self._post(member, price)
         except GreenletExit:
             return self._lost(member, price, intended_at, sent_at, ledger.ABANDONED)
-        except TimeoutError:
-            return self._lost(member, price, intended_at, sent_at, ledger.TIMEOUT)
-        except FAILURES:
-            return self._lost(member, price, intended_at, sent_at, ledger.CONNECTION)
+        except (OSError, HTTPException) as error:
+            return self._lost(member, price, intended_at, sent_at, ledger.failure(error))
         timing = Timing(intended_at, sent_at, self._now())
         return ledger.answered(member.user_id, price, timing, status, answer)
 
     def _post(self, member: MemberToken, price: Decimal) -> tuple[int, bytes]:
-        headers: Any = Headers(
-            {"Authorization": f"Bearer {member.token}", "Content-Type": "application/json"}
-        )
-        body = f'{{"session_id": "{self._sale.session_id}", "price": {price}}}'
-        response = self._client.post(self._path, body=body.encode(), headers=headers)
+        body, headers = bid_request(self._sale.session_id, member, price)
+        response = self._client.post(self._path, body=body, headers=headers)
         try:
             return response.status_code, bytes(response.read())
         finally:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import PROJECT_ROOT
+from dev.children import free_port, spawn
 from tests.leaks import assert_no_leak
-from tests.support.ports import free_port
 
 START_SECONDS = 30
 GUNICORN = ("-m", "gunicorn")
@@ -50,15 +49,13 @@ def logging_to(log: Path, program: Sequence[str] = GUNICORN, **settings: str) ->
     port = free_port()
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = spawn(
             [
                 *(sys.executable, *program),
                 *("--config", "web/gunicorn_conf.py", "web.asgi:create_asgi_app()"),
             ],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
+            {**os.environ, **environment},
+            output,
         )
     try:
         _wait_for(port, process)

@@ -20,8 +20,8 @@ from core.notifications.email import Mailer
 from core.notifications.outbox import Backlog
 from core.telemetry.logs import configure_logs
 from core.telemetry.metrics import REGISTRY
+from dev.children import free_port
 from tests.factories import Shop
-from tests.support.ports import free_port
 
 SENDER = "The Shop <sales@shop.example>"
 AT_ONCE = (timedelta(0),) * 2

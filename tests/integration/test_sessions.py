@@ -15,6 +15,7 @@ from core.sessions.sessions import MAX_START_AHEAD, SessionView, Terms
 from tests.factories import Shop
 
 HOUR = timedelta(hours=1)
+TERMS = Terms(upset_price=Decimal(1), inventory=1, alpha=0.5, beta=1000.0, gamma=2.0, duration=HOUR)
 
 
 def now(shop: Shop) -> datetime:
@@ -74,8 +75,7 @@ def test_a_session_may_be_half_over_when_it_is_made(shop: Shop) -> None:
 
 def test_a_product_can_be_sold_in_several_sessions(shop: Shop) -> None:
     product = shop.services.catalogue.add("Lamp", "Bright")
-    terms = Terms(Decimal(1), 1, 0.5, 1000.0, 2.0, HOUR)
-    made = [shop.services.sessions.create(product.id, terms) for _ in range(2)]
+    made = [shop.services.sessions.create(product.id, TERMS) for _ in range(2)]
     assert {(session.name, session.description) for session in made} == {("Lamp", "Bright")}
     assert [product.id for product in shop.services.catalogue.products()] == [product.id]
 
@@ -90,7 +90,7 @@ def test_products_are_listed_newest_first(shop: Shop) -> None:
 
 def test_a_session_for_a_product_that_nobody_made_is_refused(shop: Shop) -> None:
     with pytest.raises(errors.ProductNotFound):
-        shop.services.sessions.create(uuid4(), Terms(Decimal(1), 1, 0.5, 1.0, 2.0, HOUR))
+        shop.services.sessions.create(uuid4(), TERMS)
 
 
 # --- Opening and pausing -------------------------------------------------------------

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.bootstrap import Services
+from dev.children import free_port
 from dev.stack import Process, wait_until
 from tests.leaks import assert_quiet
 from tests.live.watching import Watcher, watch
-from tests.support.ports import free_port
 from tests.system.client import Client
 
 MAX_WATCHERS = 12

@@ -10,7 +10,9 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
+from websockets.utils import generate_key
 
+from loadtest.traffic.listener import Address
 from web.front.connections import connections
 from web.front.http import HttpProtocol
 from web.front.server import Worker
@@ -18,11 +20,7 @@ from web.front.websocket import WatcherProtocol
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 TIMEOUT_SECONDS = 20.0
-HANDSHAKE = (
-    b"GET /ws/a-session HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    b"Sec-WebSocket-Version: 13\r\n\r\n"
-)
+HANDSHAKE = Address("localhost", 80, "/ws/a-session", tls=None).request(generate_key())
 PING = Frame(Opcode.TEXT, b"ping").serialize(mask=True)
 PONG = Frame(Opcode.TEXT, b"pong").serialize(mask=False)
 

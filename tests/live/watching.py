@@ -9,6 +9,9 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.utils import generate_key
+
+from loadtest.traffic.listener import Address
 
 TIMEOUT_SECONDS = 20.0
 
@@ -61,15 +64,8 @@ def raw_watch(port: int, session_id: object) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(TIMEOUT_SECONDS)
     connection.connect(("127.0.0.1", port))
-    lines = [
-        f"GET /ws/{session_id} HTTP/1.1",
-        "Host: localhost",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
-    ]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    address = Address("127.0.0.1", port, f"/ws/{session_id}", tls=None)
+    connection.sendall(address.request(generate_key()))
     assert connection.recv(len(b"HTTP/1.1 101")) == b"HTTP/1.1 101"
     return connection
 

@@ -19,7 +19,7 @@ from flask import Flask
 from core.config import PROJECT_ROOT
 from core.redis import clock
 from core.sessions.sessions import SessionView
-from dev.stack import free_port
+from dev.children import free_port
 from loadtest.ledger import ledger
 from loadtest.sale.plan import Plan
 from tests.factories import Shop

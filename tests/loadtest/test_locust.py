@@ -22,7 +22,8 @@ import pytest
 from flask import Flask
 
 from core.config import PROJECT_ROOT
-from dev.stack import free_port, wait_until
+from dev.children import free_port
+from dev.stack import wait_until
 from loadtest.sale.members import MemberToken
 from loadtest.sale.plan import Plan
 from loadtest.sale.prices import Terms

@@ -24,9 +24,9 @@ from core.redis.connecting import create_calls, create_redis
 from core.runtime import Runtime
 from core.sessions.sessions import SessionView
 from dev.bench.servers.stack import Servers, seed_members
+from dev.children import LOOPBACK
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
-from dev.embedded.redis import LOOPBACK
 from dev.embedded.server import wait_until
 from loadtest.sale.members import MemberToken, read_tokens
 from tests.api.serving import serving

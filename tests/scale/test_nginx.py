@@ -1,8 +1,8 @@
 """deploy/nginx.conf in front of two groups of web processes, with Debian's nginx."""
 
 import json
+import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -17,7 +17,7 @@ from flask import Flask
 
 from core.config import PROJECT_ROOT
 from core.sessions.sessions import SessionView
-from dev.embedded.redis import free_port
+from dev.children import free_port, spawn, stop
 from dev.embedded.server import wait_until
 from tests.api.serving import serving
 from tests.factories import Shop
@@ -76,20 +76,15 @@ def nginx(text: str, folder: Path, groups: Groups) -> Iterator[int]:
     config = folder / "nginx.conf"
     config.write_text(text.replace("http {\n", f"http {{\n{temporary}", 1))
     with (folder / "nginx.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - a program of the system, on our own file
-            [NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+        command = [NGINX, "-p", str(folder), "-c", str(config), "-g", "daemon off;"]
+        process = spawn(command, os.environ, log)
     try:
         assert wait_until(lambda: answers(port), TIMEOUT_SECONDS), (
             folder / "nginx.log"
         ).read_text()
         yield port
     finally:
-        process.terminate()
-        process.wait(TIMEOUT_SECONDS)
+        stop(process, TIMEOUT_SECONDS)
 
 
 def answers(port: int) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dev.stack import free_port, wait_until
+from dev.children import free_port, spawn
+from dev.stack import wait_until
 from loadtest.processes import UNTOLD
 from tests.leaks import assert_no_leak
 from tests.system import copies
@@ -43,15 +44,9 @@ class Runner:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "dev", "run"],
-                cwd=self.folder,
-                env={**copies.environ(self.port), **UNTOLD},
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            environ = {**copies.environ(self.port), **UNTOLD}
+            command = [sys.executable, "-m", "dev", "run"]
+            self.popen = spawn(command, environ, log, folder=self.folder)
         self.starts += 1
         assert wait_until(self._is_up, TIMEOUT_SECONDS), self.log.read_text()
 

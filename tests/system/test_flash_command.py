@@ -13,7 +13,7 @@ from threading import Condition, Thread
 
 import pytest
 
-from dev.stack import free_port
+from dev.children import free_port
 from loadtest.ledger import ledger
 from tests.leaks import leaks_in
 from tests.loadtest.reports import assert_stands_alone

@@ -13,7 +13,8 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import text
 
 from core.bootstrap import Services
-from dev.stack import Stack, free_port, wait_until
+from dev.children import free_port
+from dev.stack import Stack, wait_until
 from tests.system.client import Client, final_results
 
 BIDDERS = 60_000

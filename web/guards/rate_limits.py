@@ -23,14 +23,14 @@ from typing import TypeVar, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage, RedisStorage, storage_from_string
+from limits.storage import MemoryStorage, storage_from_string
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core import errors, outages
 from core.config.limits import LimitSettings
 from core.telemetry import metrics
-from web.guards.windows import SharedWindows, Windows
+from web.guards.windows import Windows
 
 log = structlog.get_logger(__name__)
 
@@ -109,14 +109,13 @@ class Reading:
 class TooManyRequests(errors.Refusal):
     """A limit is reached."""
 
+    retry_after_seconds = 1
+
     def __init__(self, reading: Reading) -> None:
         unit = "second" if reading.seconds == 1 else "seconds"
         super().__init__(f"Too many requests. Try again in {reading.seconds} {unit}.")
         self.reading = reading
-
-    @property
-    def retry_after_seconds(self) -> int:
-        return self.reading.seconds
+        self.retry_after_seconds = reading.seconds
 
 
 class Limiter:
@@ -124,7 +123,7 @@ class Limiter:
 
     def __init__(self, settings: LimitSettings) -> None:
         self._storage_url = settings.storage_url
-        self._shared: SharedWindows | None = None
+        self._shared: Windows | None = None
         self._own = Windows(MemoryStorage())
         self._policies = _policies(settings)
         self._rests_until = 0.0
@@ -169,7 +168,7 @@ class Limiter:
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None
 
-    def _shared_windows(self) -> SharedWindows:
+    def _shared_windows(self) -> Windows:
         """Made at first use: a cluster's client connects as soon as it is made, which must
         neither stop the start nor be before gunicorn forks.
         """
@@ -182,7 +181,7 @@ class Limiter:
                 socket_timeout=_TIMEOUT_SECONDS,
                 retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]
             )
-            self._shared = SharedWindows(cast(RedisStorage, storage))
+            self._shared = Windows(storage)
         return self._shared
 
     def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading | None:

@@ -3,15 +3,15 @@
 import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any, cast
 from uuid import UUID
 
+import jwt
 from flask import Flask, current_app, g, request
-from flask_jwt_extended import JWTManager, create_access_token, decode_token
-from flask_jwt_extended.exceptions import JWTExtendedException
+from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTError
 
 from core import errors
@@ -20,7 +20,7 @@ from core.config import Settings
 from core.members.accounts import Account
 from core.operations.admin_log import Actor
 from web.http.fields import parse_uuid
-from web.state import services, services_of
+from web.state import services
 
 _VERIFIER_KEY = "flashbid_token_verifier"
 _USERNAME_CLAIM = "username"
@@ -46,8 +46,8 @@ class TokenMissing(Exception):
 class TokenVerifier:
     """Tells whose token an Authorization header carries, and remembers the tokens."""
 
-    def __init__(self, app: Flask) -> None:
-        self._app = app
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._claims = lru_cache(_REMEMBERED_TOKENS)(self._verify)
 
     def claims(self, header: str) -> Claims:
@@ -72,11 +72,10 @@ class TokenVerifier:
             claims["sub"] = parse_uuid(claims.get("sub"))
         except ExpiredSignatureError:
             raise
-        # Not left to an error handler: flask-jwt-extended has its own for most of these.
-        except (PyJWTError, JWTExtendedException, ValueError):
+        except (PyJWTError, ValueError):
             raise errors.TokenInvalid from None
         expected = {"jti": str, "exp": int, _USERNAME_CLAIM: str}
-        if claims["type"] != "access" or not all(
+        if claims.get("type", "access") != "access" or not all(
             isinstance(claims.get(name), kind) for name, kind in expected.items()
         ):
             raise errors.TokenInvalid
@@ -85,15 +84,19 @@ class TokenVerifier:
 
     def _decode(self, token: str) -> Claims:
         """The claims of a token that the key signed, or the key before it."""
-        previous = services_of(self._app).settings.jwt_secret_previous
-        with self._app.app_context():
-            try:
-                return cast(Claims, decode_token(token))
-            except InvalidSignatureError:
-                if not previous:
-                    raise
-                g.decode_key = previous
-                return cast(Claims, decode_token(token))
+        decode = partial(
+            jwt.decode,
+            token,
+            algorithms=[self._settings.jwt_algorithm],
+            # For iat and nbf alone: expiry is looked at once more without it, every time.
+            leeway=_CLOCK_DIFFERENCE_SECONDS,
+        )
+        try:
+            return decode(self._settings.jwt_secret)
+        except InvalidSignatureError:
+            if not self._settings.jwt_secret_previous:
+                raise
+            return decode(self._settings.jwt_secret_previous)
 
 
 class Auth(StrEnum):
@@ -109,25 +112,16 @@ class Auth(StrEnum):
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Set up flask-jwt-extended. Only the configured algorithm is accepted."""
+    """Set up how tokens are issued and verified."""
     app.config.update(
         JWT_SECRET_KEY=settings.jwt_secret,
         JWT_ALGORITHM=settings.jwt_algorithm,
-        JWT_DECODE_ALGORITHMS=[settings.jwt_algorithm],
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_expire_minutes),
-        # For iat and nbf alone: expiry is looked at once more without it, every time.
-        JWT_DECODE_LEEWAY=_CLOCK_DIFFERENCE_SECONDS,
-        JWT_TOKEN_LOCATION=["headers"],
         # For tokens in cookies only; without it a token is shorter.
         JWT_COOKIE_CSRF_PROTECT=False,
     )
-    manager = JWTManager(app)
-
-    @manager.decode_key_loader
-    def _decode_key(_headers: Claims, _claims: Claims) -> str:
-        return cast(str, g.get("decode_key", settings.jwt_secret))
-
-    app.extensions[_VERIFIER_KEY] = TokenVerifier(app)
+    JWTManager(app)
+    app.extensions[_VERIFIER_KEY] = TokenVerifier(settings)
 
 
 def verifier_of(app: Flask) -> TokenVerifier:

@@ -1,5 +1,6 @@
 """The shapes of requests and answers. The OpenAPI document is generated from these."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -111,10 +112,9 @@ class SessionTerms(Request):
     @post_load
     def gather(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Put what belongs together into core's own type."""
-        minutes = data.pop("duration_minutes")
-        names = ("upset_price", "inventory", "alpha", "beta", "gamma", "start_time")
-        terms = {name: data.pop(name) for name in names}
-        return {**data, "terms": Terms(duration=timedelta(minutes=minutes), **terms)}
+        data["duration"] = timedelta(minutes=data.pop("duration_minutes"))
+        terms = Terms(**{field.name: data.pop(field.name) for field in dataclasses.fields(Terms)})
+        return {**data, "terms": terms}
 
 
 class NewSession(SessionTerms):

@@ -28,13 +28,8 @@ _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TOKEN_PROBLEMS = tuple(
     problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")
 )
-_CODES_WITH_RETRY_AFTER = {
-    "rate_limited",
-    "results_pending",
-    "temporarily_unavailable",
-    "overloaded",
-    "outcome_unknown",
-    "backlog_full",
+_CODES_WITH_RETRY_AFTER = {OVERLOADED.code} | {
+    problem.code for kind, problem in PROBLEMS.items() if getattr(kind, "retry_after_seconds", None)
 }
 _DESCRIPTION = """\
 K identical items, a timed session, everybody bids, the K best scores win:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
@@ -121,8 +122,8 @@ class BidLogOffset(Base):
 class Ranking(Base):
     """The final place of one member in one session.
 
-    A winner is a row with rank <= inventory. Ranks are whole numbers from 1, unique
-    in a session, so there cannot be more winners than items.
+    Ranks are whole numbers from 1, unique in a session, so there cannot be more winners
+    than items.
     """
 
     __tablename__ = "rankings"
@@ -139,3 +140,8 @@ class Ranking(Base):
         CheckConstraint("rank >= 1", name="rank_positive"),
         Index("ix_rankings_user_id", "user_id"),
     )
+
+    @staticmethod
+    def is_winning() -> ColumnElement[bool]:
+        """core.rules.scoring's rule in SQL, for rankings joined to their sessions."""
+        return Ranking.rank <= BiddingSession.inventory

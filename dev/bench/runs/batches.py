@@ -14,6 +14,7 @@ from core.redis import keys, scripts
 from dev.bench.cpu import Meter
 from dev.bench.measures import Figures
 from dev.bench.options import Options
+from dev.bench.runs.runs import Runs
 from dev.bench.runs.script import (
     FEW_BIDDERS,
     a_price,
@@ -30,13 +31,11 @@ _LIMITS = (0, 20, 10**15)
 _HEADINGS = ("bids a call", "commands/bid", "script µs/bid", "Redis CPU µs/bid")
 
 
-class BatchRuns:
+class BatchRuns(Runs):
     """Calls place_bids.lua itself, one call after the other, on a server of its own."""
 
     def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
-        self._servers = servers
-        self._figures = figures
-        self._options = options
+        super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
 
     def run(self) -> None:

@@ -9,9 +9,8 @@ from sqlalchemy import text
 from core.redis import keys
 from core.sessions.closing import _WRITE_RANKINGS
 from core.sessions.loading import SessionLoader
-from dev.bench.measures import Figures
-from dev.bench.options import Options
-from dev.bench.servers.stack import Servers, open_session
+from dev.bench.runs.runs import Runs
+from dev.bench.servers.stack import open_session
 
 TABLE = "bench_rankings"
 _RANKING_SQL = str(_WRITE_RANKINGS).replace("INTO rankings", f"INTO {TABLE}")
@@ -38,13 +37,8 @@ _DIFFERENT_PLACES = (
 )
 
 
-class CloseRuns:
+class CloseRuns(Runs):
     """Closes sessions whose bids are in PostgreSQL and whose board is in Redis."""
-
-    def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
-        self._services = servers.services
-        self._figures = figures
-        self._options = options
 
     def run(self) -> None:
         self._execute("TRUNCATE bids")

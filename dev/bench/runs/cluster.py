@@ -14,7 +14,6 @@ from dev.bench.runs.compare import CompareRuns, Side
 from dev.bench.runs.http import Sale
 from dev.bench.servers.stack import (
     APPLICATION,
-    LOOPBACK,
     Program,
     Servers,
     close,
@@ -22,6 +21,7 @@ from dev.bench.servers.stack import (
     web_server,
     worker,
 )
+from dev.children import LOOPBACK
 from dev.embedded import embedded_cluster
 
 # The broker of the stack on one Redis is that Redis' database 1.

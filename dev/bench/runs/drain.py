@@ -9,10 +9,9 @@ from sqlalchemy import text
 
 from core.config import PROJECT_ROOT
 from dev.bench.data.fill import fill_log
-from dev.bench.measures import Figures
-from dev.bench.options import Options
 from dev.bench.runs.drain_process import TABLE
-from dev.bench.servers.stack import Servers, open_session
+from dev.bench.runs.runs import Runs
+from dev.bench.servers.stack import open_session
 from dev.errors import DevError
 
 # Rows in one INSERT; the fastest of them is the yardstick.
@@ -20,14 +19,8 @@ PAGE_SIZES = (200, 500, 1000, 2500, 5000)
 TIMEOUT_SECONDS = 300
 
 
-class DrainRuns:
+class DrainRuns(Runs):
     """Drains a filled log in a process of its own, then inserts the same rows plainly."""
-
-    def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
-        self._servers = servers
-        self._services = servers.services
-        self._figures = figures
-        self._options = options
 
     def run(self) -> None:
         self._execute(f"CREATE TABLE {TABLE} (LIKE bids INCLUDING ALL)")

@@ -19,13 +19,13 @@ from dev.bench.generators.sockets import Plan
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.servers.stack import (
-    LOOPBACK,
     HttpStack,
     Program,
     Servers,
     open_session,
     seed_tokens,
 )
+from dev.children import LOOPBACK
 from dev.embedded.server import wait_until
 
 CONNECTIONS = 128

@@ -16,22 +16,21 @@ from core.redis import keys
 from dev.bench.data.fill import fill_board
 from dev.bench.measures import Figures
 from dev.bench.options import Options
+from dev.bench.runs.runs import Runs
 from dev.bench.servers.stack import Servers, close, open_session
 from dev.embedded import RedisServer
 
 FEW_BIDDERS = 1000
 
 
-class ScriptRuns:
+class ScriptRuns(Runs):
     """Places bids of random members in a small and in a large session, in turns.
 
     On a server of its own, so that its million bidders slow nothing else down.
     """
 
     def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
-        self._servers = servers
-        self._figures = figures
-        self._options = options
+        super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
 
     def run(self) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from core.postgres.models import Bid
 from dev.bench.generators.generators import Sockets
 from dev.bench.runs.http import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, HttpRuns, Sale
-from dev.bench.servers.stack import LOOPBACK, Program, python
+from dev.bench.servers.stack import Program, python
+from dev.children import LOOPBACK
 from dev.embedded.server import wait_until
 from loadtest.ledger import lags
 from loadtest.ledger.ledger import Recorded, Tail

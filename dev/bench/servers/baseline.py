@@ -12,15 +12,14 @@ from pathlib import Path
 from uuid import UUID
 
 from dev.bench.servers.stack import (
-    LOOPBACK,
     WORKER_PROCESSES,
     Program,
     Servers,
-    free_port,
     open_session,
     seed_tokens,
     servers,
 )
+from dev.children import LOOPBACK, free_port
 
 # What serves members and writes bids down; the last is not there in every commit.
 ROLES = ("web", "worker", "live")

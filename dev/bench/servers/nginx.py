@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dev.bench.servers.stack import LOOPBACK, Program, Servers, free_port
+from dev.bench.servers.stack import Program, Servers
+from dev.children import LOOPBACK, free_port
 
 # Where it is on most systems, though not on most users' PATH.
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")

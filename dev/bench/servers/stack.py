@@ -7,13 +7,11 @@ always), on a temporary folder. Everything is stopped and deleted at the end.
 import json
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -28,11 +26,11 @@ from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings, SettingsReader, load_settings, read_settings
 from core.postgres.database import migrate
 from core.sessions.sessions import Terms
+from dev.children import LOOPBACK, free_port, spawn, stop
 from dev.embedded import PostgresServer, RedisServer
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 
-LOOPBACK = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 WEB_PROCESSES = 2
@@ -66,15 +64,7 @@ class Program:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                command,
-                cwd=home,
-                env=environ,
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self._popen = spawn(command, environ, log, folder=home)
         self.process = psutil.Process(self._popen.pid)
 
     @contextmanager
@@ -85,12 +75,7 @@ class Program:
             self.stop()
 
     def stop(self) -> None:
-        self._popen.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(STOP_TIMEOUT_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        stop(self._popen, STOP_TIMEOUT_SECONDS)
 
     def await_ready(self, url: str | None = None) -> None:
         """Until it answers at `url`, or has its child processes."""
@@ -275,13 +260,6 @@ def seed_tokens(servers: Servers, count: int) -> Path:
     path = servers.folder / "tokens"
     path.write_text("".join(f"{json.loads(line)['token']}\n" for line in lines))
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
