@@ -13,7 +13,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# Fresh volumes mounted at these folders take over their owner.
+# New volumes mounted at these folders inherit their owner.
 RUN useradd --uid 10001 --no-create-home flashbid \
     && install --directory --owner flashbid /secrets /run/flashbid
 

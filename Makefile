@@ -1,5 +1,4 @@
-# `make` alone lists what there is. `make run` and `make test` do all they need
-# in a fresh clone.
+# `make` alone lists the commands. `make run` and `make test` work in a fresh clone.
 
 PYTHON ?= python3
 ARGS ?=
@@ -25,7 +24,7 @@ run: $(INSTALLED) ## Run the project with its servers; Ctrl-C stops it
 reset: $(INSTALLED) ## Delete the data of `make run`
 	@exec $(BIN)/python -m dev reset
 
-flash: $(INSTALLED) ## Load-test a flash sale, check the books, write a report (loadtest/README.md)
+flash: $(INSTALLED) ## Load-test a flash sale, verify it, write a report (loadtest/README.md)
 	@exec $(BIN)/python -m loadtest flash $(ARGS)
 
 test: $(INSTALLED) ## Run the tests on all cores (ARGS="tests/unit -k score" chooses some)
@@ -38,20 +37,20 @@ coverage: $(INSTALLED) ## Run the tests with branch coverage, the processes they
 	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(ARGS); status=$$?; \
 		$(BIN)/python -m coverage report && exit $$status
 
-test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path names one)
+test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path to choose one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)
 
-test-alerts: ## Try the alert rules (needs promtool: Debian's package prometheus)
+test-alerts: ## Test the alert rules (needs promtool, in Debian's package prometheus)
 	@promtool check rules deploy/alerts.yml
 	@promtool test rules tests/alerts/alerts_test.yml
 
 soak: $(INSTALLED) ## Run thousands of long random sales against the model (an hour or more)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/model -k agrees -rP $(ARGS)
 
-lint: $(INSTALLED) ## Check style, format and who imports whom
+lint: $(INSTALLED) ## Check style, format and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
@@ -63,14 +62,14 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-check: lint types test test-browser ## All checks (needs Chromium)
+check: lint types test test-browser ## Run all checks (needs Chromium)
 
-drill: $(INSTALLED) ## Try every fault on the real processes (FAULT=name ROUNDS=n BIDS=n SEED=n CONTROL=1 LIST=1)
+drill: $(INSTALLED) ## Inject every fault into the real processes (FAULT=name ROUNDS=n BIDS=n SEED=n CONTROL=1 LIST=1)
 	@exec $(BIN)/python -m drill $(if $(FAULT),--fault $(FAULT)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(BIDS),--bids $(BIDS)) $(if $(SEED),--seed $(SEED)) $(if $(CONTROL),--control) \
 		$(if $(LIST),--list) $(ARGS)
 
-bench: $(INSTALLED) ## Measure the promises of speed (ARGS="--help" says more)
+bench: $(INSTALLED) ## Measure the performance promises (options: ARGS="--help")
 	@exec $(BIN)/python -m dev.bench $(ARGS)
 
 docs: $(INSTALLED) ## Build the documentation into site/ (ARGS="serve" shows it while you write)
@@ -83,11 +82,11 @@ clean: ## Delete .venv and caches; the data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site
 	@find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
-# The stamp is written last, so an install cut short is done again.
+# The stamp is written last, so an interrupted install is repeated.
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "Python 3.11 or later is needed as '$(PYTHON)'. Name another: make setup PYTHON=python3.12" >&2; exit 1; }
-	@[ ! -L $(VENV) ] || { echo "$(VENV) is a symlink: installing would empty what it points to. Install there by hand." >&2; exit 1; }
+		{ echo "'$(PYTHON)' is not Python 3.11 or later. Choose another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@[ ! -L $(VENV) ] || { echo "$(VENV) is a symlink: installing would empty its target. Install there manually." >&2; exit 1; }
 	@if command -v uv >/dev/null; then \
 		echo "Installing into $(VENV) with uv ..."; \
 		rm -rf $(VENV) && \

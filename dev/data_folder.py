@@ -1,4 +1,4 @@
-"""The folder that holds everything a run on this machine keeps, and the lock on it."""
+"""The folder with all local data, and the lock on it."""
 
 import fcntl
 import os
@@ -18,8 +18,8 @@ JWT_SECRET_PATH = DATA_PATH / "jwt_secret"
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep `folder` to this process. The lock goes with its holder, even by kill -9."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process. The lock ends with the process, even after kill -9."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
@@ -39,7 +39,7 @@ def _take(lock: TextIO, folder: Path) -> None:
         lock.seek(0)
         raise DevError(
             f"{folder} is in use by process {lock.read().strip()}. "
-            "Stop that one first, with Ctrl-C in its terminal."
+            "Stop it first, with Ctrl-C in its terminal."
         ) from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
@@ -47,7 +47,7 @@ def _take(lock: TextIO, folder: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else may read, not even for a moment."""
+    """Write a file that is never readable by other users."""
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text)

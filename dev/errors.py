@@ -1,5 +1,5 @@
-"""What the tools of this package say when they cannot go on."""
+"""The error that the tools of this package report."""
 
 
 class DevError(Exception):
-    """Something the developer can mend. The message is made of whole sentences."""
+    """A problem the developer can fix. The message is complete sentences."""

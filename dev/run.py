@@ -1,4 +1,4 @@
-"""Runs the whole project: the servers it stands on, then every process of the Procfile."""
+"""Runs the whole project: its servers, then every process of the Procfile."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ from dev.data_folder import (
     POSTGRES_PATH,
     PROCESSES_PATH,
     REDIS_PATH,
-    hold,
+    lock_folder,
     write_private,
 )
 from dev.embedded import embedded_postgres, embedded_redis
@@ -52,29 +52,29 @@ Flashbid is up at {url}
 
 
 def run() -> int:
-    """The exit code: 0 after a stop that was asked for, else that of what went wrong."""
+    """Returns the exit code: 0 after a requested stop, else that of the failed process."""
     signals = StopSignals()
-    with hold(DATA_PATH):
+    with lock_folder(DATA_PATH):
         _clear_leftovers()
         values = _values()
         settings = load_settings(values)
         check_port_is_free(settings.host, settings.port)
-        with _servers(values, settings) as own:
-            values |= own
+        with _servers(values, settings) as server_settings:
+            values |= server_settings
             check_broker(load_settings(values))
-            with _running_env({**own, "JWT_SECRET": values.get("JWT_SECRET", "")}):
+            with _running_env({**server_settings, "JWT_SECRET": values.get("JWT_SECRET", "")}):
                 return _run_processes(values, settings, signals)
 
 
 def _clear_leftovers() -> None:
-    """What a runner that was killed could not take away itself."""
+    """Remove what a killed run left behind."""
     RUNNING_ENV_PATH.unlink(missing_ok=True)
     if stop_leftovers(PROCESSES_PATH):
         _say("Stopped the processes of an earlier run that was killed.")
 
 
 def _values() -> dict[str, str]:
-    """The settings as configured, and what this runner adds where they are silent."""
+    """The configured settings, with defaults for a local run."""
     values = {"HOST": DEFAULT_HOST, **gather_values()}
     debug = SettingsReader(values).flag("DEBUG", default=False)
     if not (debug or values.get("JWT_SECRET") or values.get("JWT_SECRET_FILE")):
@@ -83,7 +83,7 @@ def _values() -> dict[str, str]:
 
 
 def _own_jwt_secret() -> str:
-    """One secret for this folder's life, so that a restart logs nobody out."""
+    """The JWT secret of this data folder, kept so that a restart logs nobody out."""
     secret = JWT_SECRET_PATH.read_text().strip() if JWT_SECRET_PATH.exists() else ""
     if not secret:
         secret = secrets.token_urlsafe(48)
@@ -93,8 +93,8 @@ def _own_jwt_secret() -> str:
 
 @contextmanager
 def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str, str]]:
-    """Check the configured servers, start the others; the settings of those started."""
-    own: dict[str, str] = {}
+    """Check the configured servers and start the others; yields the settings of those started."""
+    started_settings: dict[str, str] = {}
     if values.get("POSTGRES_HOST"):
         check_postgres(settings)
     if values.get("REDIS_HOST"):
@@ -102,16 +102,16 @@ def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str
     with ExitStack() as started:
         if not values.get("POSTGRES_HOST"):
             _say("Starting PostgreSQL ...")
-            own |= started.enter_context(embedded_postgres(POSTGRES_PATH))
+            started_settings |= started.enter_context(embedded_postgres(POSTGRES_PATH))
         if not (values.get("REDIS_HOST") or values.get("REDIS_CLUSTER")):
             _say("Starting Redis ...")
-            own |= started.enter_context(embedded_redis(REDIS_PATH))
-        yield own
+            started_settings |= started.enter_context(embedded_redis(REDIS_PATH))
+        yield started_settings
 
 
 @contextmanager
 def _running_env(values: Mapping[str, str]) -> Iterator[None]:
-    """Tell command-line tools in other terminals where this run's servers are."""
+    """Write running.env, which points command-line tools at this run's servers."""
     lines = (f"{name}={_quoted(value)}\n" for name, value in values.items() if value)
     write_private(RUNNING_ENV_PATH, "".join(lines))
     try:
@@ -134,16 +134,16 @@ def _run_processes(values: Mapping[str, str], settings: Settings, signals: StopS
             processes, commands, settings, signals
         )
     finally:
-        _say("Stopping ... (Ctrl-C once more to hurry)")
-        processes.stop(hurry=signals.haste_asked)
+        _say("Stopping ... (Ctrl-C again to force it)")
+        processes.stop(hurry=signals.force_requested)
 
 
 def _release(processes: Processes, command: str, signals: StopSignals) -> int:
-    """What has to be done once before the processes start: the database's tables."""
+    """Run the release step, which creates the database's tables."""
     processes.start(RELEASE, command)
-    ended = processes.wait(unless=signals.stop_asked)
+    ended = processes.wait(unless=signals.stop_requested)
     if ended is None or ended == (RELEASE, 0):
-        processes.stop(hurry=signals.haste_asked)
+        processes.stop(hurry=signals.force_requested)
         return 0
     return _failed(*ended)
 
@@ -151,13 +151,13 @@ def _release(processes: Processes, command: str, signals: StopSignals) -> int:
 def _serve(
     processes: Processes, commands: Mapping[str, str], settings: Settings, signals: StopSignals
 ) -> int:
-    """Run all processes until a stop is asked for, or one ends that has hardly begun."""
-    if signals.stop_asked():
+    """Run all processes until a stop is requested or one fails soon after its start."""
+    if signals.stop_requested():
         return 0
     for name, command in commands.items():
         processes.start(name, command)
     Thread(target=_welcome, args=(settings, signals), daemon=True).start()
-    ended = processes.wait(unless=signals.stop_asked, revives=True)
+    ended = processes.wait(unless=signals.stop_requested, revives=True)
     return 0 if ended is None else _failed(*ended)
 
 
@@ -167,9 +167,9 @@ def _procfile() -> dict[str, str]:
 
 
 def _child_environ(values: Mapping[str, str]) -> dict[str, str]:
-    """The programs of this virtual environment come first, and speak without delay.
+    """The processes' environment: this virtual environment first on PATH, unbuffered output.
 
-    A setting that our environment leaves empty is off for them too, whatever `.env` says.
+    A variable that is set but empty in our environment stays empty and overrides `.env`.
     """
     emptied = {name: "" for name, value in os.environ.items() if not value}
     programs = Path(sys.executable).parent
@@ -178,18 +178,18 @@ def _child_environ(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _failed(name: str, code: int) -> int:
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    sys.stderr.write(f"flashbid: {name} {how}, so everything was stopped.\n")
+    reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    sys.stderr.write(f"flashbid: {name} {reason}, so everything was stopped.\n")
     return code if code > 0 else 1
 
 
 def _welcome(settings: Settings, signals: StopSignals) -> None:
-    """Wait until the web process answers, then say where to go."""
+    """Print the welcome text once the web process answers."""
     url = f"http://localhost:{settings.port}"
     host = settings.host if settings.host != "0.0.0.0" else DEFAULT_HOST  # noqa: S104 - compared, not bound
     while not _is_healthy(f"http://{host}:{settings.port}/health"):
         time.sleep(HEALTH_POLL_SECONDS)
-    if not signals.stop_asked():
+    if not signals.stop_requested():
         _say(WELCOME.format(url=url, data=DATA_PATH))
 
 
@@ -200,6 +200,6 @@ def _is_healthy(url: str) -> bool:
 
 
 def _say(text: str) -> None:
-    # The terminal may be gone; the run must end in good order all the same.
+    # The terminal may be closed; the run must still end cleanly.
     with suppress(OSError):
         print(text, flush=True)

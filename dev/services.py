@@ -1,4 +1,4 @@
-"""Whether the servers that the settings name can be used, said in one sentence if not."""
+"""Checks that the configured servers can be used; errors are one sentence."""
 
 import socket
 from contextlib import closing
@@ -34,7 +34,7 @@ def _postgres_sentence(settings: Settings, reason: str) -> str:
     where = f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port}"
     user, database = settings.postgres_user, settings.postgres_db
     if "password" in reason or "authentication" in reason:
-        return f"{where} refuses {user!r}: check POSTGRES_USER and POSTGRES_PASSWORD."
+        return f"{where} rejects {user!r}: check POSTGRES_USER and POSTGRES_PASSWORD."
     if f'database "{database}"' in reason:
         return f"{where} has no database {database!r}: create it, or correct POSTGRES_DB."
     if f'role "{user}"' in reason:
@@ -42,7 +42,7 @@ def _postgres_sentence(settings: Settings, reason: str) -> str:
     cause = reason.strip().splitlines()[0].rpartition(": ")[2]
     return (
         f"{where} cannot be reached ({cause}): start it, correct POSTGRES_HOST and "
-        "POSTGRES_PORT, or leave POSTGRES_HOST empty to use a server of the project's own."
+        "POSTGRES_PORT, or leave POSTGRES_HOST empty to use the embedded server."
     )
 
 
@@ -57,11 +57,11 @@ def check_redis(settings: Settings) -> None:
         retry=Retry(NoBackoff(), 0),
     )
     where = f"Redis at {settings.redis_host}:{settings.redis_port}"
-    _ping(client, where, "REDIS", "or leave REDIS_HOST empty to use a server of the project's own")
+    _ping(client, where, "REDIS", "or leave REDIS_HOST empty to use the embedded server")
 
 
 def check_broker(settings: Settings) -> None:
-    """The broker where it is a Redis; Celery itself speaks of any other kind."""
+    """Check a Redis broker; for other brokers Celery reports errors."""
     url = urlsplit(settings.broker_url)
     if url.scheme not in {"redis", "rediss"}:
         return
@@ -82,7 +82,7 @@ def _ping(client: redis.Redis, where: str, setting: str, otherwise: str) -> None
             client.ping()
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
         password = f"{setting}_PASSWORD" if setting == "REDIS" else setting
-        raise DevError(f"{where} refuses the password: check {password}.") from None
+        raise DevError(f"{where} rejects the password: check {password}.") from None
     except redis.RedisError as error:
         raise DevError(
             f"{where} cannot be used ({error}): start it, correct {names}, {otherwise}."
@@ -97,6 +97,6 @@ def check_port_is_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise DevError(
-                f"The web server cannot listen on {host}:{port} ({error.strerror}): stop what "
-                "uses that port, or choose another, as in: PORT=8001 make run"
+                f"The web server cannot listen on {host}:{port} ({error.strerror}): stop the "
+                "program that uses it, or choose another port: PORT=8001 make run"
             ) from None

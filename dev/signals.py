@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: one asks for a graceful stop, a second one for haste."""
+"""Stop signals: the first requests a graceful stop, the second an immediate one."""
 
 import signal
 from types import FrameType
@@ -7,7 +7,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """Counts the signals. Nothing is interrupted by them, so nothing is left half done."""
+    """Counts Ctrl-C, SIGTERM and SIGHUP without interrupting the program."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -18,13 +18,13 @@ class StopSignals:
     def _receive(self, _signum: int, _frame: FrameType | None) -> None:
         self._count += 1
 
-    def stop_asked(self) -> bool:
+    def stop_requested(self) -> bool:
         return self._count > 0
 
-    def haste_asked(self) -> bool:
+    def force_requested(self) -> bool:
         return self._count > 1
 
 
 def _is_nohup(signum: signal.Signals) -> bool:
-    """Whether we were started to outlive the terminal."""
+    """Whether SIGHUP is ignored because we were started with nohup."""
     return signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN

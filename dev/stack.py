@@ -1,4 +1,4 @@
-"""Starts, kills and stops the Procfile's processes; keeps what they say."""
+"""Starts, kills and stops the Procfile's processes, and keeps their logs."""
 
 import os
 import socket
@@ -22,8 +22,8 @@ STOP_TIMEOUT_SECONDS = 30.0
 SHOWN_LINES = 60
 
 
-class Process:
-    """One line of the Procfile. It leads a process group, so none of its children is missed."""
+class ProcfileProcess:
+    """A process of the Procfile, leading its own process group."""
 
     def __init__(self, name: str, command: str, environ: Mapping[str, str], log: Path) -> None:
         self.name, self.command, self.environ, self.log = name, command, environ, log
@@ -37,13 +37,13 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def exit_code(self, timeout_seconds: float = 0.0) -> int | None:
-        """How it ended; None when it has not by then."""
+        """The exit code; None if still running at the timeout."""
         with suppress(subprocess.TimeoutExpired):
             return self._leader.wait(timeout_seconds)
         return None
 
     def children(self) -> list[psutil.Process]:
-        """Pool processes of Celery, workers of gunicorn."""
+        """Celery's pool processes or gunicorn's workers."""
         return psutil.Process(self._leader.pid).children()
 
     @property
@@ -53,22 +53,22 @@ class Process:
         return self.popen
 
     def terminate(self) -> None:
-        """What an operator's SIGTERM does: the leader alone is told."""
+        """Send SIGTERM to the leader only, as an operator does."""
         if self.is_running():
             self._leader.terminate()
 
     def kill(self) -> None:
-        """`kill -9` for the leader and all its children at once."""
+        """`kill -9` the leader and all its children."""
         if self.popen is not None:
             kill(self.popen)
 
-    def left_behind(self) -> list[int]:
-        """Pids of the group that still run."""
+    def surviving_pids(self) -> list[int]:
+        """Pids of the group that are still running."""
         return [pid for pid in psutil.pids() if _runs_in_group(pid, self._leader.pid)]
 
 
 class Stack:
-    """All processes of the Procfile, on a port of their own, under the settings given."""
+    """All processes of the Procfile, on a free port, with the given settings."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = os.environ) -> None:
         self.port = free_port()
@@ -83,34 +83,34 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         self.processes = {
-            name: Process(name, command, environ, folder / f"{name}.log")
+            name: ProcfileProcess(name, command, environ, folder / f"{name}.log")
             for name, command in _procfile().items()
         }
         self.release = self.processes.pop(RELEASE)
 
-    def __getitem__(self, name: str) -> Process:
+    def __getitem__(self, name: str) -> ProcfileProcess:
         return self.processes[name]
 
     def start(self) -> None:
-        """Start what does not run; returns when the web answers and all workers listen."""
+        """Start what is not running; returns when the web answers and all workers are up."""
         if not self.release.log.exists():
             self.release.start()
             if self.release.exit_code(START_TIMEOUT_SECONDS) != 0:
-                raise DevError(f"The release step failed:\n{self.said()}")
-        self.revive()
+                raise DevError(f"The release step failed:\n{self.log_tails()}")
+        self.restart_ended()
         wait_until(lambda: self._is_up() or self._has_failed(), START_TIMEOUT_SECONDS)
         if self._has_failed() or not self._is_up():
-            raise DevError(f"The processes did not come up:\n{self.said()}")
+            raise DevError(f"The processes did not come up:\n{self.log_tails()}")
 
-    def revive(self) -> list[str]:
-        """What a supervisor does: start whatever does not run. The names of those."""
+    def restart_ended(self) -> list[str]:
+        """Start every process that is not running, like a supervisor; returns their names."""
         ended = [name for name, process in self.processes.items() if not process.is_running()]
         for name in ended:
             self.processes[name].start()
         return ended
 
     def stop(self) -> dict[str, int | None]:
-        """SIGTERM to every leader. Exit codes; None for one that did not end by itself in time."""
+        """Send SIGTERM to every leader. Returns exit codes; None where a kill was needed."""
         for process in self.processes.values():
             process.terminate()
         wait_until(
@@ -126,10 +126,10 @@ class Stack:
             process.kill()
 
     @contextmanager
-    def second(self, name: str) -> Iterator[None]:
-        """Runs one more process of a kind."""
+    def extra_process(self, name: str) -> Iterator[None]:
+        """Run a second process of this name."""
         first = self.processes[name]
-        process = Process(name, first.command, first.environ, first.log)
+        process = ProcfileProcess(name, first.command, first.environ, first.log)
         process.start()
         try:
             yield
@@ -137,8 +137,8 @@ class Stack:
             process.kill()
 
     @contextmanager
-    def changed(self, names: Sequence[str], settings: Mapping[str, str]) -> Iterator[None]:
-        """Restarts some processes with other settings, and with the old ones at the end."""
+    def with_settings(self, names: Sequence[str], settings: Mapping[str, str]) -> Iterator[None]:
+        """Restart some processes with other settings; the end restores the old ones."""
         changed = [self.processes[name] for name in names]
         before = [process.environ for process in changed]
         try:
@@ -152,13 +152,13 @@ class Stack:
                 process.kill()
                 process.environ = environ
 
-    def said(self) -> str:
-        """The end of every log, for a person who looks at a failed test."""
+    def log_tails(self) -> str:
+        """The end of every log, for debugging a failed test."""
         logs = [process.log for process in (self.release, *self.processes.values())]
         return "\n".join(f"--- {log.stem}\n{_tail(log)}" for log in logs if log.exists())
 
-    def count_said(self, name: str, *words: str) -> int:
-        """How many lines of a process's log hold all these words."""
+    def count_log_lines(self, name: str, *words: str) -> int:
+        """Number of lines in a process's log that contain all these words."""
         lines = self.processes[name].log.read_text().splitlines()
         return sum(all(word in line for word in words) for line in lines)
 

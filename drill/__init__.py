@@ -1,5 +1,5 @@
-"""Faults on the real processes, and the ledger's verdict on what was left.
+"""Injects faults into the real processes and verifies the ledger afterwards.
 
-Stands on `dev` (the servers and the Procfile's processes) and on `loadtest` (the ledger
-and its checks); the application is seen from outside only.
+Built on `dev` (servers and Procfile processes) and `loadtest` (the ledger and its checks).
+The application is only accessed from outside.
 """

@@ -1,4 +1,4 @@
-"""`make drill`: every fault on the real processes, and a table of what it came to."""
+"""`make drill`: injects every fault into the real processes and prints a table of outcomes."""
 
 import argparse
 import secrets
@@ -11,19 +11,19 @@ from itertools import chain
 from types import FrameType
 
 from drill import table
-from drill.campaign import Turn, outcomes
+from drill.campaign import PlannedRound, outcomes
 from drill.faults.faults import BY_NAME, FAULTS, Fault
-from drill.judge import HOLDS, NOT_PLAYED, Outcome
-from drill.progress import Progress
+from drill.judge import HOLDS, NOT_RUN, RoundOutcome
+from drill.progress import DrillProgress
 
 DEFAULT_BIDS = 1000
 INTERRUPTED = 130
 
-Played = dict[Fault, list[Outcome]]
+OutcomesByFault = dict[Fault, list[RoundOutcome]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when every round held; with --control, when every round did harm."""
+    """Exit code 0 when every round held; with --control, when every round did damage."""
     options = _parser().parse_args(arguments)
     if options.list:
         print("\n".join(table.listed(FAULTS)))
@@ -31,69 +31,74 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     print(f"Seed {options.seed}. Ctrl-C stops.", flush=True)
-    played: Played = {}
-    is_stopped = _play(options, played)
-    print("\n" + "\n".join(table.table(played.items())))
+    outcomes_by_fault: OutcomesByFault = {}
+    is_stopped = _run_all(options, outcomes_by_fault)
+    print("\n" + "\n".join(table.table(outcomes_by_fault.items())))
     if is_stopped:
-        sys.stderr.write("drill: stopped before its end.\n")
+        sys.stderr.write("drill: interrupted.\n")
         return INTERRUPTED
-    bad = list(bad_rounds(played, as_control=options.control))
+    bad = list(bad_rounds(outcomes_by_fault, as_control=options.control))
     print("\n".join(bad))
     return int(bool(bad))
 
 
-def _play(options: argparse.Namespace, played: Played) -> bool:
-    """Fill in what each fault came to; True when somebody stopped it."""
+def _run_all(options: argparse.Namespace, outcomes_by_fault: OutcomesByFault) -> bool:
+    """Fill in the outcomes of each fault; True when interrupted."""
     try:
-        with Progress() as progress:
-            for turns in _campaigns(options):
-                _play_turns(turns, options, progress, played)
+        with DrillProgress() as progress:
+            for planned_rounds in _campaigns(options):
+                _run_planned(planned_rounds, options, progress, outcomes_by_fault)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _campaigns(options: argparse.Namespace) -> list[list[Turn]]:
-    """The rounds to be played; those in one list may share a stack."""
+def _campaigns(options: argparse.Namespace) -> list[list[PlannedRound]]:
+    """The rounds to run; those in one list may share a stack."""
     chosen = [BY_NAME[name] for name in options.fault] if options.fault else FAULTS
     seeds = range(options.seed, options.seed + options.rounds)
-    by_fault = [[Turn(fault, seed, options.control) for seed in seeds] for fault in chosen]
+    by_fault = [[PlannedRound(fault, seed, options.control) for seed in seeds] for fault in chosen]
     return [list(chain.from_iterable(by_fault))] if options.shared_stack else by_fault
 
 
-def _play_turns(
-    turns: list[Turn], options: argparse.Namespace, progress: Progress, played: Played
+def _run_planned(
+    planned_rounds: list[PlannedRound],
+    options: argparse.Namespace,
+    progress: DrillProgress,
+    outcomes_by_fault: OutcomesByFault,
 ) -> None:
     began_at = time.monotonic()
-    with closing(outcomes(turns, options.bids, progress)) as rounds:
-        for turn, outcome in rounds:
+    with closing(outcomes(planned_rounds, options.bids, progress)) as rounds:
+        for planned, outcome in rounds:
             now = time.monotonic()
-            played.setdefault(turn.fault, []).append(outcome)
-            number = f"{len(played[turn.fault])}/{options.rounds}"
-            progress.say(
-                f"{turn.fault.name:<21} round {number} seed {turn.seed}:"
+            outcomes_by_fault.setdefault(planned.fault, []).append(outcome)
+            number = f"{len(outcomes_by_fault[planned.fault])}/{options.rounds}"
+            progress.print_line(
+                f"{planned.fault.name:<21} round {number} seed {planned.seed}:"
                 f" {outcome.acknowledged} bids, {outcome.verdict},"
                 f" recovered in {outcome.recovery_seconds:.1f} s ({now - began_at:.0f} s)"
             )
             began_at = now
-            for sentence in outcome.trouble:
-                progress.say(f"    - {sentence if options.verbose else sentence.splitlines()[0]}")
+            for sentence in outcome.problems:
+                progress.print_line(
+                    f"    - {sentence if options.verbose else sentence.splitlines()[0]}"
+                )
 
 
-def bad_rounds(played: Played, *, as_control: bool) -> Iterator[str]:
-    """What must not be: harm; in a control round, none."""
-    for fault, rounds in played.items():
+def bad_rounds(outcomes_by_fault: OutcomesByFault, *, as_control: bool) -> Iterator[str]:
+    """One sentence per fault with bad rounds: damage, or in control rounds no damage."""
+    for fault, rounds in outcomes_by_fault.items():
         verdicts = [outcome.verdict for outcome in rounds]
-        bad = {HOLDS, NOT_PLAYED} if as_control else set(verdicts) - {HOLDS}
+        bad = {HOLDS, NOT_RUN} if as_control else set(verdicts) - {HOLDS}
         count = sum(verdict in bad for verdict in verdicts)
         if count and as_control:
-            yield f"{fault.name}: the drill saw no harm in {count} rounds without the guard."
+            yield f"{fault.name}: {count} rounds without the guard did no damage."
         elif count:
             yield f"{fault.name}: {count} of {len(verdicts)} rounds did not hold."
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Once: what is up now must be taken down in peace."""
+    """Ignore further signals, so that the clean-up is not interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -101,22 +106,24 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
-    parser.add_argument("--fault", nargs="*", choices=sorted(BY_NAME), help="these; else all")
-    parser.add_argument("--rounds", type=int, default=1, help="of each fault (%(default)s)")
+    parser.add_argument("--fault", nargs="*", choices=sorted(BY_NAME), help="faults to run (all)")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of each fault (%(default)s)")
     parser.add_argument(
-        "--bids", type=int, default=DEFAULT_BIDS, help="acknowledged in each round (%(default)s)"
+        "--bids", type=int, default=DEFAULT_BIDS, help="accepted bids in each round (%(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=secrets.randbelow(10**6), help="the same chance again"
+        "--seed", type=int, default=secrets.randbelow(10**6), help="repeats the same random choices"
     )
     parser.add_argument(
-        "--control", action="store_true", help="with each fault's guard off: all must do harm"
+        "--control",
+        action="store_true",
+        help="switch each fault's guard off: every round must do damage",
     )
     parser.add_argument(
-        "--shared-stack", action="store_true", help="all faults on one stack, while they hold"
+        "--shared-stack", action="store_true", help="run all faults on one stack while they hold"
     )
-    parser.add_argument("--verbose", action="store_true", help="with the processes' logs")
-    parser.add_argument("--list", action="store_true", help="the faults and their guards")
+    parser.add_argument("--verbose", action="store_true", help="show the processes' logs")
+    parser.add_argument("--list", action="store_true", help="list the faults and their guards")
     return parser
 
 

@@ -1,20 +1,20 @@
-"""Rounds one after another: on one site as long as they hold, else on a fresh one."""
+"""Runs rounds in sequence, in one environment as long as they hold, else in a fresh one."""
 
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from drill.environment.environment import site
+from drill.environment.environment import drill_environment
 from drill.faults.faults import Fault
-from drill.judge import HOLDS, Outcome
-from drill.progress import Progress
-from drill.rounds import FAILURES, play
+from drill.judge import HOLDS, RoundOutcome
+from drill.progress import DrillProgress
+from drill.rounds import FAILURES, run_round
 from drill.safeguards.guards import Control
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One round to be played. The seed is its chance."""
+class PlannedRound:
+    """One round to run. `seed` determines its random choices."""
 
     fault: Fault
     seed: int
@@ -26,33 +26,39 @@ class Turn:
 
     @property
     def needs(self) -> tuple[object, ...]:
-        """Turns for which this is equal can be played on one site."""
-        return self.fault.changes, self.fault.disk_mib, self.control
+        """Rounds with equal needs can share one environment."""
+        return self.fault.settings_by_process, self.fault.disk_mib, self.control
 
 
-Outcomes = Generator[tuple[Turn, Outcome], None, None]
+Outcomes = Generator[tuple[PlannedRound, RoundOutcome], None, None]
 
 
-def outcomes(turns: Sequence[Turn], bids: int, progress: Progress) -> Outcomes:
-    """Play each turn. Close the generator to leave early."""
-    waiting = deque(turns)
+def outcomes(
+    planned_rounds: Sequence[PlannedRound], bids: int, progress: DrillProgress
+) -> Outcomes:
+    """Run each planned round. Close the generator to stop early."""
+    waiting = deque(planned_rounds)
     while waiting:
-        yield from _on_one_site(waiting, bids, progress)
+        yield from _in_one_environment(waiting, bids, progress)
 
 
-def _on_one_site(waiting: deque[Turn], bids: int, progress: Progress) -> Outcomes:
+def _in_one_environment(
+    waiting: deque[PlannedRound], bids: int, progress: DrillProgress
+) -> Outcomes:
     first = waiting[0]
-    progress.begin(first.fault.name)
-    progress.phase("starts")
+    progress.start_round(first.fault.name)
+    progress.show_phase("starting")
     try:
-        with site(first.fault.changes, first.fault.disk_mib, first.control) as place:
+        with drill_environment(
+            first.fault.settings_by_process, first.fault.disk_mib, first.control
+        ) as environment:
             verdict = HOLDS
             while waiting and verdict == HOLDS and waiting[0].needs == first.needs:
-                turn = waiting[0]
-                progress.begin(f"{turn.fault.name}, seed {turn.seed}")
-                outcome = play(turn.fault, place, turn.seed, bids, progress)
+                planned = waiting[0]
+                progress.start_round(f"{planned.fault.name}, seed {planned.seed}")
+                outcome = run_round(planned.fault, environment, planned.seed, bids, progress)
                 verdict = outcome.verdict
                 yield waiting.popleft(), outcome
     except FAILURES as error:
         if waiting:
-            yield waiting.popleft(), Outcome(trouble=(str(error),), was_played=False)
+            yield waiting.popleft(), RoundOutcome(problems=(str(error),), was_run=False)

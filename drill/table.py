@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from drill.faults.faults import Fault
-from drill.judge import Outcome
+from drill.judge import RoundOutcome
 
 HEAD = (
     *("fault", "rounds", "bids", "lost", "reported", "twice", "oversold", "503"),
@@ -12,15 +12,15 @@ HEAD = (
 _FORMAT = "{:<21} {:>6} {:>6} {:>4} {:>8} {:>5} {:>8} {:>5} {:>7} {:>10}  {}"
 
 
-def table(played: Iterable[tuple[Fault, Sequence[Outcome]]]) -> Iterator[str]:
-    """One line a fault; pause and recovery are those of the slowest round."""
+def table(outcomes_by_fault: Iterable[tuple[Fault, Sequence[RoundOutcome]]]) -> Iterator[str]:
+    """One line per fault; pause and recovery are those of the slowest round."""
     yield _FORMAT.format(*HEAD)
-    for fault, outcomes in played:
+    for fault, outcomes in outcomes_by_fault:
         if outcomes:
             yield _row(fault, outcomes)
 
 
-def _row(fault: Fault, outcomes: Sequence[Outcome]) -> str:
+def _row(fault: Fault, outcomes: Sequence[RoundOutcome]) -> str:
     return _FORMAT.format(
         fault.name,
         len(outcomes),
@@ -37,8 +37,8 @@ def _row(fault: Fault, outcomes: Sequence[Outcome]) -> str:
 
 
 def listed(faults: Sequence[Fault]) -> Iterator[str]:
-    """What there is to choose from, and what a control round of it takes away."""
-    yield f"{'fault':<21} {'control':<20} what happens"
+    """All faults, each with the guard that its control round disables."""
+    yield f"{'fault':<21} {'control':<20} description"
     for fault in faults:
-        yield f"{fault.name:<21} {fault.control.name:<20} {fault.words}"
-        yield f"{'':<21} {'':<20} guard: {fault.control.words}"
+        yield f"{fault.name:<21} {fault.control.name:<20} {fault.description}"
+        yield f"{'':<21} {'':<20} guard: {fault.control.description}"

@@ -1,1 +1,1 @@
-"""Load tests, and the books that are checked afterwards. Shares no code with the product."""
+"""Load tests and the verification of their ledgers. Shares no code with the product."""

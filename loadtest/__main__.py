@@ -9,15 +9,15 @@ from pathlib import Path
 from loadtest import flash, settings
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger, stored_state
-from loadtest.ledger.verify import Case, verify
+from loadtest.ledger.verify import VerificationInput, verify
 from loadtest.sale import members, plan
 from loadtest.sale.api import Api, Unreachable
-from loadtest.sale.plan import plan_of
+from loadtest.sale.plan import plan_from_options
 from loadtest.sale.sale import open_sale
 from loadtest.traffic import crowd
 
-MOST_PROCESSES = 64
-MOST_WATCHERS = 50_000
+MAX_PROCESSES = 64
+MAX_WATCHERS = 50_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,22 +36,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_flash(
-        _command(commands, "flash", "the stack, a flash sale, the check, the report", _flash)
+    _add_flash(_command(commands, "flash", "run a flash sale, verify it, write a report", _flash))
+    _add_open(_command(commands, "open", "send bids to one session on a schedule", _open))
+    _add_watch(_command(commands, "watch", "watch one session's board over WebSockets", _watch))
+    _add_verify(
+        _command(commands, "verify", "compare a ledger with PostgreSQL, Redis and the API", _verify)
     )
-    _add_open(_command(commands, "open", "bids on a schedule, into one session", _open))
-    _add_watch(_command(commands, "watch", "WebSockets on one session's board", _watch))
-    _add_verify(_command(commands, "verify", "hold a ledger against the books", _verify))
     return parser
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    words: str,
+    description: str,
     command: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=description, description=description
+    )
     parser.set_defaults(command=command)
     return parser
 
@@ -61,10 +63,12 @@ def _add_flash(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("closed", "open"),
         default="closed",
-        help="members who wait for answers (Locust), or bids on a schedule (%(default)s)",
+        help="closed: members wait for responses (Locust); open: bids on a schedule (%(default)s)",
     )
-    parser.add_argument("--host", help="a running stack; ours is started when it is not named")
-    parser.add_argument("--tokens", type=Path, help="members; prepared when it is not named")
+    parser.add_argument(
+        "--host", help="a running stack (default: this project's, started if needed)"
+    )
+    parser.add_argument("--tokens", type=Path, help="token file (default: members are prepared)")
     _add_watchers(parser, default=0)
     _add_admin(parser)
     _add_processes(parser)
@@ -72,25 +76,25 @@ def _add_flash(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_open(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", required=True, help="where the API is")
-    parser.add_argument("--tokens", type=Path, default=members.TOKENS_PATH, help="members")
+    parser.add_argument("--host", required=True, help="URL of the API")
+    parser.add_argument("--tokens", type=Path, default=members.TOKENS_PATH, help="token file")
     parser.add_argument("--session", help="bid in this session instead of creating one")
-    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="folder for it")
+    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="ledger folder")
     parser.add_argument(
         "--part",
         type=_part,
         default=(1, 1),
         metavar="I/N",
-        help="this process's share of the schedule (1/1)",
+        help="this process's part of the schedule (1/1)",
     )
     _add_admin(parser)
     plan.add_options(parser)
 
 
 def _add_watch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", required=True, help="where the API is")
+    parser.add_argument("--host", required=True, help="URL of the API")
     parser.add_argument("--session", required=True, help="the session to watch")
-    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="folder for it")
+    parser.add_argument("--ledger", type=Path, default=flash.REPORTS_PATH, help="ledger folder")
     _add_watchers(parser, default=100)
 
 
@@ -100,20 +104,20 @@ def _add_watchers(parser: argparse.ArgumentParser, *, default: int) -> None:
         type=_watchers,
         default=default,
         metavar="N",
-        help="WebSockets that watch the board (%(default)s)",
+        help="number of WebSockets watching the board (%(default)s)",
     )
 
 
 def _watchers(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= MOST_WATCHERS):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {MOST_WATCHERS}")
+    if not (text.isdecimal() and int(text) <= MAX_WATCHERS):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {MAX_WATCHERS}")
     return int(text)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ledger", type=Path, nargs="+", help="ledger files, or their folder")
+    parser.add_argument("ledger", type=Path, nargs="+", help="ledger files or a folder of them")
     parser.add_argument("--session", required=True, help="the session's id")
-    parser.add_argument("--host", help="where the API is (this project's stack)")
+    parser.add_argument("--host", help="URL of the API (this project's stack)")
 
 
 def _add_admin(parser: argparse.ArgumentParser) -> None:
@@ -131,8 +135,8 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 
 def _processes(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= MOST_PROCESSES):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_PROCESSES}")
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_PROCESSES):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MAX_PROCESSES}")
     return int(text)
 
 
@@ -148,20 +152,20 @@ def _flash(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> int:
-    # Imported here: it brings gevent, which no other command needs.
+    # Imported here because only this command needs gevent.
     from loadtest.traffic.open_model import Part, run  # noqa: PLC0415
 
-    wanted = plan_of(options)
-    everybody = members.read_tokens(options.tokens, wanted.members)
+    load_plan = plan_from_options(options)
+    all_members = members.read_tokens(options.tokens, load_plan.members)
     session_id = options.session
     if not session_id:
         admin = members.admin_token(
             options.host, options.admin_token, options.admin_name, options.admin_password
         )
-        session_id = open_sale(Api(options.host, admin), wanted).session_id
+        session_id = open_sale(Api(options.host, admin), load_plan).session_id
         print(f"Session {session_id}, ledger in {options.ledger}", flush=True)
     number, count = options.part
-    run(options.host, wanted, session_id, everybody, options.ledger, Part(number - 1, count))
+    run(options.host, load_plan, session_id, all_members, options.ledger, Part(number - 1, count))
     return 0
 
 
@@ -178,11 +182,11 @@ def _verify(options: argparse.Namespace) -> int:
     servers = settings.servers()
     found = stored_state.read(servers, options.session)
     if found.session.closed_at is None:
-        raise LoadTestError("This session has no results yet. Verify it after its close.")
+        raise LoadTestError("This session has no results yet. Verify it after it has closed.")
     host = options.host or settings.address()
     results = Api(host).results(options.session)
     verdict = verify(
-        options.session, Case(recorded, found, results, servers.ended_keys_ttl_seconds)
+        options.session, VerificationInput(recorded, found, results, servers.ended_keys_ttl_seconds)
     )
     print("\n".join(verdict.lines()))
     return 0 if verdict.holds else 1

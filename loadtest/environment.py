@@ -1,4 +1,4 @@
-"""On what machine and with what versions a run was made."""
+"""Describes the machine and versions of a run."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from loadtest.settings import PROJECT_ROOT
 
 
 def describe() -> dict[str, str]:
-    """Name to value, for people to read."""
+    """Human-readable names and values."""
     return {
         "CPU": _cpu(),
         "cores": str(_cores()),
@@ -34,7 +34,7 @@ def _cpu() -> str:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

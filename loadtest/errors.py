@@ -1,5 +1,5 @@
-"""What the load test says when it cannot go on."""
+"""The error that the load test reports."""
 
 
 class LoadTestError(Exception):
-    """Something the person at the terminal can mend. The message is whole sentences."""
+    """A problem the user can fix. The message is complete sentences."""

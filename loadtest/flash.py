@@ -1,4 +1,4 @@
-"""One command: the stack, the members, a flash sale, the check of the ledger, the report."""
+"""`flash`: starts the stack, prepares members, runs a sale, verifies it, writes a report."""
 
 import re
 import shlex
@@ -18,39 +18,39 @@ from typing import Any
 from loadtest import environment, processes, settings
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger, stored_state
-from loadtest.ledger.ledger import Recorded, Tail
-from loadtest.ledger.verify import Case, Finding, Verdict, verify
+from loadtest.ledger.ledger import LedgerContents, LedgerTail
+from loadtest.ledger.verify import Finding, Verdict, VerificationInput, verify
 from loadtest.processes import Child
 from loadtest.report import report
-from loadtest.report.progress import Progress, Watcher
+from loadtest.report.progress import ProgressLine, ServiceMonitor
 from loadtest.report.report import Run
 from loadtest.sale import members
 from loadtest.sale.api import Api
 from loadtest.sale.curve import LATE_SECONDS
-from loadtest.sale.plan import Plan, plan_of
-from loadtest.sale.sale import Sale, close_sale, join_sale, open_sale
+from loadtest.sale.plan import LoadPlan, plan_from_options
+from loadtest.sale.sale import SaleSession, close_sale, join_sale, open_sale
 
 REPORTS_PATH = settings.DATA_PATH / "reports"
-RESULTS_PATIENCE_SECONDS = 120.0
-FAREWELL_SECONDS = 10.0
+RESULTS_TIMEOUT_SECONDS = 120.0
+WATCHERS_EXIT_TIMEOUT_SECONDS = 10.0
 TICK_SECONDS = 0.5
 LOCUSTFILE = Path(__file__).parent / "traffic" / "locustfile.py"
 SHOWN_WINNERS = 10
-# However far the option's name is cut short.
+# Including abbreviated option names.
 SECRET_OPTION = re.compile(r"--admin-[tp][a-z]*")
 HIDDEN = "HIDDEN"
 
 
-class StopAsked:
-    """Ctrl-C, SIGTERM, a closed terminal: the first one ends a sale early, a second one all."""
+class StopRequest:
+    """Stop signals: the first one ends the sale early, the second one everything."""
 
     def __init__(self) -> None:
         self._asked = self._sale_is_open = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._receive)
 
-    def sale_is_open(self) -> None:
-        """From now on there is something to close, to verify and to report."""
+    def mark_sale_open(self) -> None:
+        """Let the next signal end only the sale: from now on there is something to report."""
         self._sale_is_open = True
 
     def __bool__(self) -> bool:
@@ -63,37 +63,39 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What a sale is prepared with. `api` speaks as an admin."""
+class FlashSetup:
+    """Everything prepared for a sale. `api` uses an admin's token."""
 
     options: Namespace
-    plan: Plan
+    plan: LoadPlan
     api: Api
     tokens: Path
     folder: Path
 
 
 def flash(options: Namespace) -> int:
-    """Run it all. The exit code: 0 when every generator did its work and the books agree."""
-    plan = plan_of(options)
-    stop = StopAsked()
+    """Run everything. Returns 0 when the generators succeeded and verification found nothing."""
+    plan = plan_from_options(options)
+    stop = StopRequest()
     host = options.host or settings.address()
     facts = environment.describe()
     with _folder(options.mode) as folder:
         with _stack(options, host, folder):
-            admin, tokens = _people(options, host, plan)
-            run = _sell(Ground(options, plan, Api(host, admin), tokens, folder), stop, facts)
-        _tell(run, folder)
+            admin, tokens = _prepare_accounts(options, host, plan)
+            run = _run_sale(
+                FlashSetup(options, plan, Api(host, admin), tokens, folder), stop, facts
+            )
+        _publish(run, folder)
     return exit_code(run, stopped=bool(stop))
 
 
 def exit_code(run: Run, *, stopped: bool) -> int:
-    """0 when the books agree, and nothing is to be remarked but a stop that was asked for."""
-    return 0 if run.verdict.holds and (stopped or not run.remark) else 1
+    """0 when the verdict holds and there is no warning, except for a requested stop."""
+    return 0 if run.verdict.holds and (stopped or not run.warning) else 1
 
 
 def command_line(arguments: Iterable[str]) -> str:
-    """How this run was started, for everybody who may read the report: without secrets."""
+    """The command line of this run, without secrets, for the report."""
     shown: list[str] = []
     for argument in arguments:
         option, equals, _ = argument.partition("=")
@@ -108,7 +110,7 @@ def command_line(arguments: Iterable[str]) -> str:
 
 @contextmanager
 def _folder(mode: str) -> Iterator[Path]:
-    """A new folder for this run, the user's own; gone again when nothing came into it."""
+    """A new private folder for this run, removed if it stays empty."""
     name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     try:
         REPORTS_PATH.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,21 +126,21 @@ def _folder(mode: str) -> Iterator[Path]:
 
 @contextmanager
 def _stack(options: Namespace, host: str, folder: Path) -> Iterator[None]:
-    """What --host names is there already; our own stack is started unless it runs."""
+    """Check the stack that --host names; without it, start ours unless it is running."""
     if options.host:
         Api(host).get("/health")
         yield
         return
-    _say(f"Looking for the stack at {host}, or starting it ...")
+    _print(f"Looking for the stack at {host}, or starting it ...")
     with processes.stack(host, folder / "stack.log") as started:
-        _say("Started it." if started else "It is running already.")
+        _print("Started." if started else "Already running.")
         yield
         if started:
-            _say("Stopping the stack ...")
+            _print("Stopping the stack ...")
 
 
-def _people(options: Namespace, host: str, plan: Plan) -> tuple[str, Path]:
-    """A token of an admin, and the file with the members' tokens."""
+def _prepare_accounts(options: Namespace, host: str, plan: LoadPlan) -> tuple[str, Path]:
+    """An admin's token, and the path of the members' token file."""
     if options.host or options.admin_token or options.admin_name:
         admin = members.admin_token(
             host, options.admin_token, options.admin_name, options.admin_password
@@ -148,91 +150,99 @@ def _people(options: Namespace, host: str, plan: Plan) -> tuple[str, Path]:
     if options.tokens:
         members.check_tokens(host, members.read_tokens(options.tokens, plan.members))
         return admin, options.tokens
-    _say(f"Preparing {plan.members} members ...")
+    _print(f"Preparing {plan.members} members ...")
     members.prepared(host, plan.members)
     return admin, members.TOKENS_PATH
 
 
-def _sell(ground: Ground, stop: StopAsked, facts: dict[str, str]) -> Run:
-    api, plan, folder = ground.api, ground.plan, ground.folder
+def _run_sale(setup: FlashSetup, stop: StopRequest, facts: dict[str, str]) -> Run:
+    api, plan, folder = setup.api, setup.plan, setup.folder
     sale = open_sale(api, plan)
-    stop.sale_is_open()
-    _say(f"Session {sale.session_id}: {plan.inventory} items, {plan.duration:g} s. Ctrl-C ends it.")
-    watcher = Watcher(api, sale.session_id)
-    commands = _generators(ground, sale)
-    with watcher.watching(), _crowd(ground, sale) as crowd:
-        remark = _generate(commands, sale, Progress(sale, watcher, Tail(folder)), folder, stop)
+    stop.mark_sale_open()
+    _print(
+        f"Session {sale.session_id}: {plan.inventory} items, {plan.duration:g} s. Ctrl-C ends it."
+    )
+    monitor = ServiceMonitor(api, sale.session_id)
+    commands = _generators(setup, sale)
+    with monitor.running(), _watchers(setup, sale) as watchers:
+        warning = _generate(
+            commands, sale, ProgressLine(sale, monitor, LedgerTail(folder)), folder, stop
+        )
         if sale.end > time.time():
             close_sale(api, sale.session_id)
-        _say("Waiting for the results ...")
-        results = api.wait_for_results(sale.session_id, RESULTS_PATIENCE_SECONDS)
-        remark = remark or _farewell(crowd)
-    # A sale closed early has another end than the one announced.
+        _print("Waiting for the results ...")
+        results = api.wait_for_results(sale.session_id, RESULTS_TIMEOUT_SECONDS)
+        warning = warning or _await_watchers(watchers)
+    # A sale closed early has a different end.
     sale = join_sale(api, sale.session_id)
-    recorded = _recorded(folder)
-    verdict, versions = _judge(sale.session_id, recorded, results)
+    recorded = _read_ledger(folder)
+    verdict, versions = _verify(sale.session_id, recorded, results)
     return Run(
-        mode=ground.options.mode,
+        mode=setup.options.mode,
         plan=plan,
         sale=sale,
         recorded=recorded,
-        watched=watcher.seen,
+        service_samples=monitor.samples,
         results=results,
         verdict=verdict,
         environment=facts | versions,
         command=command_line(sys.argv[1:]),
-        remark=remark,
+        warning=warning,
     )
 
 
 @contextmanager
-def _crowd(ground: Ground, sale: Sale) -> Iterator[Child | None]:
-    """The process of the watchers, when some are asked for."""
-    count = ground.options.watchers
+def _watchers(setup: FlashSetup, sale: SaleSession) -> Iterator[Child | None]:
+    """Run the watchers' process, if --watchers is set."""
+    count = setup.options.watchers
     if not count:
         yield None
         return
-    command = ["-m", "loadtest", "watch", "--host", ground.api.host, "--session", sale.session_id]
-    command += ["--watchers", str(count), "--ledger", str(ground.folder)]
-    crowd = Child(command, ground.folder / "watchers.log")
+    command = ["-m", "loadtest", "watch", "--host", setup.api.host, "--session", sale.session_id]
+    command += ["--watchers", str(count), "--ledger", str(setup.folder)]
+    watchers = Child(command, setup.folder / "watchers.log")
     try:
-        yield crowd
+        yield watchers
     finally:
-        crowd.stop()
+        watchers.stop()
 
 
-def _farewell(crowd: Child | None) -> str:
-    """Let the watchers see the results; what is to be remarked about them."""
-    if crowd is None:
+def _await_watchers(watchers: Child | None) -> str:
+    """Wait until the watchers have seen the results; returns a warning or ''."""
+    if watchers is None:
         return ""
-    if not crowd.wait(FAREWELL_SECONDS):
-        return "Not every watcher saw the results."
-    if crowd.exit_code:
-        _say(f"The watchers failed:\n{crowd.last_words()}")
-        return f"The watchers failed; see {crowd.log}."
+    if not watchers.wait(WATCHERS_EXIT_TIMEOUT_SECONDS):
+        return "Some watchers did not see the results."
+    if watchers.exit_code:
+        _print(f"The watchers failed:\n{watchers.last_words()}")
+        return f"The watchers failed; see {watchers.log}."
     return ""
 
 
-def _generators(ground: Ground, sale: Sale) -> list[list[str]]:
-    """The command line of each generator, as anybody could type it."""
-    common = ["--host", ground.api.host, "--session", sale.session_id]
-    common += ["--tokens", str(ground.tokens), "--ledger", str(ground.folder)]
-    common += ground.plan.options()
-    count = ground.options.processes
-    if ground.options.mode == "open":
+def _generators(setup: FlashSetup, sale: SaleSession) -> list[list[str]]:
+    """The command line of each generator."""
+    common = ["--host", setup.api.host, "--session", sale.session_id]
+    common += ["--tokens", str(setup.tokens), "--ledger", str(setup.folder)]
+    common += setup.plan.options()
+    count = setup.options.processes
+    if setup.options.mode == "open":
         one = ["-m", "loadtest", "open", *common]
         return [[*one, "--part", f"{index + 1}/{count}"] for index in range(count)]
     quiet = ["--headless", "--only-summary", "--loglevel", "ERROR", "--exit-code-on-error", "0"]
     more = ["--processes", str(count)] if count > 1 else []
-    # Whoever is waiting for an answer when the sale is over gets it.
-    patient = ["--stop-timeout", f"{ground.plan.timeout + 1:.0f}"]
+    # Long enough for pending responses when the sale is over.
+    patient = ["--stop-timeout", f"{setup.plan.timeout + 1:.0f}"]
     return [["-m", "locust", "-f", str(LOCUSTFILE), *common, *quiet, *patient, *more]]
 
 
 def _generate(
-    commands: list[list[str]], sale: Sale, progress: Progress, folder: Path, stop: StopAsked
+    commands: list[list[str]],
+    sale: SaleSession,
+    progress: ProgressLine,
+    folder: Path,
+    stop: StopRequest,
 ) -> str:
-    """Run the generators until they end; what is to be remarked about that."""
+    """Run the generators until they end; returns a warning or ''."""
     with _running(commands, folder) as generators:
         while not stop and any(generator.exit_code is None for generator in generators):
             progress.show()
@@ -240,9 +250,9 @@ def _generate(
         progress.end()
     failed = [generator for generator in generators if generator.exit_code]
     if stop:
-        return "The sale was stopped before its time."
+        return "The sale was stopped early."
     if failed:
-        _say(f"A generator failed:\n{failed[0].last_words()}")
+        _print(f"A generator failed:\n{failed[0].last_words()}")
         return f"{len(failed)} of {len(generators)} generators failed; see {failed[0].log}."
     if time.time() < sale.end + LATE_SECONDS / 2:
         return "The generators ended before the sale did."
@@ -263,19 +273,19 @@ def _running(commands: list[list[str]], folder: Path) -> Iterator[list[Child]]:
             generator.stop()
 
 
-def _recorded(folder: Path) -> Recorded:
-    """The ledger; an empty one when the sale was stopped before anybody bid."""
+def _read_ledger(folder: Path) -> LedgerContents:
+    """The ledger; empty when the sale was stopped before the first bid."""
     paths = ledger.find(folder)
-    return ledger.read(paths) if paths else Recorded()
+    return ledger.read(paths) if paths else LedgerContents()
 
 
-def _judge(
-    session_id: str, recorded: Recorded, results: Mapping[str, Any]
+def _verify(
+    session_id: str, recorded: LedgerContents, results: Mapping[str, Any]
 ) -> tuple[Verdict, dict[str, str]]:
-    """The verdict, and the servers' versions. Books that cannot be read are a difference."""
+    """The verdict and the servers' versions. An unreadable stored state is a finding."""
     try:
         servers = settings.servers()
-        case = Case(
+        case = VerificationInput(
             recorded,
             stored_state.read(servers, session_id),
             results,
@@ -283,26 +293,28 @@ def _judge(
         )
         return verify(session_id, case), stored_state.versions(servers)
     except LoadTestError as error:
-        return Verdict(session_id, [Finding("the books can be read", 1, [str(error)])]), {}
+        return Verdict(
+            session_id, [Finding("PostgreSQL and Redis can be read", 1, [str(error)])]
+        ), {}
 
 
-def _tell(run: Run, folder: Path) -> None:
-    """Print the verdict and the winners, and write the report."""
+def _publish(run: Run, folder: Path) -> None:
+    """Write the report, and print the verdict and the winners."""
     path = folder / "report.html"
     path.write_text(report.render(run), encoding="utf-8")
-    _say()
+    _print()
     for line in run.verdict.lines():
-        _say(line)
-    if run.remark:
-        _say(run.remark)
+        _print(line)
+    if run.warning:
+        _print(run.warning)
     winners = run.results["winners"]
-    _say(f"\n{len(winners)} winners of {run.results['total_bidders']} bidders:")
+    _print(f"\n{len(winners)} winners of {run.results['total_bidders']} bidders:")
     for entry in winners[:SHOWN_WINNERS]:
-        _say(f"{entry['rank']:>6}  {entry['username']:<28} {entry['price']:>12,.2f}")
+        _print(f"{entry['rank']:>6}  {entry['username']:<28} {entry['price']:>12,.2f}")
     if len(winners) > SHOWN_WINNERS:
-        _say(f"        and {len(winners) - SHOWN_WINNERS} more, in the report")
-    _say(f"\nReport: {path}\nLedger: {folder}/ledger-*.jsonl")
+        _print(f"        and {len(winners) - SHOWN_WINNERS} more, in the report")
+    _print(f"\nReport: {path}\nLedger: {folder}/ledger-*.jsonl")
 
 
-def _say(text: str = "") -> None:
+def _print(text: str = "") -> None:
     print(text, flush=True)

@@ -1,8 +1,7 @@
-"""Where PostgreSQL and Redis are, for the check of the ledger.
+"""Addresses of PostgreSQL and Redis, for verifying the ledger.
 
-The environment first, then `.env`, then `.data/running.env`, which `make run` writes
-while its own servers are up. This file does not share the product's code on purpose: the
-check must not stand on what it checks.
+Read from the environment, then `.env`, then `.data/running.env`, which `make run` writes while
+its servers are up. Shares no code with the product, because it verifies the product.
 """
 
 import os
@@ -17,36 +16,36 @@ from loadtest.errors import LoadTestError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DATA_PATH = PROJECT_ROOT / ".data"
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
-    """How to reach both servers, and how long Redis keeps an ended session."""
+class ServerAddresses:
+    """Addresses of both servers, and how long Redis keeps an ended session."""
 
     postgres: dict[str, str]
     redis_host: str
     redis_port: int
     redis_db: int
     redis_password: str | None
-    # Addresses of a cluster's nodes, as host:port; empty: the one Redis above.
+    # Addresses of a cluster's nodes, as host:port; empty: the single Redis above.
     redis_cluster: tuple[str, ...]
     ended_keys_ttl_seconds: int
 
 
 def gather() -> dict[str, str]:
-    """Settings by name. Half a server's settings from one place and half from another
-    would reach neither, so the first place that names a host speaks for that server.
+    """Settings by name. Each server's settings all come from the first place that names its
+    host, because settings mixed from two sources would reach neither server.
     """
-    places = [
-        _filled(os.environ),
-        _filled(dotenv_values(PROJECT_ROOT / ".env")),
-        _filled(dotenv_values(DATA_PATH / "running.env")),
+    sources = [
+        _non_empty(os.environ),
+        _non_empty(dotenv_values(PROJECT_ROOT / ".env")),
+        _non_empty(dotenv_values(DATA_PATH / "running.env")),
     ]
-    values = {**places[2], **places[1], **places[0]}
+    values = {**sources[2], **sources[1], **sources[0]}
     for prefix in ("POSTGRES_", "REDIS_"):
-        configured = {**places[1], **places[0]}
-        chosen = configured if _names_server(configured, prefix) else places[2]
+        configured = {**sources[1], **sources[0]}
+        chosen = configured if _names_server(configured, prefix) else sources[2]
         if _names_server(chosen, prefix):
             values = {k: v for k, v in values.items() if not k.startswith(prefix)}
             values |= {k: v for k, v in chosen.items() if k.startswith(prefix)}
@@ -57,10 +56,10 @@ def _names_server(values: Mapping[str, str], prefix: str) -> bool:
     return bool(values.get(f"{prefix}HOST") or values.get(f"{prefix}CLUSTER"))
 
 
-def servers(values: Mapping[str, str] | None = None) -> Servers:
-    """Both servers' addresses. Raises LoadTestError when one is malformed."""
-    values = gather() if values is None else _filled(values)
-    return Servers(
+def servers(values: Mapping[str, str] | None = None) -> ServerAddresses:
+    """Both servers' addresses. Raises LoadTestError if a setting is malformed."""
+    values = gather() if values is None else _non_empty(values)
+    return ServerAddresses(
         postgres={
             "host": values.get("POSTGRES_HOST", "localhost"),
             "port": values.get("POSTGRES_PORT", "5432"),
@@ -78,13 +77,13 @@ def servers(values: Mapping[str, str] | None = None) -> Servers:
 
 
 def address() -> str:
-    """Where the API of this project listens."""
+    """The URL of this project's API."""
     values = gather()
-    host = values.get("HOST", EVERYWHERE)
-    return f"http://{LOOPBACK if host == EVERYWHERE else host}:{_integer(values, 'PORT', 8000)}"
+    host = values.get("HOST", ALL_INTERFACES)
+    return f"http://{LOOPBACK if host == ALL_INTERFACES else host}:{_integer(values, 'PORT', 8000)}"
 
 
-def _filled(values: Mapping[str, str | None]) -> dict[str, str]:
+def _non_empty(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
@@ -93,7 +92,7 @@ def _integer(values: Mapping[str, str], name: str, default: int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise LoadTestError(f"{name} must be a whole number, but it is {text!r}.") from None
+        raise LoadTestError(f"{name} must be a whole number, not {text!r}.") from None
 
 
 def _secret(values: Mapping[str, str], name: str) -> str:

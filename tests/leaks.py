@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dev.stack import Process, Stack
+from dev.stack import ProcfileProcess, Stack
 
 PATTERNS = {
     "token": r"eyJ[\w-]+\.[\w-]+\.",
@@ -30,7 +30,7 @@ def leaks_in(text: str, environ: Mapping[str, str] = os.environ) -> set[str]:
     }
 
 
-def assert_quiet(*processes: Process) -> None:
+def assert_quiet(*processes: ProcfileProcess) -> None:
     """No secret is in the logs of these processes."""
     for process in processes:
         if process.log.exists():

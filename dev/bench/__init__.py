@@ -1,1 +1,1 @@
-"""Measures what the promises of speed say, as ratios: `python -m dev.bench`."""
+"""The benchmark of the performance promises, as ratios: `python -m dev.bench`."""

@@ -25,12 +25,12 @@ from dev.bench.runs.close import CloseRuns
 from dev.bench.runs.cluster import ClusterRuns
 from dev.bench.runs.drain import DrainRuns
 from dev.bench.runs.script import ScriptRuns
-from dev.bench.servers.stack import Servers, http_stack, servers, temporary_folder
+from dev.bench.servers.stack import BenchServers, http_stack, servers, temporary_folder
 from dev.errors import DevError
 from dev.signals import STOP_SIGNALS
 
-# Which measures a run serves.
-SERVES = {
+# The measures to which each run contributes.
+MEASURES_BY_RUN = {
     "bids": {
         *("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo"),
         *("jobs-per-1000-bids", "drain-to-bids", "bid-p99"),
@@ -64,20 +64,20 @@ OTHER_RUNS = (
 
 
 class _HttpRuns(BaselineRuns, ClusterRuns):
-    """All of them on one stack."""
+    """All HTTP runs on one stack."""
 
 
 def main() -> int:
-    """0 when every check held; with --strict, only when every bar was met too."""
+    """Exit code 0 when every check held and, with --strict, every bar was met."""
     options = parse()
     _stop_once()
-    _only_warnings()
+    _silence_info_logs()
     figures, found = Figures(), dict[str, Any]()
     interrupted = False
     try:
         _measure(options, figures, found)
     except KeyboardInterrupt:
-        print("\nStopped; this is what was measured so far.", flush=True)
+        print("\nInterrupted. Figures so far:", flush=True)
         interrupted = True
     except (ConfigError, DevError, GeneratorBroken) as error:
         figures.check(holds=False, sentence=str(error))
@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _measure(options: Options, figures: Figures, found: dict[str, Any]) -> None:
-    runs = [name for name, serves in SERVES.items() if _is_wanted(serves, options)]
+    runs = [name for name, serves in MEASURES_BY_RUN.items() if _is_wanted(serves, options)]
     if "lines" in runs:
         figures.add("own lines", own_lines.count())
     with temporary_folder() as folder:
@@ -118,7 +118,7 @@ def _is_wanted(serves: set[str], options: Options) -> bool:
 
 
 def _measure_http(
-    started: Servers, figures: Figures, options: Options, runs: Sequence[str]
+    started: BenchServers, figures: Figures, options: Options, runs: Sequence[str]
 ) -> None:
     wanted = [name for name in HTTP_RUNS if name in runs]
     if not wanted:
@@ -136,7 +136,7 @@ def _generator(options: Options) -> Generator:
     if options.generator == "wrk":
         return Wrk()
     if not Wrk.is_installed():
-        print(f"wrk is not installed: our own generator sends the load. {HOW_TO_INSTALL_WRK}")
+        print(f"wrk is not installed; using the bundled generator. {HOW_TO_INSTALL_WRK}")
     return Sockets()
 
 
@@ -156,7 +156,7 @@ def _show(
 
 
 def _stop_once() -> None:
-    """The first Ctrl-C or SIGTERM ends the run; nothing may interrupt the cleaning up."""
+    """Stop at the first Ctrl-C or SIGTERM, and ignore further ones during clean-up."""
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
         for signum in STOP_SIGNALS:
@@ -167,7 +167,7 @@ def _stop_once() -> None:
         signal.signal(signum, stop)
 
 
-def _only_warnings() -> None:
+def _silence_info_logs() -> None:
     """Keep core's log lines out of the progress lines."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
 

@@ -1,4 +1,4 @@
-"""CPU time of processes with all their children."""
+"""CPU time of processes including all their children."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,7 +7,7 @@ import psutil
 
 
 def seconds_of(leader: psutil.Process) -> float:
-    """User and system time of a process and its descendants, the ended ones included."""
+    """User and system time of a process and its descendants, including ended ones."""
     total = 0.0
     for process in (leader, *leader.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -17,8 +17,8 @@ def seconds_of(leader: psutil.Process) -> float:
     return total
 
 
-class Meter:
-    """CPU time that groups of processes have used since the meter was made."""
+class CpuMeter:
+    """CPU time used by groups of processes since the meter was created."""
 
     def __init__(self, leaders: Mapping[str, psutil.Process]) -> None:
         self._leaders = leaders

@@ -1,4 +1,4 @@
-"""What a figure depends on: machine, versions, settings, commit."""
+"""Describes the environment of a run: machine, versions, settings, commit."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from core.config import PROJECT_ROOT
 from dev.bench.options import Options
 from dev.bench.runs.http import CONNECTIONS, TRICKLE_PER_SECOND
-from dev.bench.servers.stack import WEB_PROCESSES, WEB_THREADS, WORKER_PROCESSES, Servers
+from dev.bench.servers.stack import WEB_PROCESSES, WEB_THREADS, WORKER_PROCESSES, BenchServers
 
 PACKAGES = (
     *("celery", "flask", "flask-jwt-extended", "gunicorn", "marshmallow"),
@@ -25,8 +25,8 @@ PACKAGES = (
 FLUSHES = 50
 
 
-def describe(servers: Servers, options: Options) -> dict[str, Any]:
-    """Everything a reader needs to judge the figures."""
+def describe(servers: BenchServers, options: Options) -> dict[str, Any]:
+    """Everything a reader needs to interpret the figures."""
     settings = servers.settings
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -61,7 +61,7 @@ def describe(servers: Servers, options: Options) -> dict[str, Any]:
 
 
 def _commit(checkout: Path) -> str:
-    """A checkout's commit; marked when the files are not those of the commit."""
+    """A checkout's commit, marked as dirty if files were changed."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607 - the developer's own git
         check=False,
@@ -80,7 +80,7 @@ def _cpu_model() -> str:
 
 
 def _flush_ms(folder: Path) -> float:
-    """Milliseconds to write and flush a little: what appendfsync always pays for."""
+    """Milliseconds of a small write and flush, the cost of appendfsync always."""
     times = []
     with (folder / "flush").open("wb", buffering=0) as file:
         for _ in range(FLUSHES):
@@ -91,12 +91,12 @@ def _flush_ms(folder: Path) -> float:
     return median(times)
 
 
-def _postgres_version(servers: Servers) -> str:
+def _postgres_version(servers: BenchServers) -> str:
     with servers.services.engine.connect() as connection:
         return str(connection.scalar(text("SHOW server_version")))
 
 
-def _redis_version(servers: Servers) -> str:
+def _redis_version(servers: BenchServers) -> str:
     info: Any = servers.services.redis.info("server")
     name = info.get("server_name", "redis")
     return f"{name} {info.get(f'{name}_version', info['redis_version'])}"
@@ -105,6 +105,6 @@ def _redis_version(servers: Servers) -> str:
 def _generator(name: str) -> str:
     if name != "wrk":
         return "dev.bench.generators.sockets"
-    # It has no option that shows its version and ends well.
-    said = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True)  # noqa: S607 - as installed
-    return " ".join((said.stdout or said.stderr).split()[:2])
+    # wrk has no version option that exits with 0.
+    output = subprocess.run(["wrk", "-v"], check=False, capture_output=True, text=True)  # noqa: S607 - as installed
+    return " ".join((output.stdout or output.stderr).split()[:2])

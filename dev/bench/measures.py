@@ -1,4 +1,4 @@
-"""What is measured, the bar for each ratio, and the figures as they come in."""
+"""The measures with their bars, and the figures collected for them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ class Measure:
     title: str
     numerator: str
     denominator: str | None
-    # None: reported, with nothing to hold it against.
+    # None: reported only.
     bar: float | None
-    # Whether the bar is a floor; else it is a ceiling.
+    # Whether the bar is a minimum; else it is a maximum.
     at_least: bool
     unit: str = ""
-    # Reported only: an absolute figure says as much about the machine as about the code.
+    # False: reported only. Absolute figures depend on the machine as much as on the code.
     is_judged: bool = True
 
     @property
@@ -28,7 +28,7 @@ class Measure:
         return f"{'>=' if self.at_least else '<='} {self.bar:g}{self.unit}"
 
 
-_OF_THIS = (
+_OWN_MEASURES = (
     Measure(
         "bids-to-echo",
         "accepted bids/s ÷ bare Flask JSON echo/s",
@@ -47,7 +47,7 @@ _OF_THIS = (
     ),
     Measure(
         "web-cpu-to-echo",
-        "web CPU a bid ÷ CPU of a bare Flask JSON echo",
+        "web CPU per bid ÷ CPU of a bare Flask JSON echo",
         "cpu µs/bid, web",
         "cpu µs/echo, echo",
         0.2,
@@ -55,7 +55,7 @@ _OF_THIS = (
     ),
     Measure(
         "browser-headers",
-        "bids/s with a browser's headers ÷ with the four that a bid needs",
+        "bids/s with a browser's headers ÷ with the four required ones",
         "bids/s, browser's headers",
         "bids/s, few headers",
         0.85,
@@ -63,7 +63,7 @@ _OF_THIS = (
     ),
     Measure(
         "batches-to-singles",
-        "Redis CPU a bid in batches ÷ by calls of one bid",
+        "Redis CPU per bid in batches ÷ in single calls",
         "cpu µs/bid, redis, batches",
         "cpu µs/bid, redis, singles",
         0.6,
@@ -71,7 +71,7 @@ _OF_THIS = (
     ),
     Measure(
         "nginx-to-keepalive",
-        "bids/s through nginx as it comes ÷ with connections kept",
+        "bids/s through default nginx ÷ through nginx with keep-alive",
         "bids/s, nginx",
         "bids/s, nginx keeping",
         None,
@@ -104,7 +104,7 @@ _OF_THIS = (
     ),
     Measure(
         "script-growth",
-        "µs of the bid script at many bidders ÷ at 1,000",
+        "µs per bid script call with many bidders ÷ with 1,000",
         "script µs, many bidders",
         "script µs, 1,000 bidders",
         1.3,
@@ -136,7 +136,7 @@ _OF_THIS = (
     ),
     Measure(
         "cluster-to-one",
-        "bids/s on three masters of a cluster ÷ on one Redis",
+        "bids/s on a cluster of three masters ÷ on one Redis",
         "bids/s, cluster",
         "bids/s, one Redis",
         0.70,
@@ -145,7 +145,7 @@ _OF_THIS = (
     ),
     Measure(
         "close-to-sql",
-        "seconds of a close ÷ seconds of its ranking SQL alone",
+        "seconds of a close ÷ of its ranking SQL alone",
         "close s",
         "ranking SQL s",
         2.0,
@@ -153,7 +153,7 @@ _OF_THIS = (
     ),
     Measure(
         "bid-p99",
-        "p99 of a bid at half of saturation",
+        "p99 latency of bids at half of saturation",
         "bid p99 ms",
         None,
         15.0,
@@ -163,7 +163,7 @@ _OF_THIS = (
     ),
     Measure(
         "watchers-to-none",
-        "accepted bids/s beside watchers ÷ without any",
+        "accepted bids/s with watchers ÷ without",
         "bids/s, watched",
         "bids/s, unwatched",
         0.75,
@@ -171,7 +171,7 @@ _OF_THIS = (
     ),
     Measure(
         "frame-lag-p99",
-        "p99 from a bid's acceptance to a watcher's frame, at saturation",
+        "p99 from accepting a bid to a watcher's frame, at saturation",
         "frame lag p99 ms",
         None,
         500.0,
@@ -180,7 +180,7 @@ _OF_THIS = (
     ),
     Measure(
         "watcher-memory",
-        "memory of the web processes for each watcher",
+        "memory of the web processes per watcher",
         "KiB a watcher",
         None,
         64.0,
@@ -190,7 +190,7 @@ _OF_THIS = (
     ),
     Measure(
         "own-lines",
-        "lines of our own code for HTTP, WebSockets and gathering calls",
+        "lines of our own code for HTTP, WebSockets and batching",
         "own lines",
         None,
         1000.0,
@@ -198,7 +198,7 @@ _OF_THIS = (
         is_judged=False,
     ),
 )
-# Asked for with --baseline alone.
+# Measured only with --baseline.
 BASELINE_MEASURES = (
     Measure(
         "bids-to-baseline",
@@ -211,7 +211,7 @@ BASELINE_MEASURES = (
     ),
     Measure(
         "p99-to-baseline",
-        "p99 of a bid at half of the baseline's saturation ÷ the baseline's",
+        "p99 latency at half of the baseline's saturation ÷ the baseline's",
         "p99 ms, this",
         "p99 ms, baseline",
         None,
@@ -220,7 +220,7 @@ BASELINE_MEASURES = (
     ),
     Measure(
         "watched-to-baseline",
-        "bids/s beside watchers ÷ the baseline's beside its own",
+        "bids/s with watchers ÷ the baseline's with watchers",
         "bids/s, this, watched",
         "bids/s, baseline, watched",
         None,
@@ -228,14 +228,14 @@ BASELINE_MEASURES = (
         is_judged=False,
     ),
 )
-MEASURES = (*_OF_THIS, *BASELINE_MEASURES)
+MEASURES = (*_OWN_MEASURES, *BASELINE_MEASURES)
 BASELINE_NAMES = {measure.name for measure in BASELINE_MEASURES}
 NAMES = tuple(measure.name for measure in MEASURES)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, least and greatest of some figures."""
+    """Median, minimum and maximum of some figures."""
 
     median: float
     low: float
@@ -250,7 +250,7 @@ class Spread:
 
 @dataclass(slots=True)
 class Figures:
-    """Series of figures by name, one figure a round; and every check that failed."""
+    """Series of figures by name, one figure per round, and all failed checks."""
 
     series: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -259,7 +259,7 @@ class Figures:
         self.series.setdefault(name, []).append(value)
 
     def check(self, holds: bool, sentence: str) -> None:
-        """Remember a check that failed; the run goes on and ends with an error."""
+        """Record a failed check; the run continues and exits with an error."""
         if not holds:
             print(f"  FAILED: {sentence}", flush=True)
             self.failures.append(sentence)
@@ -270,7 +270,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out for one measure."""
+    """The result of one measure."""
 
     measure: Measure
     numerator: Spread
@@ -288,8 +288,8 @@ class Result:
 def result_of(measure: Measure, figures: Figures) -> Result | None:
     """The measure's result over all complete rounds; None when there is none.
 
-    The ratio is the median of the rounds' own ratios: both halves of a round are made
-    within seconds, so what slows the machine slows both.
+    The ratio is the median of the rounds' ratios: both halves of a round run within seconds
+    of each other, so a slow machine affects both.
     """
     above = figures.series.get(measure.numerator, [])
     if measure.denominator is None:

@@ -11,22 +11,22 @@ from dev.bench.measures import BASELINE_NAMES, NAMES
 EPILOG = f"""\
 Measures: {", ".join(NAMES)}.
 
---baseline holds this checkout against another, whose own .venv `make setup` has made. Its
-processes are started as its Procfile says, on servers of their own.
+--baseline compares this checkout with another one, which needs its own .venv (`make setup`).
+Its processes are started from its Procfile, on separate servers.
 
-wrk generates the load where it is installed; the bundled generator does otherwise, and
-leaves the servers less of the machine. To install wrk: {HOW_TO_INSTALL_WRK}.
+wrk generates the load if it is installed, else the bundled generator, which leaves less CPU
+to the servers. To install wrk: {HOW_TO_INSTALL_WRK}.
 
-The rate limit of members is off (BID_RATE_PER_SECOND=0) in the servers that this starts, but
-for one side of metrics-to-none. They get nothing of your environment's settings or .env.
-Everything lives in a temporary folder; TMPDIR chooses its disk, and ought to be one: in
-memory, a flush costs nothing. Ctrl-C stops cleanly and shows what was measured so far.
+The members' rate limit is off (BID_RATE_PER_SECOND=0), except on one side of metrics-to-none.
+The started processes ignore your environment's settings and .env. All files are in a temporary
+folder; set TMPDIR to a folder on a disk, because in memory a flush costs nothing. Ctrl-C stops
+cleanly and shows the figures so far.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure, and how hard."""
+    """The measures to take, and the size of the loads."""
 
     rounds: int = 5
     seconds: float = 5.0
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
 
 
-# To see that everything works; the sizes are too small for the figures to mean much.
+# A smoke test: too small for meaningful figures.
 _quick = Options(
     rounds=2,
     seconds=2.0,
@@ -92,30 +92,32 @@ _quick = Options(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dev.bench",
-        description="Measures the promises of speed as ratios, side by side on this machine.",
+        description="Measures the performance promises as ratios, side by side on this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--rounds", type=_at_least_one, metavar="N", help="rounds of each measure; 5 if not said"
+        "--rounds", type=_at_least_one, metavar="N", help="rounds of each measure (5)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="length of one load over HTTP; 5 if not said"
+        "--seconds", type=_seconds, metavar="S", help="seconds of each HTTP load (5)"
     )
     parser.add_argument(
         "--only",
         action="append",
         choices=NAMES,
         metavar="NAME",
-        help="this measure alone; may be given more than once",
+        help="take only this measure; repeatable",
     )
     parser.add_argument(
-        "--baseline", type=_checkout, metavar="DIR", help="hold this against another checkout, too"
+        "--baseline", type=_checkout, metavar="DIR", help="compare with another checkout"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
-    parser.add_argument("--strict", action="store_true", help="a missed bar is an error")
-    parser.add_argument("--generator", choices=("wrk", "sockets"), help="what sends the load")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--quick", action="store_true", help="small and short, as a smoke test")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with an error if a bar is missed"
+    )
+    parser.add_argument("--generator", choices=("wrk", "sockets"), help="the load generator")
     return parser
 
 
@@ -136,6 +138,6 @@ def _at_least_one(text: str) -> int:
 
 def _seconds(text: str) -> float:
     number = float(text)
-    if not 1 <= number <= 30:  # noqa: PLR2004 - a window to measure in, within a generator's timeout
+    if not 1 <= number <= 30:  # noqa: PLR2004 - within a generator's timeout
         raise argparse.ArgumentTypeError("from 1 to 30")
     return number

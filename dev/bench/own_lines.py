@@ -1,4 +1,4 @@
-"""How much code of our own stands between the network and a bid's script call."""
+"""Counts our own lines of code between the network and a bid's script call."""
 
 import ast
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.config import PROJECT_ROOT
 
-# HTTP, WebSockets, and what gathers calls.
+# HTTP, WebSockets and the batching of calls.
 PATTERNS = (
     "web/front/*.py",
     "web/asgi.py",
@@ -28,12 +28,12 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 
 def count(root: Path = PROJECT_ROOT) -> int:
-    """Lines with code on them: no blank ones, comments and docstrings."""
+    """Lines of code without blank lines, comments and docstrings."""
     return sum(count_in(path.read_text()) for path in _paths(root))
 
 
 def count_in(source: str) -> int:
-    """The same of one module."""
+    """The same for the source of one module."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = {
         line

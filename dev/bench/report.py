@@ -1,4 +1,4 @@
-"""The figures as a table on the terminal and as JSON."""
+"""Formats the figures as a table and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from typing import Any
 
 from dev.bench.measures import Figures, Result, Spread
 
-# What the names of series of CPU time start with.
-CPU = "cpu µs/"
+# Prefix of CPU-time series.
+CPU_PREFIX = "cpu µs/"
 HEADINGS = ("measure", "numerator", "denominator", "ratio (min to max)", "bar", "met?")
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line a measure."""
+    """One line per measure."""
     lines = [HEADINGS, *(_cells(result) for result in results)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -26,11 +26,11 @@ def table(results: Sequence[Result]) -> str:
 
 
 def cpu_lines(figures: Figures) -> list[str]:
-    """Where the CPU time of a bid and of an echo goes, process by process."""
+    """The CPU time of a bid and of an echo, by process."""
     return [
-        f"  {name.removeprefix(CPU):<24} {figures.median(name):>6.0f} µs"
+        f"  {name.removeprefix(CPU_PREFIX):<24} {figures.median(name):>6.0f} µs"
         for name in sorted(figures.series)
-        if name.startswith(CPU)
+        if name.startswith(CPU_PREFIX)
     ]
 
 
@@ -75,8 +75,8 @@ def _spread(spread: Spread) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits where they matter."""
-    if value >= 100:  # noqa: PLR2004 - whole numbers say enough from here on
+    """Three significant digits, or a whole number."""
+    if value >= 100:  # noqa: PLR2004 - whole numbers from here on
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 - the same
 

@@ -1,6 +1,6 @@
-"""PostgreSQL and a Redis-protocol server from Python wheels: nothing to install, nothing shared.
+"""PostgreSQL and a Redis-protocol server from Python wheels; nothing else to install.
 
-Each runs on a folder of its own, and yields the settings that reach it:
+Each runs in its own folder and yields the settings to connect to it:
 
     with embedded_postgres(folder / "postgres") as settings:
         os.environ.update(settings)

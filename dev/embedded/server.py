@@ -1,4 +1,4 @@
-"""What both embedded servers have in common: found if left behind, started, stopped last."""
+"""The lifecycle of an embedded server: adopt one left running, start, stop."""
 
 import signal
 import time
@@ -10,22 +10,22 @@ from typing import ClassVar
 
 import psutil
 
-from dev.data_folder import hold
+from dev.data_folder import lock_folder
 from dev.errors import DevError
 
-# Recovery after a kill -9 reads the whole log again before it answers.
+# After kill -9, recovery reads the whole log before the server answers.
 START_TIMEOUT_SECONDS = 120.0
-# A server writes its pid file within milliseconds; without one it has died.
+# A server writes its pid file within milliseconds; without one it has crashed.
 PID_FILE_TIMEOUT_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
 
 class EmbeddedServer(ABC):
-    """A server on one folder, in a session of its own, so that Ctrl-C does not reach it.
+    """A server on one folder, in its own session, which Ctrl-C does not reach.
 
-    It outlives an owner killed with -9. The next owner takes it over: a second
-    server on the same folder would ruin the data.
+    It survives kill -9 of its owner. The next owner takes it over, because a second server
+    on the same folder would corrupt the data.
     """
 
     name: ClassVar[str]
@@ -37,18 +37,18 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """The settings, by their names in the environment, that reach this server.
+        """Environment variables to connect to this server.
 
-        An empty text switches off what a `.env` says about a server elsewhere.
+        An empty value overrides a `.env` that names another server.
         """
 
     @abstractmethod
     def process(self) -> psutil.Process | None:
-        """The server's process, whoever started it."""
+        """The server's process, even if another owner started it."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether a client is served, from this folder and no other."""
+        """Whether the server answers and uses this folder."""
 
     @abstractmethod
     def launch(self) -> None:
@@ -56,7 +56,7 @@ class EmbeddedServer(ABC):
 
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
-        with hold(self.folder):
+        with lock_folder(self.folder):
             try:
                 self.start()
                 yield self.settings()
@@ -91,15 +91,15 @@ class EmbeddedServer(ABC):
         wait_until(decided, START_TIMEOUT_SECONDS)
         if not is_up:
             self.stop()
-            raise self.not_started()
+            raise self.start_error()
 
-    def not_started(self, reason: str = "") -> DevError:
-        what = f"{self.name} could not be started{': ' if reason else ''}{reason.rstrip('.')}."
-        return DevError(f"{what} Its log is {self.log}.")
+    def start_error(self, reason: str = "") -> DevError:
+        sentence = f"{self.name} could not be started{': ' if reason else ''}{reason.rstrip('.')}."
+        return DevError(f"{sentence} Its log is {self.log}.")
 
 
 def process_of(pid_file: Path, working_folder: Path) -> psutil.Process | None:
-    """The process that a pid file names. A reused pid is told by its working folder."""
+    """The process named by a pid file. Its working folder rules out a reused pid."""
     with suppress(OSError, ValueError, IndexError, psutil.Error):
         process = psutil.Process(int(pid_file.read_text().split()[0]))
         if Path(process.cwd()) == working_folder:
@@ -108,7 +108,7 @@ def process_of(pid_file: Path, working_folder: Path) -> psutil.Process | None:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """A zombie has ended too: in a container there may be nobody to bury it."""
+    """Whether the process has ended. A zombie counts: a container may have no init to reap it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -116,7 +116,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
-    """Whether the condition came true in time."""
+    """Whether the condition became true in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,1 +1,1 @@
-"""What a drill runs in: the stack, the sale, and the points where a process can be held."""
+"""The environment of a drill: the stack, the session, and locks that hold a process."""

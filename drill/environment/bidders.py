@@ -78,5 +78,5 @@ class Crowd:
                 self.counts[f"status {attempt.status}"] += 1
                 if attempt.kind == ledger.ACCEPTED:
                     self._accepted_at.append(time.monotonic())
-            time.sleep(PAUSE_SECONDS if attempt.is_answered_yes else BACKOFF_SECONDS)
+            time.sleep(PAUSE_SECONDS if attempt.is_confirmed else BACKOFF_SECONDS)
         connection.close()

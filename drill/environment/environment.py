@@ -1,4 +1,4 @@
-"""What the rounds of one fault share: servers, the Procfile's processes, an admin, members."""
+"""The environment that rounds share: servers, Procfile processes, an admin, members."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 from sqlalchemy import text
 
-from dev.bench.servers.stack import Servers, seed_members, servers
+from dev.bench.servers.stack import BenchServers, seed_members, servers
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 from dev.stack import Stack
@@ -26,34 +26,36 @@ CONTROLS_PATH = Path(__file__).parents[1] / "safeguards" / "controls"
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """All up, nobody bidding. `api` speaks as the admin."""
+class DrillEnvironment:
+    """Everything is running; nobody bids yet. `api` uses the admin's token."""
 
-    servers: Servers
+    servers: BenchServers
     stack: Stack
     api: Api
     members: Sequence[MemberToken]
 
 
 @contextmanager
-def site(
-    changes: Mapping[str, Mapping[str, str]], disk_mib: int | None, control: Control | None
-) -> Iterator[Site]:
-    """A fresh site. Nothing of it is left behind.
+def drill_environment(
+    settings_by_process: Mapping[str, Mapping[str, str]],
+    disk_mib: int | None,
+    control: Control | None,
+) -> Iterator[DrillEnvironment]:
+    """A fresh environment, removed completely at the end.
 
-    `changes` are settings by the process that shall have them. With `disk_mib`
-    PostgreSQL's folder is a file system of that size, which takes root to mount.
+    `settings_by_process` adds settings to single processes. With `disk_mib`, PostgreSQL's
+    folder is a file system of that size; mounting it needs root.
     """
     with tempfile.TemporaryDirectory(prefix="flashbid-drill-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _disk(folder / "postgres", disk_mib), servers(folder) as running:
             stack = Stack(folder, {**running.environ, **_without_guard(control)})
-            for process, settings in changes.items():
+            for process, settings in settings_by_process.items():
                 stack[process].environ = {**stack[process].environ, **settings}
             try:
                 stack.start()
                 if control:
-                    _change_servers(running, control)
+                    _apply_to_servers(running, control)
                 yield _populated(running, stack)
             finally:
                 stack.kill()
@@ -74,15 +76,15 @@ def _disk(folder: Path, size_mib: int | None) -> Iterator[None]:
 
 
 def _without_guard(control: Control | None) -> dict[str, str]:
-    """The settings that take a guard away in the child processes, and nowhere else."""
+    """Settings that disable a guard, in the child processes only."""
     if control is None:
         return {}
     path = os.pathsep.join(filter(None, [str(CONTROLS_PATH), os.environ.get("PYTHONPATH")]))
     return {"PYTHONPATH": path, "DRILL_CONTROL": control.name, **control.settings}
 
 
-def _change_servers(running: Servers, control: Control) -> None:
-    """Guards that are a server's, or that would stop the wrong before it is seen."""
+def _apply_to_servers(running: BenchServers, control: Control) -> None:
+    """Disable guards in the servers, and constraints that would reject the damage."""
     client = redis.Redis(running.settings.redis_host, running.settings.redis_port)
     for name, value in control.redis.items():
         client.config_set(name, value)
@@ -91,11 +93,11 @@ def _change_servers(running: Servers, control: Control) -> None:
             connection.execute(text(statement))
 
 
-def _populated(running: Servers, stack: Stack) -> Site:
+def _populated(running: BenchServers, stack: Stack) -> DrillEnvironment:
     host = f"http://127.0.0.1:{stack.port}"
     if not wait_until(Api(host).is_healthy, HEALTHY_TIMEOUT_SECONDS):
-        raise DevError(f"The web does not get healthy.\n{stack.said()}")
+        raise DevError(f"The web processes did not become healthy.\n{stack.log_tails()}")
     # The first account becomes the admin.
     admin = Api(host, members.admin_token(host, name="drill", password="drill-password"))  # noqa: S106 - gone in a minute
     tokens = members.read_tokens(seed_members(running, MEMBERS), MEMBERS)
-    return Site(running, stack, admin, tokens)
+    return DrillEnvironment(running, stack, admin, tokens)

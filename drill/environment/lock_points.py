@@ -1,15 +1,15 @@
-"""Holding the product's processes at one exact point, from PostgreSQL's side.
+"""Holds the product's processes at one exact point with PostgreSQL locks.
 
-A statement that waits for a lock shows in pg_stat_activity; while it waits, its process
-can be killed exactly there. The product knows nothing of this.
+A statement waiting for a lock shows in pg_stat_activity; while it waits, its process can be
+killed at exactly that point. The product contains no code for this.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from drill.environment.scenario import Scene
+from drill.environment.round_context import RoundContext
 
-# Any number that the product does not use.
+# An advisory lock key that the product does not use.
 _GATE = 771_177
 _MAKE_GATE = f"""
     CREATE OR REPLACE FUNCTION drill_gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -25,9 +25,9 @@ _WAITING = """
 
 
 @contextmanager
-def table_locked(stage: Scene, *tables: str, mode: str = "SHARE") -> Iterator[None]:
-    """Nobody writes to the tables; in ACCESS EXCLUSIVE mode nobody reads them."""
-    with stage.postgres() as cursor:
+def table_locked(context: RoundContext, *tables: str, mode: str = "SHARE") -> Iterator[None]:
+    """Block writes to the tables; in ACCESS EXCLUSIVE mode reads, too."""
+    with context.postgres() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE")
         try:
@@ -37,9 +37,9 @@ def table_locked(stage: Scene, *tables: str, mode: str = "SHARE") -> Iterator[No
 
 
 @contextmanager
-def offset_held(stage: Scene) -> Iterator[None]:
-    """Every drain waits after its insert, before the offset moves and the commit."""
-    with stage.postgres() as cursor:
+def offset_held(context: RoundContext) -> Iterator[None]:
+    """Hold every drain after its insert, before the offset update and the commit."""
+    with context.postgres() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [_GATE])
         cursor.execute(_MAKE_GATE)
         try:
@@ -49,12 +49,12 @@ def offset_held(stage: Scene) -> Iterator[None]:
             cursor.execute(_DROP_GATE)
 
 
-def await_statement(stage: Scene, pattern: str) -> None:
-    """Until a statement like `pattern` waits for a lock."""
+def await_statement(context: RoundContext, pattern: str) -> None:
+    """Wait until a statement like `pattern` waits for a lock."""
 
     def waits() -> bool:
-        with stage.postgres() as cursor:
+        with context.postgres() as cursor:
             cursor.execute(_WAITING, [pattern])
             return bool(cursor.fetchone()[0])
 
-    stage.wait(waits, f"a statement like {pattern} at the lock")
+    context.wait_for(waits, f"a statement like {pattern} waiting for the lock")

@@ -1,1 +1,1 @@
-"""The faults, and how each is made."""
+"""The faults, and how each is injected."""

@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL."""
+"""PostgreSQL faults."""
 
 import signal
 import time
@@ -8,7 +8,7 @@ import psycopg2
 
 from dev.embedded.server import has_ended
 from drill.environment.lock_points import await_statement, offset_held, table_locked
-from drill.environment.scenario import CONNECTION_NAME, Scene
+from drill.environment.round_context import CONNECTION_NAME, RoundContext
 
 OUTAGE_SECONDS = 10.0
 TABLES = ("bids", "bid_log_offsets", "sessions", "rankings", "users")
@@ -17,29 +17,29 @@ BLOCK_BYTES = 64 * 1024
 DISK_FULL_SECONDS = 5.0
 
 
-def stop(stage: Scene) -> None:
-    """At once: as after a power cut, PostgreSQL recovers from its log."""
-    server = stage.servers.postgres
+def stop(context: RoundContext) -> None:
+    """Shut down immediately: as after a power cut, PostgreSQL recovers from its WAL."""
+    server = context.servers.postgres
     process = server.process()
     if process is not None:
         process.send_signal(signal.SIGQUIT)
-        stage.wait(lambda: has_ended(process), "the end of PostgreSQL")
+        context.wait_for(lambda: has_ended(process), "the end of PostgreSQL")
     time.sleep(OUTAGE_SECONDS)
     server.start()
 
 
-def cut(stage: Scene) -> None:
-    """Once between a drain's insert and its commit, and four times by chance."""
-    with offset_held(stage):
-        await_statement(stage, "UPDATE bid_log_offsets%")
-        _cut_all(stage)
+def cut(context: RoundContext) -> None:
+    """Terminate connections once between a drain's insert and commit, then four times at random."""
+    with offset_held(context):
+        await_statement(context, "UPDATE bid_log_offsets%")
+        _cut_all(context)
     for _ in range(4):
-        stage.rest(0.1, 0.6)
-        _cut_all(stage)
+        context.sleep_between(0.1, 0.6)
+        _cut_all(context)
 
 
-def _cut_all(stage: Scene) -> None:
-    with stage.postgres() as cursor:
+def _cut_all(context: RoundContext) -> None:
+    with context.postgres() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name <> %s AND backend_type = 'client backend'",
@@ -47,26 +47,26 @@ def _cut_all(stage: Scene) -> None:
         )
 
 
-def lock_tables(stage: Scene) -> None:
-    with table_locked(stage, *TABLES, mode="ACCESS EXCLUSIVE"):
+def lock_tables(context: RoundContext) -> None:
+    with table_locked(context, *TABLES, mode="ACCESS EXCLUSIVE"):
         time.sleep(OUTAGE_SECONDS)
 
 
-def fill_disk(stage: Scene) -> None:
-    """PostgreSQL's folder lies on a small file system here; a file takes all that is free."""
-    with stage.postgres() as cursor:
-        # Earlier rounds' log makes room for this one's.
+def fill_disk(context: RoundContext) -> None:
+    """Fill PostgreSQL's small file system with one file."""
+    with context.postgres() as cursor:
+        # Lets PostgreSQL recycle the WAL of earlier rounds.
         cursor.execute("CHECKPOINT")
-    folder = stage.servers.postgres.folder
+    folder = context.servers.postgres.folder
     ballast = folder / "ballast"
     with suppress(OSError), ballast.open("wb") as file:
         while True:
             file.write(bytes(BLOCK_BYTES))
             file.flush()
-    # PostgreSQL may well end over this.
-    with suppress(psycopg2.Error), stage.postgres() as cursor:
-        # Bids fit into what the log has reserved: a new segment of it does not fit.
+    # PostgreSQL may stop here.
+    with suppress(psycopg2.Error), context.postgres() as cursor:
+        # Bids still fit into the current WAL segment; a new segment does not.
         cursor.execute("SELECT pg_switch_wal()")
     time.sleep(DISK_FULL_SECONDS)
     ballast.unlink()
-    stage.servers.postgres.start()
+    context.servers.postgres.start()

@@ -1,1 +1,1 @@
-"""The guards that each fault tries, and controls that take one away."""
+"""The guards that each fault tests, and controls that disable them."""

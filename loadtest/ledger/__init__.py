@@ -1,1 +1,1 @@
-"""The books: what the clients saw, what the servers stored, and whether the two agree."""
+"""The ledger of the clients' requests, the servers' stored state, and their comparison."""

@@ -1,4 +1,4 @@
-"""Figures of a run, second by second and in all, from the ledger."""
+"""Figures of a run computed from its ledger, per second and in total."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from loadtest.ledger.ledger import ACCEPTED, EXPECTED_REFUSALS, Attempt
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that is not below `share` of all values (nearest rank).
+    """The smallest value not below `share` of all values (nearest rank).
 
     `ordered` is ascending; nan when it is empty.
     """
@@ -20,7 +20,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long bids took, in milliseconds."""
+    """Latency of bids in milliseconds."""
 
     count: int
     p50: float
@@ -40,10 +40,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What happened in one second of a sale; `at` is in seconds from its start.
+    """Figures of one second of a sale; `at` is in seconds from its start.
 
-    `offered` counts bids by when they were meant to be sent, `achieved` accepted ones by
-    when the answer came. `latency` is that of the bids meant for this second.
+    `offered` counts bids by their intended time, `achieved` accepted bids by the time of the
+    response. `latency` is that of the bids intended for this second.
     """
 
     at: int
@@ -54,7 +54,7 @@ class Second:
 
 
 def seconds(attempts: Iterable[Attempt], start: float) -> list[Second]:
-    """The run second by second, without holes."""
+    """The run per second, without gaps."""
     offered: defaultdict[int, list[Attempt]] = defaultdict(list)
     achieved: Counter[int] = Counter()
     for attempt in attempts:
@@ -70,20 +70,20 @@ def seconds(attempts: Iterable[Attempt], start: float) -> list[Second]:
     ]
 
 
-def _second(at: int, meant: list[Attempt], achieved: int) -> Second:
+def _second(at: int, intended: list[Attempt], achieved: int) -> Second:
     return Second(
         at=at,
-        offered=len(meant),
+        offered=len(intended),
         achieved=achieved,
-        errors=Counter(attempt.kind for attempt in meant if not attempt.is_answered_yes),
-        latency=Latency.of(attempt.latency_ms for attempt in meant),
+        errors=Counter(attempt.kind for attempt in intended if not attempt.is_confirmed),
+        latency=Latency.of(attempt.latency_ms for attempt in intended),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The run in all. `errors` and times leave out refusals that belong to every sale:
-    the many who come too late would say nothing about the bids that count.
+    """Totals of a run. `errors` and latencies exclude expected refusals: the many late
+    bids say nothing about those that count.
     """
 
     kinds: Counter[str]
@@ -102,7 +102,7 @@ class Totals:
 
 
 def totals(attempts: Sequence[Attempt], by_second: Iterable[Second]) -> Totals:
-    """The run in all."""
+    """Compute the totals of a run."""
     counting = [attempt for attempt in attempts if attempt.kind not in EXPECTED_REFUSALS]
     return Totals(
         kinds=Counter(attempt.kind for attempt in attempts),

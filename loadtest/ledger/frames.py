@@ -1,8 +1,8 @@
-"""What watchers see: which frames, when, and what becomes of their connections.
+"""Records the frames that watchers receive, and their connections.
 
-A frame is the board at its `server_time`, and so shows every bid accepted by then. Each
-watcher's frames are noted as how long after that moment they came, and after which earlier
-frame; `lags` makes of it how long a bid takes until it is seen.
+A frame is the board at its `server_time` and shows every bid accepted by then. For each frame,
+its delay and the preceding frame are recorded; `lags` computes from them how long bids take to
+be seen.
 """
 
 import re
@@ -19,23 +19,23 @@ _ENDED = re.compile(rb'\{\s*"type"\s*:\s*"session_ended"')
 
 
 class Sightings:
-    """Those of one process, since they were last written.
+    """Frames seen by one process since the last write.
 
-    `ahead` is by how many seconds the server's clock is ahead of this machine's.
+    `ahead`: seconds by which the server's clock is ahead of this machine's.
     """
 
     def __init__(self, ahead: float) -> None:
         self._ahead = ahead
         self._seen: dict[tuple[float, float], Counter[int]] = {}
-        # One clock for all moments: the wall's at the start, then one that never jumps.
+        # Wall-clock time at the start, advanced by a monotonic clock.
         self._clock_start = time.time() - time.perf_counter()
         self.counts: Counter[str] = Counter()
         self.watching = 0
 
     def note(self, after: float, shown: float) -> float:
-        """A watcher sees the board of the moment `shown`, and last saw that of `after`.
+        """Record that a watcher saw the board of `shown`, and before it that of `after`.
 
-        How many milliseconds old it is.
+        Returns the frame's age in milliseconds.
         """
         age_ms = (self._clock_start + time.perf_counter() + self._ahead - shown) * 1000
         self._seen.setdefault((after, shown), Counter())[round(age_ms)] += 1
@@ -43,7 +43,7 @@ class Sightings:
         return age_ms
 
     def write(self, book: Ledger) -> None:
-        """Keep them in the ledger, and begin anew."""
+        """Write the records to the ledger and reset them."""
         counts = {name: self.counts[name] for name in CROWD_COUNTS}
         book.crowd(at=time.time(), watching=self.watching, **counts)
         for (after, shown), delays in self._seen.items():
@@ -53,20 +53,20 @@ class Sightings:
 
 
 class View:
-    """What one watcher has seen so far, over all its connections."""
+    """The last frame seen by one watcher, over all its connections."""
 
     def __init__(self, sightings: Sightings) -> None:
         self._sightings = sightings
         self._last = 0.0
-        self.has_seen_the_end = False
+        self.session_has_ended = False
 
     def see(self, frame: bytes) -> float | None:
-        """Note a frame, without reading more of it than needed.
+        """Record a frame, parsing as little of it as possible.
 
-        How many milliseconds old it is; None for the first one, and for one that is no board.
+        Returns its age in milliseconds; None for the first frame and for other messages.
         """
         if _ENDED.match(frame):
-            self.has_seen_the_end = True
+            self.session_has_ended = True
             return None
         found = _SERVER_TIME.search(frame, max(0, frame.rfind(_SERVER_TIME_KEY)))
         if not found:
@@ -77,5 +77,5 @@ class View:
 
 @lru_cache(maxsize=64)
 def _moment(text: bytes) -> float:
-    """Seconds since 1970. All watchers see the same few."""
+    """Seconds since 1970. Cached because all watchers see the same frames."""
     return datetime.fromisoformat(text.decode()).timestamp()

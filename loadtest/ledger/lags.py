@@ -1,4 +1,4 @@
-"""Frame lag: how long after its acceptance a bid was seen by each watcher."""
+"""Frame lag: the time from accepting a bid until a watcher sees it."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor
 
-from loadtest.ledger.ledger import ACCEPTED, Attempt, Seen
+from loadtest.ledger.ledger import ACCEPTED, Attempt, SeenFrames
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """In milliseconds; `count` is bids times watchers. Nearest rank, nothing interpolated."""
+    """Milliseconds; `count` is bids times watchers. Percentiles by nearest rank."""
 
     count: int
     p50: float
@@ -21,7 +21,7 @@ class Lag:
 
     @classmethod
     def of(cls, counted: Counter[int]) -> "Lag":
-        """`counted` has how often each number of milliseconds was found."""
+        """`counted` maps milliseconds to their frequency."""
         ordered = sorted(counted.items())
         total = counted.total()
         return cls(total, *(_ranked(ordered, ceil(share * total)) for share in (0.5, 0.99, 1.0)))
@@ -37,7 +37,7 @@ def _ranked(ordered: Sequence[tuple[int, int]], rank: int) -> float:
 
 
 def moments(attempts: Iterable[Attempt]) -> list[float]:
-    """When bids were accepted, by the server's clock in seconds since 1970; ascending."""
+    """Acceptance times by the server's clock, in seconds since 1970, ascending."""
     return sorted(
         datetime.fromisoformat(attempt.accepted_at).timestamp()
         for attempt in attempts
@@ -46,11 +46,11 @@ def moments(attempts: Iterable[Attempt]) -> list[float]:
 
 
 def by_second(
-    seen: Iterable[Seen], accepted: Sequence[float], start: float
+    seen: Iterable[SeenFrames], accepted: Sequence[float], start: float
 ) -> dict[int, Counter[int]]:
-    """Milliseconds of lag and how often, by the second of acceptance since `start`.
+    """Frequencies of lags in milliseconds, by the second of acceptance since `start`.
 
-    A bid accepted after one frame's moment and up to the next one's is seen with the next.
+    A bid accepted between two frames is seen with the later one.
     `accepted` is ascending, `start` by the server's clock.
     """
     found: defaultdict[int, Counter[int]] = defaultdict(Counter)
@@ -63,8 +63,8 @@ def by_second(
     return dict(sorted(found.items()))
 
 
-def total(seen: Iterable[Seen], accepted: Sequence[float]) -> Lag:
-    """Over all of them."""
+def total(seen: Iterable[SeenFrames], accepted: Sequence[float]) -> Lag:
+    """The lag over all frames."""
     counted: Counter[int] = Counter()
     for lags in by_second(seen, accepted, 0.0).values():
         counted.update(lags)

@@ -1,15 +1,15 @@
-"""The ledger: what the generators asked for and were told, as append-only JSON lines.
+"""The ledger: the generators' requests and responses, as append-only JSON lines.
 
-Each line is an object whose `line` says what it is:
+Each line is an object whose `line` names its type:
 
     run       the first line of each file: mode, session, plan
-    attempt   one bid request and its answer, or what came instead of one
-    sample    how many members or requests were under way at a moment
-    crowd     how many watch at a moment, and what became of watchers since the last one
-    seen      frames that came to watchers who had seen the same frame before
+    attempt   one bid request and its response or failure
+    sample    members and requests in progress at a moment
+    crowd     watchers at a moment, and their counts since the previous line
+    seen      delays of one frame, for watchers with the same preceding frame
 
-Every line is flushed when it is written. A generator that is killed leaves at most one
-torn line, the last one; readers pass over it.
+Every line is flushed when it is written. A killed generator leaves at most one torn line,
+the last one; readers skip it.
 """
 
 import json
@@ -31,22 +31,21 @@ CONNECTION = "connection"
 ABANDONED = "abandoned"
 # No connection became free in time, so nothing was sent.
 NOT_SENT = "not_sent"
-# The member cannot know whether a bid that ended so was accepted.
+# Without a response, the member cannot know whether the bid was accepted.
 UNANSWERED = frozenset({TIMEOUT, CONNECTION, ABANDONED})
-# Refusals that are part of every sale: whoever comes too early or too late.
+# Refusals in every sale: bids that are too early or too late.
 EXPECTED_REFUSALS = frozenset({"session_not_started", "session_ended"})
-# What is counted of watchers: frames seen, connections that ended before the sale did,
-# those made again, and upgrades that were refused.
+# Watcher counts: frames seen, connections lost before the end, reconnections, refused upgrades.
 CROWD_COUNTS = ("frames", "lost", "reconnects", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One bid request. Moments are seconds since 1970, `kind` is how it ended.
+    """One bid request. Times are seconds since 1970.
 
-    `latency_ms` counts from the intended moment, `service_ms` from the moment it was sent.
-    `kind` is accepted, replayed, an error code of the API, http_<status> when the answer
-    had none, not_sent, or one of UNANSWERED. The fields after it are the answer's, when accepted.
+    `latency_ms` counts from the intended time, `service_ms` from sending. `kind` is accepted,
+    replayed, the response's error code or, without one, http_<status>, not_sent, or one of
+    UNANSWERED. The fields after it come from the response to an accepted bid.
     """
 
     user_id: str
@@ -65,37 +64,32 @@ class Attempt:
     accepted_at: str | None = None
 
     @property
-    def is_answered_yes(self) -> bool:
-        """Whether the member was told that the bid stands."""
+    def is_confirmed(self) -> bool:
+        """Whether the response confirmed the bid."""
         return self.kind in {ACCEPTED, REPLAYED}
 
     @property
-    def may_stand(self) -> bool:
-        """Whether the bid may be in the books."""
-        return self.is_answered_yes or self.kind in UNANSWERED or self.status >= 500
+    def may_be_stored(self) -> bool:
+        """Whether the bid may have been stored."""
+        return self.is_confirmed or self.kind in UNANSWERED or self.status >= 500
 
     @property
     def is_error(self) -> bool:
-        """Whether a member would call it a failure of the service.
-
-        A bid that the generator itself gave up when it stopped is none.
-        """
-        return not (
-            self.is_answered_yes or self.kind in EXPECTED_REFUSALS or self.kind == ABANDONED
-        )
+        """Whether the service failed. A bid abandoned by the stopping generator is no error."""
+        return not (self.is_confirmed or self.kind in EXPECTED_REFUSALS or self.kind == ABANDONED)
 
     @property
     def answered_at(self) -> float:
-        """When the answer, or what came instead, was there."""
+        """The time of the response or failure."""
         return self.intended_at + self.latency_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Watchers who saw the board of the moment `after`, and next that of `shown`.
+class SeenFrames:
+    """Watchers who saw the board of `after`, and next that of `shown`.
 
-    Moments are seconds since 1970 by the server's clock. `delays_ms` counts watchers by how
-    many milliseconds after `shown` the frame came to them.
+    Times are seconds since 1970 by the server's clock. `delays_ms` maps milliseconds from
+    `shown` until the frame arrived to the number of watchers.
     """
 
     after: float
@@ -105,7 +99,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The times of one request."""
+    """Times of one request."""
 
     intended_at: float
     sent_at: float
@@ -115,7 +109,7 @@ class Timing:
 def answered(
     user_id: str, price: Decimal, timing: Timing, status: int, body: bytes | None
 ) -> Attempt:
-    """The attempt behind an HTTP answer."""
+    """The attempt of a request with an HTTP response."""
     answer = _json_object(body)
     if status == 200 and "sequence" in answer:
         return _attempt(
@@ -142,7 +136,7 @@ def failure(error: BaseException | None) -> str:
 
 
 def unanswered(user_id: str, price: Decimal, timing: Timing, kind: str) -> Attempt:
-    """The attempt to which no answer came."""
+    """The attempt of a request without a response."""
     return _attempt(user_id, price, timing, status=0, kind=kind)
 
 
@@ -167,7 +161,7 @@ def _json_object(body: bytes | None) -> dict[str, Any]:
 
 
 class Ledger:
-    """Writes one ledger file. A generator process has one of its own."""
+    """Writes one ledger file; each generator process has its own."""
 
     def __init__(self, path: Path, **run: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,19 +170,19 @@ class Ledger:
         self._write("run", run)
 
     def attempt(self, attempt: Attempt) -> None:
-        """Keep a bid's outcome."""
+        """Write a bid request."""
         self._write("attempt", asdict(attempt))
 
     def sample(self, **sample: float) -> None:
-        """Keep how things stood at a moment."""
+        """Write a sample of the generator."""
         self._write("sample", sample)
 
     def crowd(self, **counts: float) -> None:
-        """Keep how the watchers stood at a moment."""
+        """Write a sample of the watchers."""
         self._write("crowd", counts)
 
     def seen(self, after: float, shown: float, delays_ms: Mapping[int, int]) -> None:
-        """Keep when watchers saw a frame."""
+        """Write the delays of a frame."""
         self._write("seen", {"after": after, "shown": shown, "delays_ms": delays_ms})
 
     def close(self) -> None:
@@ -205,14 +199,14 @@ class Ledger:
         self._file.flush()
 
 
-class Busy:
-    """How much of a core this process takes. At 1 the figures are the generator's own."""
+class CpuShare:
+    """Measures this process's CPU use. Near a full core, the generator is the bottleneck."""
 
     def __init__(self) -> None:
         self._at, self._used = time.perf_counter(), time.process_time()
 
     def share(self) -> float:
-        """Of one core, since the last call."""
+        """Share of one core used since the last call."""
         at, used = time.perf_counter(), time.process_time()
         share = (used - self._used) / max(at - self._at, 1e-9)
         self._at, self._used = at, used
@@ -220,14 +214,14 @@ class Busy:
 
 
 @dataclass(slots=True)
-class Recorded:
-    """What the ledgers of one session hold together."""
+class LedgerContents:
+    """All lines of the ledgers of one session."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     samples: list[dict[str, float]] = field(default_factory=list)
     crowd: list[dict[str, float]] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[SeenFrames] = field(default_factory=list)
     torn_lines: int = 0
 
     @property
@@ -237,7 +231,7 @@ class Recorded:
         return " and ".join(sorted(modes)) or "unknown"
 
     def add(self, line: dict[str, Any]) -> None:
-        """Sort one line in."""
+        """Add one parsed line."""
         match line.pop("line", None):
             case "run":
                 self.runs.append(line)
@@ -249,17 +243,17 @@ class Recorded:
                 self.crowd.append(line)
             case "seen":
                 delays_ms = {int(ms): count for ms, count in line.pop("delays_ms").items()}
-                self.seen.append(Seen(**line, delays_ms=delays_ms))
+                self.seen.append(SeenFrames(**line, delays_ms=delays_ms))
 
 
 def ledger_path(folder: Path, session_id: str) -> Path:
-    """Where this process keeps its ledger of a session."""
+    """The path of this process's ledger of a session."""
     return folder / f"ledger-{session_id}-{gethostname()}-{os.getpid()}.jsonl"
 
 
-def read(paths: Iterable[Path], session_id: str | None = None) -> Recorded:
-    """Everything in the files, of one session when it is named."""
-    recorded = Recorded()
+def read(paths: Iterable[Path], session_id: str | None = None) -> LedgerContents:
+    """Read ledger files, optionally of one session only."""
+    recorded = LedgerContents()
     for path in paths:
         _read_file(path, session_id, recorded)
     if not recorded.runs:
@@ -267,7 +261,7 @@ def read(paths: Iterable[Path], session_id: str | None = None) -> Recorded:
     return recorded
 
 
-def _read_file(path: Path, session_id: str | None, recorded: Recorded) -> None:
+def _read_file(path: Path, session_id: str | None, recorded: LedgerContents) -> None:
     try:
         with path.open(encoding="utf-8") as lines:
             for line in _parsed(lines, recorded):
@@ -281,7 +275,7 @@ def _read_file(path: Path, session_id: str | None, recorded: Recorded) -> None:
         raise LoadTestError(f"{path} is not a ledger of this version.") from None
 
 
-def _parsed(lines: Iterable[str], recorded: Recorded) -> Iterator[dict[str, Any]]:
+def _parsed(lines: Iterable[str], recorded: LedgerContents) -> Iterator[dict[str, Any]]:
     for text in lines:
         try:
             line = json.loads(text)
@@ -293,7 +287,7 @@ def _parsed(lines: Iterable[str], recorded: Recorded) -> Iterator[dict[str, Any]
 
 
 def find(place: Path) -> list[Path]:
-    """The ledgers that a path names: a file, or all in a folder."""
+    """The ledger files at a path, which is a file or a folder."""
     if place.is_dir():
         return sorted(place.glob("ledger-*.jsonl"))
     if not place.exists():
@@ -301,16 +295,16 @@ def find(place: Path) -> list[Path]:
     return [place]
 
 
-class Tail:
-    """Reads the ledgers of a folder while they grow; each call returns what is new."""
+class LedgerTail:
+    """Reads a folder's growing ledgers; each call returns the new lines."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._offsets: dict[Path, int] = {}
 
-    def read(self) -> Recorded:
-        """Whole lines written since the last call."""
-        fresh = Recorded()
+    def read(self) -> LedgerContents:
+        """Complete lines written since the last call."""
+        fresh = LedgerContents()
         for path in self._folder.glob("ledger-*.jsonl"):
             with path.open("rb") as file:
                 file.seek(self._offsets.get(path, 0))

@@ -1,7 +1,7 @@
-"""What the service has on its books about one session: PostgreSQL, Redis, and its API.
+"""The stored state of one session in PostgreSQL and Redis.
 
-Read with plain SQL and plain Redis commands. Table, column and key names are written out
-here a second time on purpose: the check of the ledger shares no code with the product.
+Read with plain SQL and Redis commands. Table, column and key names are repeated here on
+purpose: the verification shares no code with the product.
 """
 
 from collections import defaultdict
@@ -15,13 +15,13 @@ from uuid import UUID
 
 import psycopg2
 import redis
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named so there
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class with a lower-case name
 from psycopg2.extensions import make_dsn
 from redis.cluster import ClusterNode
 from redis.exceptions import RedisClusterException
 
 from loadtest.errors import LoadTestError
-from loadtest.settings import Servers
+from loadtest.settings import ServerAddresses
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -56,7 +56,7 @@ class BidRow:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One member's place: on the board, in the rankings, or in our own computation."""
+    """One member's place on the board, in the rankings, or as recomputed."""
 
     rank: int
     user_id: str
@@ -66,8 +66,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """What Redis holds of the session; nothing when its keys have expired."""
+class StoredBoard:
+    """The session in Redis; `exists` is false once its keys have expired."""
 
     exists: bool
     places: list[Place] = field(default_factory=list)
@@ -76,21 +76,21 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """Everything about one session."""
+class StoredState:
+    """Everything stored about one session."""
 
     session: SessionRow
     bids: list[BidRow]
     rankings: list[Place]
     persisted_sequence: int
-    board: Board
+    board: StoredBoard
     now: datetime
-    # Sequences that Redis gave out twice, to those that the bids have for them.
+    # Sequences that Redis assigned twice, mapped to the bids' final sequences.
     moved: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
-def read(servers: Servers, session_id: str) -> Books:
-    """The books of a session. Raises LoadTestError when there are none."""
+def read(servers: ServerAddresses, session_id: str) -> StoredState:
+    """Read the stored state of a session. Raises LoadTestError if it does not exist."""
     board = _board(servers, session_id)
     with _postgres(servers) as cursor:
         cursor.execute(
@@ -100,8 +100,8 @@ def read(servers: Servers, session_id: str) -> Books:
         )
         row = cursor.fetchone()
         if row is None:
-            raise LoadTestError(f"PostgreSQL knows no session {session_id}.")
-        return Books(
+            raise LoadTestError(f"PostgreSQL has no session {session_id}.")
+        return StoredState(
             session=SessionRow(*row),
             bids=_bids(cursor, session_id),
             rankings=_rankings(cursor, session_id),
@@ -116,8 +116,8 @@ def read(servers: Servers, session_id: str) -> Books:
         )
 
 
-def versions(servers: Servers) -> dict[str, str]:
-    """What the servers call themselves."""
+def versions(servers: ServerAddresses) -> dict[str, str]:
+    """The servers' versions."""
     with _postgres(servers) as cursor, _redis(servers) as client:
         postgres = _one(cursor, "SELECT current_setting('server_version') WHERE %s <> ''", "-")
         info: Any = client.info("server")
@@ -145,7 +145,7 @@ def _rankings(cursor: Cursor, session_id: str) -> list[Place]:
 
 
 def _moved(cursor: Cursor, session_id: str) -> Mapping[int, Sequence[int]]:
-    """Each event of a rewind names entries' ids, `<sequence told>-0`, and new sequences."""
+    """Rewind events map entry ids, `<answered sequence>-0`, to new sequences."""
     cursor.execute(
         "SELECT split_part(moved.key, '-', 1)::bigint, moved.value::bigint"
         " FROM session_events, jsonb_each_text(details -> 'moved') moved"
@@ -153,8 +153,8 @@ def _moved(cursor: Cursor, session_id: str) -> Mapping[int, Sequence[int]]:
         [session_id],
     )
     moved = defaultdict(list)
-    for told, sequence in cursor:
-        moved[told].append(sequence)
+    for answered, sequence in cursor:
+        moved[answered].append(sequence)
     return moved
 
 
@@ -164,23 +164,23 @@ def _one(cursor: Cursor, statement: str, parameter: str) -> Any:
     return row[0] if row else None
 
 
-def _board(servers: Servers, session_id: str) -> Board:
+def _board(servers: ServerAddresses, session_id: str) -> StoredBoard:
     with _redis(servers) as client:
         params: Any = client.hgetall(f"session:params:{{{session_id}}}")
         ranked: Any = client.zrevrange(f"ranking:{{{session_id}}}", 0, -1, withscores=True)
         log_length: Any = client.xlen(f"bidlog:{{{session_id}}}")
     places = [_place(rank, member, score) for rank, (member, score) in enumerate(ranked, 1)]
-    return Board(bool(params), places, int(params.get("sequence", 0)), log_length)
+    return StoredBoard(bool(params), places, int(params.get("sequence", 0)), log_length)
 
 
 def _place(rank: int, member: str, score: float) -> Place:
-    """A ranking's member is a number that falls as the sequence grows, and the user's id."""
+    """Parse a ranking member: a number that falls with the sequence, and the user id."""
     falling, _, user_id = member.partition(":")
     return Place(rank, user_id, 999_999_999_999_999 - int(falling), score)
 
 
 @contextmanager
-def _postgres(servers: Servers) -> Iterator[Cursor]:
+def _postgres(servers: ServerAddresses) -> Iterator[Cursor]:
     try:
         connection = psycopg2.connect(
             make_dsn(**servers.postgres, connect_timeout=CONNECT_TIMEOUT_SECONDS)
@@ -197,7 +197,7 @@ def _postgres(servers: Servers) -> Iterator[Cursor]:
 
 
 @contextmanager
-def _redis(servers: Servers) -> Iterator["redis.Redis"]:
+def _redis(servers: ServerAddresses) -> Iterator["redis.Redis"]:
     try:
         with _connected(servers) as client:
             yield client
@@ -207,7 +207,7 @@ def _redis(servers: Servers) -> Iterator["redis.Redis"]:
         ) from None
 
 
-def _connected(servers: Servers) -> "redis.Redis":
+def _connected(servers: ServerAddresses) -> "redis.Redis":
     options: dict[str, Any] = {
         "password": servers.redis_password,
         "decode_responses": True,
@@ -216,7 +216,7 @@ def _connected(servers: Servers) -> "redis.Redis":
     if servers.redis_cluster:
         addresses = (address.rpartition(":") for address in servers.redis_cluster)
         nodes = [ClusterNode(host, int(port)) for host, _, port in addresses]  # type: ignore[no-untyped-call]
-        # The same commands, though no Redis to the type checker.
+        # Has the same commands, but another type.
         return cast("redis.Redis", redis.RedisCluster(startup_nodes=nodes, **options))
     return redis.Redis(servers.redis_host, servers.redis_port, servers.redis_db, **options)
 

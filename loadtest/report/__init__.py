@@ -1,1 +1,1 @@
-"""The report of a run, and its progress while it runs."""
+"""The report of a run, and its progress line."""

@@ -1,4 +1,4 @@
-"""Plots as inline SVG, coloured by the page's own style sheet: no script, no request."""
+"""Plots as inline SVG, coloured by the page's style sheet, without scripts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from math import floor, isfinite, log10
 
 WIDTH, HEIGHT = 720, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 22, 14, 30
-MOST_POINTS = 600
+MAX_POINTS = 600
 GOOD_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Point = tuple[float, float]
@@ -15,7 +15,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line or one layer of bars; `colour` is the number of a colour in the style sheet."""
+    """One line or layer of bars; `colour` is a colour number in the style sheet."""
 
     name: str
     points: Sequence[Point]
@@ -24,7 +24,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where values lie on the drawing."""
+    """Maps values to coordinates."""
 
     x_low: float
     x_high: float
@@ -53,7 +53,7 @@ class Frame:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`, about so many."""
+    """About `about` round numbers from `low` to `high`."""
     span = high - low
     if span <= 0 or not isfinite(span):
         return [low]
@@ -67,7 +67,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Seconds from and to which a plot shows, and moments to point out."""
+    """The range of seconds shown, and moments to mark."""
 
     low: float
     high: float
@@ -86,7 +86,7 @@ def line_plot(series: Sequence[Series], axis: Axis, unit: str, *, logarithmic: b
 
 
 def bar_plot(series: Sequence[Series], axis: Axis, unit: str) -> str:
-    """Bars, one layer upon the other, one second wide."""
+    """Stacked bars, one second wide."""
     heights: dict[float, float] = {}
     rectangles: list[tuple[float, float, float, int]] = []
     for one in series:
@@ -155,8 +155,8 @@ def _finite(points: Sequence[Point]) -> list[Point]:
 
 
 def _thin(points: Sequence[Point]) -> list[Point]:
-    """Of many points the highest in each stretch, so that no peak is lost."""
-    stretch = -(-len(points) // MOST_POINTS) or 1
+    """The highest point of each stretch, so that no peak is lost."""
+    stretch = -(-len(points) // MAX_POINTS) or 1
     return [
         max(points[at : at + stretch], key=lambda point: point[1])
         for at in range(0, len(points), stretch)
@@ -164,7 +164,7 @@ def _thin(points: Sequence[Point]) -> list[Point]:
 
 
 def _nothing() -> str:
-    return '<p class="none">Nothing to show: there was none.</p>'
+    return '<p class="none">No data.</p>'
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Watching a run: the service's own figures once a second, and one line for the terminal."""
+"""Follows a run: samples the service once a second and prints a progress line."""
 
 import sys
 import time
@@ -11,28 +11,28 @@ from typing import Any
 from loadtest.errors import LoadTestError
 from loadtest.ledger import lags
 from loadtest.ledger.figures import Latency
-from loadtest.ledger.ledger import ACCEPTED, Attempt, Seen, Tail
-from loadtest.report.report import Watched
+from loadtest.ledger.ledger import ACCEPTED, Attempt, LedgerTail, SeenFrames
+from loadtest.report.report import ServiceSample
 from loadtest.sale.api import Api, Unreachable
-from loadtest.sale.sale import Sale
+from loadtest.sale.sale import SaleSession
 
-WATCH_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
 WINDOW_SECONDS = 3.0
-# Without a terminal that can rewrite its last line, fewer lines.
-QUIET_LINE_SECONDS = 5.0
+# Interval of progress lines without a terminal.
+PLAIN_LINE_SECONDS = 5.0
 
 
-class Watcher:
-    """Asks the service once a second, as an admin and a spectator would."""
+class ServiceMonitor:
+    """Samples the service's statistics and board once a second."""
 
     def __init__(self, api: Api, session_id: str) -> None:
         self._api, self._session_id = api, session_id
-        self.seen: list[Watched] = []
+        self.samples: list[ServiceSample] = []
         self._done = Event()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        thread = Thread(target=self._watch, daemon=True)
+    def running(self) -> Iterator[None]:
+        thread = Thread(target=self._sample, daemon=True)
         thread.start()
         try:
             yield
@@ -40,13 +40,13 @@ class Watcher:
             self._done.set()
             thread.join()
 
-    def _watch(self) -> None:
-        while not self._done.wait(WATCH_SECONDS):
+    def _sample(self) -> None:
+        while not self._done.wait(SAMPLE_SECONDS):
             at = time.time()
-            stats = self._ask("/api/admin/stats")
-            board = self._ask(f"/api/leaderboard/{self._session_id}?page_size=1")
-            self.seen.append(
-                Watched(
+            stats = self._get("/api/admin/stats")
+            board = self._get(f"/api/leaderboard/{self._session_id}?page_size=1")
+            self.samples.append(
+                ServiceSample(
                     at=at,
                     backlog=stats.get("persist_backlog"),
                     threshold=board.get("threshold_score"),
@@ -54,8 +54,8 @@ class Watcher:
                 )
             )
 
-    def _ask(self, path: str) -> dict[str, Any]:
-        """What it says; nothing when it does not answer."""
+    def _get(self, path: str) -> dict[str, Any]:
+        """The response's JSON; empty if there is none."""
         try:
             answer: dict[str, Any] = self._api.get(path)
         except (Unreachable, LoadTestError):
@@ -63,26 +63,26 @@ class Watcher:
         return answer
 
 
-class Progress:
-    """One line that says how the run stands."""
+class ProgressLine:
+    """Prints the progress of the run in one line."""
 
-    def __init__(self, sale: Sale, watcher: Watcher, tail: Tail) -> None:
-        self._sale, self._watcher, self._tail = sale, watcher, tail
+    def __init__(self, sale: SaleSession, monitor: ServiceMonitor, tail: LedgerTail) -> None:
+        self._sale, self._monitor, self._tail = sale, monitor, tail
         self._recent: list[Attempt] = []
         self._samples: dict[int, Counter[str]] = {}
         self._accepted = self._errors = 0
-        self._seen: list[Seen] = []
+        self._seen: list[SeenFrames] = []
         self._crowd: list[dict[str, float]] = []
         self._lost = 0.0
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def show(self) -> None:
-        """Read what is new and say how things stand."""
+        """Read new ledger lines and print the progress."""
         self._read()
         if sys.stdout.isatty():
             print(f"\r\x1b[K{self._line()}", end="", flush=True)
-        elif time.monotonic() - self._said_at >= QUIET_LINE_SECONDS:
-            self._said_at = time.monotonic()
+        elif time.monotonic() - self._printed_at >= PLAIN_LINE_SECONDS:
+            self._printed_at = time.monotonic()
             print(self._line(), flush=True)
 
     @staticmethod
@@ -97,7 +97,7 @@ class Progress:
         since = time.time() - WINDOW_SECONDS
         self._recent = [a for a in [*self._recent, *fresh.attempts] if a.answered_at >= since]
         for sample in fresh.samples:
-            # Several processes each know their own members.
+            # Each process reports only its own members.
             sums = self._samples.setdefault(round(sample["at"]), Counter())
             sums.update(members=int(sample["members"]), in_flight=int(sample["in_flight"]))
 
@@ -111,17 +111,17 @@ class Progress:
         rate = sum(attempt.kind == ACCEPTED for attempt in self._recent) / WINDOW_SECONDS
         times = f"p50 {latency.p50:.0f} ms  p99 {latency.p99:.0f} ms" if latency.count else "-"
         now = self._samples.get(max(self._samples, default=0), Counter())
-        # The open model has no members who come and go.
+        # The open model has no individual members.
         who = f"members {now['members']}  " if now["members"] else ""
-        backlog = self._watcher.seen[-1].backlog if self._watcher.seen else None
+        backlog = self._monitor.samples[-1].backlog if self._monitor.samples else None
         return (
-            f"  {_countdown(self._sale)}  {who}under way {now['in_flight']}"
+            f"  {_countdown(self._sale)}  {who}in flight {now['in_flight']}"
             f"  {rate:.0f} bids/s  {times}  backlog {'?' if backlog is None else f'{backlog:.0f}'}"
             f"  accepted {self._accepted}  errors {self._errors}{self._watchers()}"
         )
 
     def _watchers(self) -> str:
-        """How those who watch are served; nothing when nobody does."""
+        """The watchers' part of the line; empty without watchers."""
         if not self._crowd:
             return ""
         lag = lags.total(self._seen, lags.moments(self._recent))
@@ -133,7 +133,7 @@ class Progress:
         )
 
 
-def _countdown(sale: Sale) -> str:
+def _countdown(sale: SaleSession) -> str:
     if sale.elapsed < 0:
         return f"opens in {-sale.elapsed:3.0f} s"
     left = sale.end - time.time()

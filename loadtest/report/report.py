@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that asks nothing of any other."""
+"""The report of a run: one self-contained HTML file."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,19 +12,19 @@ from typing import Any
 from loadtest.ledger import figures, lags
 from loadtest.ledger.figures import Latency, Second, Totals
 from loadtest.ledger.lags import Lag
-from loadtest.ledger.ledger import Recorded
+from loadtest.ledger.ledger import LedgerContents
 from loadtest.ledger.verify import Verdict
 from loadtest.report import plots
 from loadtest.report.plots import Axis, Point, Series
-from loadtest.sale.plan import Plan
-from loadtest.sale.sale import Sale
+from loadtest.sale.plan import LoadPlan
+from loadtest.sale.sale import SaleSession
 
 MODELS = {"closed": "Closed model", "open": "Open model"}
 MEANINGS = {
-    "closed": """each member waits for the answer before the next bid; when the service is
-        slow the load falls. Latency counts from the moment a bid was sent.""",
-    "open": """bids are sent on a schedule that does not wait for answers. Latency counts from
-        the moment a bid was meant to be sent, so no stall is hidden by waiting clients.""",
+    "closed": """each member waits for the response before the next bid, so a slow service
+        reduces the load. Latency is measured from sending a bid.""",
+    "open": """bids are sent on a schedule, without waiting for responses. Latency is measured
+        from the scheduled time, so waiting clients hide no stall.""",
 }
 SHOWN_WINNERS = 100
 COLOURS = 8
@@ -32,8 +32,8 @@ STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """What the service said of itself at a moment; `at` is in seconds since 1970."""
+class ServiceSample:
+    """The service's own figures at a moment; `at` is in seconds since 1970."""
 
     at: float
     backlog: float | None
@@ -43,18 +43,18 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything the report tells."""
+    """The contents of the report."""
 
     mode: str
-    plan: Plan
-    sale: Sale
-    recorded: Recorded
-    watched: Sequence[Watched]
+    plan: LoadPlan
+    sale: SaleSession
+    recorded: LedgerContents
+    service_samples: Sequence[ServiceSample]
     results: Mapping[str, Any]
     verdict: Verdict
     environment: Mapping[str, str]
     command: str
-    remark: str = ""
+    warning: str = ""
 
 
 def render(run: Run) -> str:
@@ -66,14 +66,14 @@ def render(run: Run) -> str:
     sections = [
         f"<h1>Flash sale, {model.lower()}</h1>",
         f'<p class="when">{when} · session {escape(run.sale.session_id)}</p>',
-        _verdict(run.verdict, run.remark),
+        _verdict(run.verdict, run.warning),
         _tiles(total, run),
         f'<p class="model"><b>{model}:</b> {meaning}</p>',
         *_plots(by_second, run),
         *_crowd(run),
         _kinds(total),
         _winners(run.results),
-        _facts("Knobs", run.plan.options()[::2], run.plan.options()[1::2]),
+        _facts("Options", run.plan.options()[::2], run.plan.options()[1::2]),
         _facts("Environment", run.environment.keys(), run.environment.values()),
         f"<h2>Command</h2><pre>{escape(run.command)}</pre>",
     ]
@@ -89,7 +89,7 @@ def _page(title: str, body: str) -> str:
     )
 
 
-def _verdict(verdict: Verdict, remark: str) -> str:
+def _verdict(verdict: Verdict, warning: str) -> str:
     kind = "good" if verdict.holds else "bad"
     rows = []
     for finding in verdict.findings:
@@ -97,10 +97,10 @@ def _verdict(verdict: Verdict, remark: str) -> str:
         details = "".join(f"<br><small>{escape(text)}</small>" for text in finding.differences)
         rows.append((mark, f"{escape(finding.rule)}{details}"))
     notes = "".join(f"<li>{escape(note)}</li>" for note in verdict.notes)
-    said = f"<p>{escape(remark)}</p>" if remark else ""
+    paragraph = f"<p>{escape(warning)}</p>" if warning else ""
     return (
-        f'<section class="verdict {kind}"><b>{escape(verdict.summary)}</b>{said}'
-        f"<details{'' if verdict.holds else ' open'}><summary>What was compared</summary>"
+        f'<section class="verdict {kind}"><b>{escape(verdict.summary)}</b>{paragraph}'
+        f"<details{'' if verdict.holds else ' open'}><summary>Checks</summary>"
         f"{_table(rows)}<ul>{notes}</ul></details></section>"
     )
 
@@ -115,7 +115,10 @@ def _tiles(total: Totals, run: Run) -> str:
         ("p99", _ms(total.latency.p99)),
         ("slowest", _ms(total.latency.slowest)),
         ("errors", f"{total.errors:,} ({share:.2%})"),
-        ("most backlog", f"{max((w.backlog or 0 for w in run.watched), default=0):,.0f}"),
+        (
+            "largest backlog",
+            f"{max((w.backlog or 0 for w in run.service_samples), default=0):,.0f}",
+        ),
         ("busiest generator", f"{busiest:.0%} of a core"),
         ("winners", f"{run.results['total_winners']} of {run.results['total_bidders']}"),
     )
@@ -128,7 +131,7 @@ def _tile_row(tiles: Iterable[tuple[str, str]]) -> str:
 
 
 def _crowd(run: Run) -> list[str]:
-    """The watchers, when there were any."""
+    """The section about watchers, if there were any."""
     recorded, start = run.recorded, run.sale.start
     if not recorded.crowd:
         return []
@@ -136,7 +139,10 @@ def _crowd(run: Run) -> list[str]:
     lag = Lag.of(sum(found.values(), Counter()))
     frames = _summed(recorded.crowd, "frames", start)
     tiles = (
-        ("most watchers", f"{max(n for _, n in _summed(recorded.crowd, 'watching', start)):,.0f}"),
+        (
+            "watchers, maximum",
+            f"{max(n for _, n in _summed(recorded.crowd, 'watching', start)):,.0f}",
+        ),
         ("frame lag p50", _ms(lag.p50)),
         ("frame lag p99", _ms(lag.p99)),
         ("frame lag, slowest", _ms(lag.slowest)),
@@ -149,12 +155,12 @@ def _crowd(run: Run) -> list[str]:
     return [
         "<h2>Watchers</h2>",
         _tile_row(tiles),
-        _plot("Frame lag: bid accepted to frame seen", _lag_plot(found, axis)),
+        _plot("Frame lag: from accepting a bid to seeing its frame", _lag_plot(found, axis)),
         _plot(
             "Frames and watchers",
             plots.line_plot(
                 [
-                    Series("frames a second", frames, 0),
+                    Series("frames per second", frames, 0),
                     Series("watchers", _summed(recorded.crowd, "watching", start), 1),
                 ],
                 axis,
@@ -192,16 +198,18 @@ def _plots(by_second: Sequence[Second], run: Run) -> list[str]:
         ),
         _plot("Persist backlog", plots.line_plot(_backlog(run), axis, "bids")),
         _plot("Threshold score", plots.line_plot(_threshold(run), axis, "score")),
-        _plot("Members and requests under way", plots.line_plot(_present(run), axis, "")),
-        _plot("Refusals and errors by kind", plots.bar_plot(_errors(by_second), axis, "a second")),
+        _plot("Members and requests in flight", plots.line_plot(_present(run), axis, "")),
+        _plot(
+            "Refusals and errors by kind", plots.bar_plot(_errors(by_second), axis, "per second")
+        ),
     ]
 
 
 def _axis(by_second: Sequence[Second], run: Run) -> Axis:
-    """The same for all plots: everything that happened, to the second."""
+    """The axis of all plots, covering the whole run."""
     duration = run.sale.end - run.sale.start
     ats = [second.at for second in by_second]
-    ats += [floor(watched.at - run.sale.start) for watched in run.watched]
+    ats += [floor(watched.at - run.sale.start) for watched in run.service_samples]
     samples = [*run.recorded.samples, *run.recorded.crowd]
     ats += [floor(sample["at"] - run.sale.start) for sample in samples]
     return Axis(min([*ats, 0]), max([*(at + 1 for at in ats), duration]), (0.0, duration))
@@ -231,13 +239,13 @@ def _latencies(by_second: Sequence[Second]) -> list[Series]:
 
 
 def _backlog(run: Run) -> list[Series]:
-    points = [(w.at - run.sale.start, w.backlog) for w in run.watched]
+    points = [(w.at - run.sale.start, w.backlog) for w in run.service_samples]
     return [Series("accepted, not yet in PostgreSQL", _known(points), 0)]
 
 
 def _threshold(run: Run) -> list[Series]:
-    points = [(w.at - run.sale.start, w.threshold) for w in run.watched]
-    return [Series("score of the last place that wins", _known(points), 0)]
+    points = [(w.at - run.sale.start, w.threshold) for w in run.service_samples]
+    return [Series("score of the last winning place", _known(points), 0)]
 
 
 def _known(points: Iterable[tuple[float, float | None]]) -> list[Point]:
@@ -246,7 +254,7 @@ def _known(points: Iterable[tuple[float, float | None]]) -> list[Point]:
 
 def _present(run: Run) -> list[Series]:
     names = ("members", "in_flight") if run.mode == "closed" else ("in_flight",)
-    words = {"members": "members", "in_flight": "requests under way"}
+    words = {"members": "members", "in_flight": "requests in flight"}
     return [
         Series(words[name], _summed(run.recorded.samples, name, run.sale.start), colour)
         for colour, name in enumerate(names)
@@ -254,7 +262,7 @@ def _present(run: Run) -> list[Series]:
 
 
 def _summed(samples: Iterable[Mapping[str, float]], name: str, start: float) -> list[Point]:
-    """Over all processes, second by second."""
+    """The sum over all processes, per second."""
     sums: Counter[int] = Counter()
     for sample in samples:
         sums[round(sample["at"] - start)] += int(sample[name])
@@ -271,7 +279,7 @@ def _errors(by_second: Sequence[Second]) -> list[Series]:
 
 def _kinds(total: Totals) -> str:
     rows = [(escape(kind), f"{count:,}") for kind, count in total.kinds.most_common()]
-    return f"<h2>Answers by kind</h2>{_table(rows)}"
+    return f"<h2>Responses by kind</h2>{_table(rows)}"
 
 
 def _winners(results: Mapping[str, Any]) -> str:
@@ -304,6 +312,6 @@ def _table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
 
 
 def _ms(value: float) -> str:
-    if value != value:  # noqa: PLR0124 - only nan differs from itself
+    if value != value:  # noqa: PLR0124 - true for nan only
         return "none"
     return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"

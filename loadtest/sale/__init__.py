@@ -1,1 +1,1 @@
-"""The sale that is tested: its plan, its members, its prices, and the API as a client sees it."""
+"""The tested sale: its plan, members and prices, and a client of the API."""

@@ -1,6 +1,6 @@
-"""The API as an admin or a spectator uses it: creating a session, watching, reading results.
+"""A simple API client for creating sessions, watching and reading results.
 
-A plain client over one connection at a time; the load itself has its own.
+Uses one connection at a time; the generators have their own clients.
 """
 
 import json
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.3
 
 
 class Unreachable(Exception):
-    """No answer came."""
+    """The host did not respond."""
 
 
 class Refused(LoadTestError):
@@ -33,7 +33,7 @@ class Refused(LoadTestError):
 
 
 class Api:
-    """Speaks to one host, as one account when there is a token."""
+    """Calls one host, authenticated if there is a token."""
 
     def __init__(self, host: str, token: str | None = None) -> None:
         self.host = host.rstrip("/")
@@ -44,14 +44,14 @@ class Api:
         return self.call("GET", path)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON. Raises Refused or Unreachable."""
+        """The response's JSON. Raises Refused or Unreachable."""
         status, _, answer = self._exchange(method, path, body)
         if status >= 400:
             raise Refused(method, path, status, answer if isinstance(answer, dict) else {})
         return answer
 
     def server_time(self) -> float:
-        """The server's clock, to the second, in seconds since 1970; ours when it says nothing."""
+        """The server's clock in whole seconds since 1970; ours without a Date header."""
         _, date, _ = self._exchange("GET", "/health", None)
         return parsedate_to_datetime(date).timestamp() if date else time.time()
 
@@ -61,10 +61,10 @@ class Api:
         except (Unreachable, Refused, KeyError, TypeError):
             return False
 
-    def wait_for_results(self, session_id: str, patience_seconds: float) -> dict[str, Any]:
-        """All final results. Raises LoadTestError when they do not come in time."""
-        give_up_at = time.monotonic() + patience_seconds
-        while time.monotonic() < give_up_at:
+    def wait_for_results(self, session_id: str, timeout_seconds: float) -> dict[str, Any]:
+        """Wait for the final results. Raises LoadTestError after the timeout."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
             try:
                 return self.results(session_id)
             except Unreachable:
@@ -74,12 +74,12 @@ class Api:
                     raise
                 time.sleep(POLL_SECONDS)
         raise LoadTestError(
-            f"The results of session {session_id} did not come within "
-            f"{patience_seconds:.0f} seconds. Are the closer and beat running?"
+            f"The results of session {session_id} were not available within "
+            f"{timeout_seconds:.0f} seconds. Are the closer and beat running?"
         )
 
     def results(self, session_id: str) -> dict[str, Any]:
-        """The results with all pages of the rankings in one list."""
+        """The results with all pages of the rankings."""
         path = f"/api/results/{session_id}?page_size={PAGE_SIZE}&page="
         results: dict[str, Any] = self.get(f"{path}1")
         for page in range(2, results["total_pages"] + 1):

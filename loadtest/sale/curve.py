@@ -1,11 +1,11 @@
-"""How a flash sale's traffic rises and falls: a spike at the opening, another at the deadline.
+"""The traffic curve of a flash sale, with spikes at the opening and at the deadline.
 
     level(t) = quiet + (opening - quiet) * exp(-t / opening_seconds)
                      + (1 - quiet) * exp(-(duration - t) / closing_seconds)
 
-`t` counts seconds from the session's start; the level is a share of the peak, at most 1.
-Before the start the early ones wait at the opening's level; for a moment after the end
-those who are too late still come at the peak's.
+`t` is in seconds from the session's start; the level is a share of the peak, at most 1.
+Before the start, the level is the opening's, for waiting members; for a moment after the end,
+it is the peak's, for late bids.
 """
 
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ class Curve:
 
     @property
     def opening_seconds(self) -> float:
-        """How long the opening's spike takes to fall to 37 per cent."""
+        """Time until the opening's spike has fallen to 37 per cent."""
         return self.duration_seconds / 15
 
     @property
     def closing_seconds(self) -> float:
-        """How long before the deadline the rush stands at 37 per cent."""
+        """Time before the deadline at which the rush has reached 37 per cent."""
         return self.duration_seconds / 8
 
     @property
-    def over_after_seconds(self) -> float:
-        """When the last of the late ones has come."""
+    def end_seconds(self) -> float:
+        """The time of the last late bids."""
         return self.duration_seconds + LATE_SECONDS
 
     def level(self, t: float) -> float:
-        """Share of the peak at `t`; 0 when all is over."""
+        """Share of the peak at `t`; 0 after the last late bids."""
         if t < 0:
             return self.opening
-        if t >= self.over_after_seconds:
+        if t >= self.end_seconds:
             return 0.0
         before_the_end = max(0.0, self.duration_seconds - t)
         spike = (self.opening - self.quiet) * exp(-t / self.opening_seconds)
@@ -50,14 +50,14 @@ class Curve:
         return min(1.0, self.quiet + spike + rush)
 
     def arrivals(self, peak_per_second: float, seed: int) -> list[float]:
-        """Moments at which requests are due: a Poisson process whose rate follows the curve.
+        """Scheduled request times: a Poisson process whose rate follows the curve.
 
         Thinned from a process at the peak's rate, so the same seed gives the same moments.
         """
         random = Random(seed)
         moments: list[float] = []
         t = random.expovariate(peak_per_second)
-        while t < self.over_after_seconds:
+        while t < self.end_seconds:
             if random.random() < self.level(t):
                 moments.append(t)
             t += random.expovariate(peak_per_second)

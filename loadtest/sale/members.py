@@ -1,4 +1,4 @@
-"""The members who take part, and the admin who opens the sale."""
+"""The members, and the admin who creates the session."""
 
 import json
 import subprocess
@@ -19,32 +19,34 @@ COMMAND_TIMEOUT_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class MemberToken:
-    """A member who can bid."""
+    """A member's id and token."""
 
     user_id: str
     token: str
 
 
 def read_tokens(path: Path, count: int) -> list[MemberToken]:
-    """The first `count` members of a file that `seed-members` wrote."""
+    """Read the first `count` members of a file written by `seed-members`."""
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         members = [MemberToken(str(line["user_id"]), str(line["token"])) for line in lines]
     except OSError as error:
-        raise LoadTestError(f"{path} cannot be read: {error.strerror}. {_how(count)}") from None
+        raise LoadTestError(
+            f"{path} cannot be read: {error.strerror}. {_how_to_seed(count)}"
+        ) from None
     except (ValueError, KeyError, TypeError):
-        raise LoadTestError(f"{path} is not a file of tokens. {_how(count)}") from None
+        raise LoadTestError(f"{path} is not a token file. {_how_to_seed(count)}") from None
     if len(members) < count:
-        raise LoadTestError(f"{path} has {len(members)} members, {count} are asked for.")
+        raise LoadTestError(f"{path} has {len(members)} members, but {count} are needed.")
     return members[:count]
 
 
-def _how(count: int) -> str:
-    return f"Make one with: .venv/bin/flask --app web seed-members {count} --tokens FILE"
+def _how_to_seed(count: int) -> str:
+    return f"Create one with: .venv/bin/flask --app web seed-members {count} --tokens FILE"
 
 
 def check_tokens(host: str, members: list[MemberToken]) -> None:
-    """Raise unless the host knows the first and the last member."""
+    """Raise LoadTestError unless the host accepts the first and the last token."""
     for member in (members[0], members[-1]):
         try:
             Api(host, member.token).get("/api/auth/me")
@@ -52,13 +54,13 @@ def check_tokens(host: str, members: list[MemberToken]) -> None:
             if refused.status != 401:
                 raise
             raise LoadTestError(
-                f"{host} does not accept these members' tokens: they are of another "
-                "installation, or have expired. Seed members anew."
+                f"{host} rejects these members' tokens: they belong to another installation "
+                "or have expired. Seed new members."
             ) from None
 
 
 def prepared(host: str, count: int, path: Path = TOKENS_PATH) -> list[MemberToken]:
-    """Members of an earlier run when they are still good, else fresh ones."""
+    """Members of an earlier run if their tokens are still valid, else new ones."""
     try:
         members = read_tokens(path, count)
         check_tokens(host, members)
@@ -72,21 +74,23 @@ def prepared(host: str, count: int, path: Path = TOKENS_PATH) -> list[MemberToke
 def admin_token(
     host: str, token: str | None = None, name: str | None = None, password: str | None = None
 ) -> str:
-    """A token of an admin: the one given, or of the account named, registered if need be."""
+    """An admin's token: the given one, or that of the named account, registered if needed."""
     if not token and name and password:
         token = _log_in(host, name, password) or _register(host, name, password)
     if not token:
         raise LoadTestError(
-            "Creating a session takes an admin: give --admin-token, or --admin-name and "
+            "Creating a session needs an admin: pass --admin-token, or --admin-name and "
             "--admin-password (environment: FLASHBID_ADMIN_TOKEN, _NAME, _PASSWORD)."
         )
     if not Api(host, token).get("/api/auth/me")["is_admin"]:
-        raise LoadTestError("This account is no admin. Make one: flask --app web create-admin.")
+        raise LoadTestError(
+            "This account is not an admin. Create one with: flask --app web create-admin"
+        )
     return token
 
 
 def own_admin_token(host: str, path: Path = ADMIN_PATH) -> str:
-    """A token of the admin that load tests on this machine share, made when there is none."""
+    """A token of the admin shared by load tests on this machine, created if needed."""
     token = _remembered_admin(host, path)
     if token:
         return token
@@ -122,7 +126,7 @@ def _register(host: str, name: str, password: str) -> str:
 
 
 def _flask(*arguments: str, answers: str = "") -> None:
-    """Run a command of the web application. A password is answered, never an argument."""
+    """Run a command of the web application. Passwords go to stdin, never into arguments."""
     command = [sys.executable, "-m", "flask", "--app", "web", *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - the project's own command
@@ -132,11 +136,11 @@ def _flask(*arguments: str, answers: str = "") -> None:
             capture_output=True,
             text=True,
             check=False,
-            # Without a terminal of its own it reads the password from its input.
+            # Without a controlling terminal, it reads the password from stdin.
             start_new_session=True,
             timeout=COMMAND_TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise LoadTestError(f"flask --app web {arguments[0]} takes too long.") from None
+        raise LoadTestError(f"flask --app web {arguments[0]} timed out.") from None
     if done.returncode != 0:
         raise LoadTestError(f"flask --app web {arguments[0]} failed: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""The knobs of one load test, the same in every mode."""
+"""The options of a load test, the same in every mode."""
 
 import argparse
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from typing import Any
 from loadtest.errors import LoadTestError
 from loadtest.sale.curve import Curve
 
-# The service lets a member place 10 bids a second; half of that leaves room for chance.
+# Half of the rate limit of 10 bids a second, because arrivals are random.
 BIDS_PER_MEMBER_AND_SECOND = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is sold, who comes, and how fast. `peak` is in bids per second."""
+class LoadPlan:
+    """Size, duration and terms of the sale. `peak` is in bids per second."""
 
     members: int = 1000
     peak: float = 250.0
@@ -34,8 +34,8 @@ class Plan:
         enough = self.peak / BIDS_PER_MEMBER_AND_SECOND
         if self.members < enough:
             raise LoadTestError(
-                f"{self.members} members cannot place {self.peak:g} bids a second and stay "
-                f"below the rate limit. Take at least {enough:.0f} members, or a lower peak."
+                f"{self.members} members cannot place {self.peak:g} bids a second within the rate "
+                f"limit. Use at least {enough:.0f} members or a lower peak."
             )
 
     @staticmethod
@@ -47,16 +47,16 @@ class Plan:
 
     @property
     def curve(self) -> Curve:
-        """How the traffic rises and falls."""
+        """The traffic curve."""
         return Curve(self.duration)
 
     @property
     def pace_seconds(self) -> float:
-        """How long a member takes from bid to bid so that all of them reach the peak."""
+        """Seconds between a member's bids at which all members together reach the peak."""
         return self.members / self.peak
 
     def terms(self, start_time: str) -> dict[str, Any]:
-        """The request that creates the session."""
+        """The request body that creates the session."""
         names = ("upset_price", "inventory", "alpha", "beta", "gamma")
         return {name: getattr(self, name) for name in names} | {
             "name": "Flash sale of a load test",
@@ -83,22 +83,22 @@ _BOUNDS = {
     "seed": (0, 2**53),
 }
 _HELP = {
-    "members": "members who take part; at the peak all of them are there",
+    "members": "number of members, all present at the peak",
     "peak": "bids per second at the deadline",
     "duration": "seconds from the opening to the deadline",
-    "inventory": "items for sale, so many winners at most",
-    "upset_price": "the lowest admissible price",
-    "alpha": "what a unit of price is worth in the score",
-    "beta": "what speed is worth in the score",
-    "gamma": "what a member's weight is worth in the score",
-    "timeout": "seconds after which a member gives up on an answer and asks again",
-    "seed": "the same seed draws the same prices and arrivals",
+    "inventory": "items for sale, the maximum number of winners",
+    "upset_price": "the lowest price that bids may have",
+    "alpha": "factor of the price in the score",
+    "beta": "factor of the speed in the score",
+    "gamma": "factor of the member's weight in the score",
+    "timeout": "seconds until a member stops waiting for a response and retries",
+    "seed": "the same seed repeats the same prices and arrivals",
 }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each knob, with its default."""
-    for field in fields(Plan):
+    """Add one command-line option per field, with its default."""
+    for field in fields(LoadPlan):
         kind: Callable[[str], float] = int if isinstance(field.default, int) else float
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -109,6 +109,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan that the options ask for."""
-    return Plan(**{field.name: getattr(options, field.name) for field in fields(Plan)})
+def plan_from_options(options: argparse.Namespace) -> LoadPlan:
+    """The plan given by parsed options."""
+    return LoadPlan(**{field.name: getattr(options, field.name) for field in fields(LoadPlan)})

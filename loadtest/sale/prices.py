@@ -1,6 +1,6 @@
-"""What members bid. Pure: chance comes in as an argument.
+"""The prices that members bid. Pure functions; randomness is an argument.
 
-A member has a limit and knows the threshold, the score of the last place that wins.
+A member has a limit and knows the threshold, the score of the last winning place.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ MAX_PRICE = Decimal("9999999999.99")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The session's terms, as a member reads them."""
+class PricingTerms:
+    """The session's terms that determine scores."""
 
     upset_price: float
     alpha: float
@@ -28,10 +28,10 @@ class Terms:
         return (score - speed - self.gamma * weight) / self.alpha
 
 
-def limit(random: Random, terms: Terms) -> float:
-    """What the item is worth to a member: several times the upset price.
+def limit(random: Random, terms: PricingTerms) -> float:
+    """A member's limit: several times the upset price.
 
-    Most would also pay for the speed that the members of the first second had for nothing.
+    Most also pay for the speed advantage of the members of the first second.
     """
     speed = terms.beta / terms.alpha if terms.alpha else 0.0
     worth = terms.upset_price * (1.2 + random.lognormvariate(1.6, 0.8))
@@ -39,18 +39,18 @@ def limit(random: Random, terms: Terms) -> float:
 
 
 def first(random: Random, upset_price: float) -> Decimal:
-    """A first bid before anybody knows what it takes."""
+    """A first bid, before the threshold is known."""
     return _price(upset_price * (1 + random.expovariate(20)))
 
 
 def higher(random: Random, *, needed: float, standing: Decimal, limit: float) -> Decimal | None:
-    """A bid a little above what it takes; None when that is more than the item is worth."""
+    """A bid slightly above the needed price; None if that exceeds the limit."""
     wanted = max(needed, float(standing)) * (1 + random.uniform(0.002, 0.03))
     return _price(wanted) if wanted <= limit else None
 
 
-def scheduled(random: Random, terms: Terms, t: float, duration: float) -> Decimal:
-    """A bid of the open model, which looks at nothing: prices rise as the sale goes on."""
+def scheduled(random: Random, terms: PricingTerms, t: float, duration: float) -> Decimal:
+    """A bid of the open model, which ignores the board: prices rise during the sale."""
     speed = terms.beta / terms.alpha if terms.alpha else 0.0
     progress = min(max(t / duration, 0.0), 1.0)
     rise = progress * (2 * terms.upset_price + speed) * random.uniform(0.7, 1.1)

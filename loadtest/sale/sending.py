@@ -1,4 +1,4 @@
-"""One bid over a kept connection, as the ledger wants to know it."""
+"""Sends one bid over a kept connection and returns its ledger entry."""
 
 import time
 from decimal import Decimal
@@ -20,7 +20,7 @@ def bid_request(session_id: str, member: MemberToken, price: Decimal) -> tuple[s
 def send_bid(
     connection: HTTPConnection, session_id: str, member: MemberToken, price: Decimal
 ) -> Attempt:
-    """Send a bid and wait for its answer; a connection that broke is closed."""
+    """Send a bid and wait for the response; a broken connection is closed."""
     sent_at = time.time()
     body, headers = bid_request(session_id, member, price)
     try:

@@ -1,1 +1,1 @@
-"""Who sends the traffic: Locust's users, the open model beside them, and those who watch."""
+"""The traffic generators: Locust users, the open model, and watchers."""

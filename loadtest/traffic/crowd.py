@@ -11,10 +11,10 @@ from random import Random
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger
 from loadtest.ledger.frames import Sightings, View
-from loadtest.ledger.ledger import Busy, Ledger
+from loadtest.ledger.ledger import CpuShare, Ledger
 from loadtest.sale.api import Api
 from loadtest.sale.sale import join_sale
-from loadtest.traffic.listener import Address, NotOpened, Socket, connect
+from loadtest.traffic.listener import Address, Socket, UpgradeFailed, connect
 
 SCRATCH_BYTES = 64 * 1024
 # So many connect at the same time; a browser's crowd does not come in one instant either.
@@ -70,24 +70,24 @@ class Crowd:
         """One watcher: comes again after every loss, and leaves when it has seen the end."""
         view = View(self._sightings)
         was_here = False
-        while not view.has_seen_the_end:
+        while not view.session_has_ended:
             socket = await self._open(view)
             if socket:
                 self._sightings.counts["reconnects"] += was_here
                 was_here = True
                 await self._watch(view, socket)
-            if not view.has_seen_the_end:
+            if not view.session_has_ended:
                 await asyncio.sleep(random.uniform(*RECONNECT_SECONDS))
 
     async def _open(self, view: View) -> Socket | None:
         def see(frame: bytes) -> bool:
             view.see(frame)
-            return not view.has_seen_the_end
+            return not view.session_has_ended
 
         async with self._door:
             try:
                 return await connect(self._address, self._scratch, see)
-            except NotOpened:
+            except UpgradeFailed:
                 self._sightings.counts["refused"] += 1
                 return None
 
@@ -96,13 +96,13 @@ class Crowd:
         try:
             # A cancelled wait must leave the future to the connection.
             await asyncio.shield(socket.closed)
-            self._sightings.counts["lost"] += not view.has_seen_the_end
+            self._sightings.counts["lost"] += not view.session_has_ended
         finally:
             self._sightings.watching -= 1
             socket.close()
 
     async def _sample(self) -> None:
-        busy = Busy()
+        busy = CpuShare()
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             self._book.sample(at=time.time(), members=0, in_flight=0, cpu=busy.share())

@@ -1,8 +1,8 @@
-"""A WebSocket client for thousands of sockets in one process: it listens and answers pings.
+"""A lean WebSocket client that listens on thousands of sockets in one process.
 
-The library's own client would take as much of the machine as the service under test, so
-frames are cut here; keys and what is sent come from the library. (Locust puts this folder
-on the path, so this module must not take the name of one.)
+The library's client would use as much CPU as the service under test, so incoming frames are
+parsed here; keys and outgoing frames come from the library. (Locust puts this folder on the
+path, so this module must not be named like a library.)
 """
 
 import asyncio
@@ -20,17 +20,17 @@ HEAD_END = b"\r\n\r\n"
 FIN, OPCODE, MASKED = 0x80, 0x0F, 0x80
 _NORMAL, _LOST = 1000, 1006
 
-# Takes a text; whether to go on listening.
+# Called with each text message; returns whether to keep listening.
 OnText = Callable[[bytes], bool]
 
 
-class NotOpened(Exception):
-    """The upgrade was refused, or nothing answered."""
+class UpgradeFailed(Exception):
+    """The upgrade was refused or got no response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to open WebSockets: one path of one host."""
+    """The address of a WebSocket: host, port and path."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str, path: str) -> "Address":
-        """`url` is the service's, http or https; `path` comes after the url's own."""
+        """`url` is the service's HTTP URL; `path` is appended to its path."""
         parts = urlsplit(url)
         tls = ssl.create_default_context() if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
@@ -59,9 +59,9 @@ class Address:
 
 
 async def connect(address: Address, scratch: bytearray, on_text: OnText) -> "Socket":
-    """An open WebSocket. `scratch` may be shared by all sockets of one event loop.
+    """Open a WebSocket. All sockets of one event loop may share `scratch`.
 
-    Raises NotOpened.
+    Raises UpgradeFailed.
     """
     loop = asyncio.get_running_loop()
     key = generate_key()
@@ -73,9 +73,9 @@ async def connect(address: Address, scratch: bytearray, on_text: OnText) -> "Soc
             )
             transport.write(address.request(key))
             await socket.opened
-    except (OSError, NotOpened) as error:
+    except (OSError, UpgradeFailed) as error:
         socket.abort()
-        raise NotOpened(str(error)) from None
+        raise UpgradeFailed(str(error)) from None
     return socket
 
 
@@ -89,77 +89,77 @@ class Socket(asyncio.BufferedProtocol):
         self._scratch, self._view = scratch, memoryview(scratch)
         self._accept = accept.encode()
         self._on_text = on_text
-        # The beginning of something whose end has not come.
+        # An incomplete head or frame.
         self._rest = bytearray()
         self._message: list[bytes] = []
         self._close_code = _LOST
         self._transport: asyncio.Transport | None = None
 
     def close(self) -> None:
-        """Say goodbye and go."""
+        """Send a close frame and close."""
         self._send(Opcode.CLOSE, Close(_NORMAL, "").serialize())
         if self._transport:
             self._transport.close()
 
     def abort(self) -> None:
-        """Go without a word."""
+        """Drop the connection without a close frame."""
         if self._transport:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the way to answer."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection makes
+        """Keep the transport for sending."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - the type that create_connection makes
         self._transport = transport
 
     def get_buffer(self, _sizehint: int) -> bytearray:
-        """Everybody's buffer: it is read before anybody else is written to it."""
+        """The shared buffer: it is consumed before the next socket fills it."""
         return self._scratch
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Cut what has come, and keep an unfinished rest."""
+        """Parse received bytes and keep an incomplete rest."""
         data = self._view[:nbytes]
         if self._rest:
             data = memoryview(bytes(self._rest) + data)
         is_open = self.opened.done()
-        used = self._cut_frames(data) if is_open else self._read_head(bytes(data))
+        used = self._parse_frames(data) if is_open else self._read_head(bytes(data))
         self._rest = bytearray(data[used:])
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Tell who waits for this connection, at its beginning or at its end."""
+        """Resolve the `opened` and `closed` futures."""
         if not self.opened.done():
-            self.opened.set_exception(NotOpened("the connection was closed"))
+            self.opened.set_exception(UpgradeFailed("the connection was closed"))
         self.closed.set_result(self._close_code)
 
     def _read_head(self, data: bytes) -> int:
-        """Judge the answer to the upgrade; how many bytes of `data` are used up."""
+        """Check the upgrade response; returns the number of bytes consumed."""
         head, found, frames = data.partition(HEAD_END)
         if not found:
             return 0
         status = head.split(b" ", 2)[1]
         if int(status) != HTTPStatus.SWITCHING_PROTOCOLS or self._accept not in head:
-            self.opened.set_exception(NotOpened(f"answered with status {status.decode()}"))
+            self.opened.set_exception(UpgradeFailed(f"answered with status {status.decode()}"))
             self.abort()
             return len(data)
         self.opened.set_result(None)
-        return len(data) - len(frames) + self._cut_frames(memoryview(frames))
+        return len(data) - len(frames) + self._parse_frames(memoryview(frames))
 
-    def _cut_frames(self, data: memoryview) -> int:
-        """Take every whole frame; how many bytes they were."""
+    def _parse_frames(self, data: memoryview) -> int:
+        """Handle every complete frame; returns the number of bytes consumed."""
         start = 0
         while (bounds := _bounds(data, start)) is not None:
             first, end = bounds
-            self._take(data[start], bytes(data[first:end]))
+            self._handle_frame(data[start], bytes(data[first:end]))
             start = end
         return start
 
-    def _take(self, head: int, payload: bytes) -> None:
+    def _handle_frame(self, head: int, payload: bytes) -> None:
         match head & OPCODE:
             case Opcode.TEXT | Opcode.CONT:
                 self._message.append(payload)
                 if head & FIN:
-                    goes_on = self._on_text(b"".join(self._message))
+                    keep_listening = self._on_text(b"".join(self._message))
                     self._message.clear()
-                    if not goes_on:
+                    if not keep_listening:
                         self.close()
             case Opcode.PING:
                 self._send(Opcode.PONG, payload)
@@ -173,12 +173,12 @@ class Socket(asyncio.BufferedProtocol):
 
 
 def _bounds(data: memoryview, start: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at `start` begins and ends; None until all is there."""
+    """Start and end of the payload of the frame at `start`; None if incomplete."""
     if len(data) < start + 2:
         return None
     length, first = data[start + 1], start + 2
     if length & MASKED:
-        raise ConnectionError("a server masks nothing")
+        raise ConnectionError("the server sent a masked frame")
     if length >= 126:
         size = 2 if length == 126 else 8
         first += size

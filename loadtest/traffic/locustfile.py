@@ -1,9 +1,9 @@
-"""The closed model, for Locust: members who watch, wait, bid late, and raise when outbid.
+"""The closed model, for Locust: members watch, wait, bid late, and raise when outbid.
 
     locust -f loadtest/traffic/locustfile.py --host http://127.0.0.1:8000 --tokens FILE ...
 
-A member sends the next bid only after the answer to the last one, as people do; when the
-service is slow the load falls. loadtest/README.md says what follows from that.
+A member sends the next bid only after the response to the last one, as people do, so a slow
+service reduces the load. loadtest/README.md explains the consequences.
 """
 
 import time
@@ -24,45 +24,45 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger
 from loadtest.ledger.frames import Sightings
-from loadtest.ledger.ledger import Attempt, Busy, Ledger, Timing
+from loadtest.ledger.ledger import Attempt, CpuShare, Ledger, Timing
 from loadtest.sale import members, plan, prices
 from loadtest.sale.api import Api, Unreachable
 from loadtest.sale.members import MemberToken
-from loadtest.sale.plan import Plan, plan_of
-from loadtest.sale.sale import Sale, join_sale, open_sale
+from loadtest.sale.plan import LoadPlan, plan_from_options
+from loadtest.sale.sale import SaleSession, join_sale, open_sale
 from loadtest.sale.sending import PATH, bid_request
 from loadtest.settings import DATA_PATH
-from loadtest.traffic.locust_state import Bidder, ground
+from loadtest.traffic.locust_state import SimulatedBidder, locust_state
 from loadtest.traffic.spectator import Spectator
 
 JOIN = "join-sale"
-TRIES = 4
+MAX_TRIES = 4
 RETRY_PAUSE_SECONDS = 0.3
 BOARD_SHARE = 0.3
 LATE_BIDDERS_SHARE = 0.3
-# Locust moves a shape once a second; a step must be over before the next one.
-MOST_SPAWNS_PER_SECOND = 1000
-CLOSED_DOORS = frozenset({"session_ended", "session_inactive", "session_not_found"})
+# Locust updates the shape once a second; a step must finish before the next one.
+MAX_SPAWNS_PER_SECOND = 1000
+SESSION_OVER_CODES = frozenset({"session_ended", "session_inactive", "session_not_found"})
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser) -> None:
-    """The knobs, on the command line and in Locust's web UI."""
+    """Add the options to the command line and to Locust's web UI."""
     plan.add_options(parser)
-    # Locust's own parser, which knows more than argparse's.
+    # Locust's parser accepts more keywords than argparse's.
     group: Any = parser
     group.add_argument(
         "--tokens",
         default=str(members.TOKENS_PATH),
         metavar="FILE",
-        help="members, as seed-members wrote them (%(default)s)",
+        help="token file written by seed-members (%(default)s)",
     )
     group.add_argument(
         "--watchers",
         type=int,
         default=0,
         metavar="N",
-        help="WebSockets that watch the board beside the members (%(default)s)",
+        help="number of WebSockets watching the board (%(default)s)",
     )
     group.add_argument(
         "--session", default="", metavar="ID", help="bid in this session instead of creating one"
@@ -71,22 +71,22 @@ def add_options(parser: ArgumentParser) -> None:
         "--ledger",
         default=str(DATA_PATH / "reports"),
         metavar="FOLDER",
-        help="where each process keeps its ledger (%(default)s)",
+        help="folder of the processes' ledgers (%(default)s)",
     )
     for name in ("token", "name", "password"):
         group.add_argument(
             f"--admin-{name}",
             env_var=f"FLASHBID_ADMIN_{name.upper()}",
             default="",
-            # The web UI's page would hold the value, for everybody who can open it.
+            # The web UI would show the value to everybody who opens it.
             include_in_web_ui=False,
-            help=f"the {name} of an admin",
+            help=f"an admin's {name}",
         )
 
 
 @events.init.add_listener
-def seat_watchers(environment: Environment, **_: Any) -> None:
-    """As many as asked for; Locust takes a fixed count of none for any number."""
+def set_watcher_count(environment: Environment, **_: Any) -> None:
+    """Set the number of watchers. Locust takes a fixed count of 0 for any number."""
     Spectator.fixed_count = _options(environment).watchers
     if not Spectator.fixed_count:
         environment.user_classes.remove(Spectator)
@@ -100,7 +100,7 @@ def listen_to_master(environment: Environment, **_: Any) -> None:
 
 @events.test_start.add_listener
 def begin(environment: Environment, **_: Any) -> None:
-    """Open the sale, and hand out the members: each is in one process only."""
+    """Open the sale and distribute the members over the processes."""
     if isinstance(environment.runner, WorkerRunner):
         return
     try:
@@ -113,67 +113,71 @@ def begin(environment: Environment, **_: Any) -> None:
 
 def _begin(environment: Environment) -> None:
     options = _options(environment)
-    wanted = plan_of(options)
+    load_plan = plan_from_options(options)
     host = environment.host or ""
-    everybody = members.read_tokens(Path(options.tokens), wanted.members)
-    members.check_tokens(host, everybody)
-    session_id = options.session or _create_session(host, options, wanted)
+    all_members = members.read_tokens(Path(options.tokens), load_plan.members)
+    members.check_tokens(host, all_members)
+    session_id = options.session or _create_session(host, options, load_plan)
     runner = environment.runner
     if isinstance(runner, MasterRunner):
-        _prepare(host, wanted, session_id, [], None)
+        _prepare(host, load_plan, session_id, [], None)
         workers = list(runner.clients)
         for index, worker in enumerate(workers):
-            share = [(m.user_id, m.token) for m in everybody[index :: len(workers)]]
-            told = {"session_id": session_id, "members": share, "host": host}
-            runner.send_message(JOIN, told | {"plan": wanted.options()}, worker)
+            share = [(m.user_id, m.token) for m in all_members[index :: len(workers)]]
+            message = {"session_id": session_id, "members": share, "host": host}
+            runner.send_message(JOIN, message | {"plan": load_plan.options()}, worker)
     else:
-        _prepare(host, wanted, session_id, everybody, Path(options.ledger))
+        _prepare(host, load_plan, session_id, all_members, Path(options.ledger))
     print(f"loadtest: session {session_id}, ledger in {options.ledger}", flush=True)
 
 
-def _create_session(host: str, options: Namespace, wanted: Plan) -> str:
+def _create_session(host: str, options: Namespace, load_plan: LoadPlan) -> str:
     token = members.admin_token(
         host, options.admin_token, options.admin_name, options.admin_password
     )
-    return open_sale(Api(host, token), wanted).session_id
+    return open_sale(Api(host, token), load_plan).session_id
 
 
 def _join_as_worker(environment: Environment, msg: Any, **_: Any) -> None:
     parser = ArgumentParser()
     plan.add_options(parser)
-    told = msg.data
+    message = msg.data
     _prepare(
-        told["host"],
-        plan_of(parser.parse_args(told["plan"])),
-        told["session_id"],
-        [MemberToken(*member) for member in told["members"]],
+        message["host"],
+        plan_from_options(parser.parse_args(message["plan"])),
+        message["session_id"],
+        [MemberToken(*member) for member in message["members"]],
         Path(_options(environment).ledger),
     )
 
 
 def _prepare(
-    host: str, wanted: Plan, session_id: str, share: list[MemberToken], folder: Path | None
+    host: str, load_plan: LoadPlan, session_id: str, share: list[MemberToken], folder: Path | None
 ) -> None:
-    ground.plan = wanted
-    ground.sale = join_sale(Api(host), session_id)
-    ground.free = deque(Bidder(member, wanted, ground.sale) for member in share)
-    ground.threshold = None
-    ground.sightings = Sightings(ground.sale.ahead)
-    if ground.ledger:
-        ground.ledger.close()
-    ground.ledger = None
+    locust_state.plan = load_plan
+    locust_state.sale = join_sale(Api(host), session_id)
+    locust_state.free = deque(
+        SimulatedBidder(member, load_plan, locust_state.sale) for member in share
+    )
+    locust_state.threshold = None
+    locust_state.sightings = Sightings(locust_state.sale.ahead)
+    if locust_state.ledger:
+        locust_state.ledger.close()
+    locust_state.ledger = None
     if folder:
         path = ledger.ledger_path(folder, session_id)
-        ground.ledger = Ledger(path, mode="closed", session_id=session_id, plan=wanted.options())
-    Member.network_timeout = Member.connection_timeout = wanted.timeout
-    gevent.spawn(_sample, ground.sale)
+        locust_state.ledger = Ledger(
+            path, mode="closed", session_id=session_id, plan=load_plan.options()
+        )
+    Member.network_timeout = Member.connection_timeout = load_plan.timeout
+    gevent.spawn(_sample, locust_state.sale)
 
 
-def _sample(sale: Sale) -> None:
-    """Once a second, how many members are there, and how busy this process is."""
-    busy = Busy()
-    while ground.sale is sale and ground.ledger:
-        ground.ledger.sample(
+def _sample(sale: SaleSession) -> None:
+    """Sample members, pending requests and CPU use once a second."""
+    busy = CpuShare()
+    while locust_state.sale is sale and locust_state.ledger:
+        locust_state.ledger.sample(
             at=time.time(), members=Member.present, in_flight=Member.waiting, cpu=busy.share()
         )
         _write_sightings()
@@ -181,21 +185,21 @@ def _sample(sale: Sale) -> None:
 
 
 def _write_sightings() -> None:
-    """Keep what this process's watchers have seen, when there are any."""
-    if Spectator.fixed_count and ground.sightings and ground.ledger:
-        ground.sightings.write(ground.ledger)
+    """Write this process's sightings to the ledger, if it has watchers."""
+    if Spectator.fixed_count and locust_state.sightings and locust_state.ledger:
+        locust_state.sightings.write(locust_state.ledger)
 
 
 @events.test_stop.add_listener
 def end(**_: Any) -> None:
     _write_sightings()
-    if ground.ledger and ground.sale:
+    if locust_state.ledger and locust_state.sale:
         print(
-            f"loadtest: verify with: python -m loadtest verify {ground.ledger.path.parent} "
-            f"--session {ground.sale.session_id}",
+            f"loadtest: verify with: python -m loadtest verify {locust_state.ledger.path.parent} "
+            f"--session {locust_state.sale.session_id}",
             flush=True,
         )
-    ground.sale = None
+    locust_state.sale = None
 
 
 def _options(environment: Environment) -> Namespace:
@@ -205,64 +209,64 @@ def _options(environment: Environment) -> Namespace:
 
 
 class FlashSale(LoadTestShape):
-    """Two spikes of members: at the opening, and exponentially toward the deadline."""
+    """Members follow the traffic curve, with spikes at the opening and the deadline."""
 
     def tick(self) -> tuple[int, float] | None:
-        if ground.sale is None or ground.plan is None:
-            # The first tick starts the test, and with it the sale, however long that takes.
+        if locust_state.sale is None or locust_state.plan is None:
+            # The first tick starts the test and the sale, however long that takes.
             return 1, 1.0
-        level = ground.plan.curve.level(ground.sale.elapsed)
+        level = locust_state.plan.curve.level(locust_state.sale.elapsed)
         if level == 0.0:
             return None
-        wanted = max(1, round(level * ground.plan.members))
+        wanted = max(1, round(level * locust_state.plan.members))
         return wanted + Spectator.fixed_count, float(
-            min(MOST_SPAWNS_PER_SECOND, max(1, ground.plan.members))
+            min(MAX_SPAWNS_PER_SECOND, max(1, locust_state.plan.members))
         )
 
 
 class Member(FastHttpUser):
-    """One member at a time is one user; who leaves makes room for the next."""
+    """A Locust user that acts for one member at a time."""
 
     present = 0
     waiting = 0
 
     def wait_time(self) -> float:
-        """From bid to bid, about the plan's pace."""
+        """Seconds between bids, around the plan's pace."""
         return self.bidder.random.uniform(0.5, 1.5) * self.plan.pace_seconds
 
     def on_start(self) -> None:
-        if ground.sale is None or ground.plan is None or not ground.free:
+        if locust_state.sale is None or locust_state.plan is None or not locust_state.free:
             raise StopUser
-        self.sale, self.plan = ground.sale, ground.plan
-        self.bidder = ground.free.popleft()
+        self.sale, self.plan = locust_state.sale, locust_state.plan
+        self.bidder = locust_state.free.popleft()
         Member.present += 1
-        self.bids_from = self._first_move()
+        self.bids_from = self._first_bid_at()
 
     def on_stop(self) -> None:
         if hasattr(self, "bidder"):
             Member.present -= 1
-            ground.free.append(self.bidder)
+            locust_state.free.append(self.bidder)
 
-    def _first_move(self) -> float:
-        """When this member starts to bid: some only at the very end of the sale."""
+    def _first_bid_at(self) -> float:
+        """When this member starts to bid; some start only near the end."""
         random, curve = self.bidder.random, self.plan.curve
         if self.sale.elapsed >= 0 and random.random() < LATE_BIDDERS_SHARE:
             return curve.duration_seconds - random.expovariate(2 / curve.closing_seconds)
         return 0.0
 
     @task
-    def take_part(self) -> None:
-        """Wait for the moment, look at the board now and then, bid or raise."""
+    def participate(self) -> None:
+        """Wait for the first bid's time, sometimes look at the board, then bid or raise."""
         if self.sale.elapsed < 0:
             self._watch()
             gevent.sleep(max(0.0, -self.sale.elapsed))
-        still = self.bids_from - self.sale.elapsed
-        if still > 0:
+        remaining = self.bids_from - self.sale.elapsed
+        if remaining > 0:
             self._watch()
-            gevent.sleep(min(still, self.plan.pace_seconds))
-            if still > self.plan.pace_seconds:
+            gevent.sleep(min(remaining, self.plan.pace_seconds))
+            if remaining > self.plan.pace_seconds:
                 return
-        if ground.threshold is None or self.bidder.random.random() < BOARD_SHARE:
+        if locust_state.threshold is None or self.bidder.random.random() < BOARD_SHARE:
             self._watch()
         price = self._next_price()
         if price is not None:
@@ -273,18 +277,18 @@ class Member(FastHttpUser):
         with self.client.get(path, name="watch the board", catch_response=True) as answer:
             if answer.status_code == 200:
                 board = answer.json()
-                ground.threshold = board["threshold_score"]
+                locust_state.threshold = board["threshold_score"]
             elif answer.status_code:
                 answer.failure(f"HTTP {answer.status_code}")
 
     def _next_price(self) -> Decimal | None:
-        """None while the standing bid wins, or when winning costs more than it is worth."""
+        """The next price; None while the bid wins, or if winning exceeds the limit."""
         bidder, terms = self.bidder, self.sale.terms
-        if ground.threshold is None:
+        if locust_state.threshold is None:
             return prices.first(bidder.random, terms.upset_price)
-        if bidder.score >= ground.threshold:
+        if bidder.score >= locust_state.threshold:
             return None
-        needed = terms.price_for(ground.threshold, self.sale.elapsed, bidder.weight)
+        needed = terms.price_for(locust_state.threshold, self.sale.elapsed, bidder.weight)
         return prices.higher(
             bidder.random,
             needed=max(needed, terms.upset_price),
@@ -293,16 +297,16 @@ class Member(FastHttpUser):
         )
 
     def _bid(self, price: Decimal) -> None:
-        """Send the bid until it is answered. Repeating is safe: the second one is a replay."""
-        for _ in range(TRIES):
+        """Send the bid until it is answered. Retries are safe: the service replays the bid."""
+        for _ in range(MAX_TRIES):
             attempt = self._send(price)
-            if not attempt.may_stand or attempt.is_answered_yes:
+            if not attempt.may_be_stored or attempt.is_confirmed:
                 break
             gevent.sleep(RETRY_PAUSE_SECONDS)
-        if attempt.is_answered_yes:
+        if attempt.is_confirmed:
             self.bidder.keep(price, attempt)
-        elif attempt.kind in CLOSED_DOORS:
-            # Nothing more to do here; the shape takes everybody home soon.
+        elif attempt.kind in SESSION_OVER_CODES:
+            # Nothing more to do; the shape stops all users soon.
             gevent.sleep(1)
 
     def _send(self, price: Decimal) -> Attempt:
@@ -314,12 +318,12 @@ class Member(FastHttpUser):
                 PATH, data=body, headers=headers, name="bid", catch_response=True
             ) as answer:
                 timing = _timing(sent_at, began)
-                attempt = self._judge(price, timing, answer)
+                attempt = self._attempt(price, timing, answer)
                 if attempt.is_error:
                     answer.failure(attempt.kind)
                 else:
                     answer.success()
-        # Ctrl-C ends whichever member is at work.
+        # Ctrl-C interrupts the running member.
         except (GreenletExit, KeyboardInterrupt):
             attempt = ledger.unanswered(
                 self.bidder.member.user_id, price, _timing(sent_at, began), ledger.ABANDONED
@@ -331,20 +335,20 @@ class Member(FastHttpUser):
         self._keep(attempt)
         return attempt
 
-    def _judge(self, price: Decimal, timing: Timing, answer: FastResponse) -> Attempt:
+    def _attempt(self, price: Decimal, timing: Timing, answer: FastResponse) -> Attempt:
         if answer.status_code:
             return ledger.answered(
                 self.bidder.member.user_id, price, timing, answer.status_code, answer.content
             )
-        # The client wraps what went wrong into its own kind of error.
+        # The client wraps the original error.
         error = getattr(answer, "error", None)
         kind = ledger.failure(getattr(error, "original", error))
         return ledger.unanswered(self.bidder.member.user_id, price, timing, kind)
 
     @staticmethod
     def _keep(attempt: Attempt) -> None:
-        if ground.ledger:
-            ground.ledger.attempt(attempt)
+        if locust_state.ledger:
+            locust_state.ledger.attempt(attempt)
 
 
 def _timing(sent_at: float, began: float) -> Timing:

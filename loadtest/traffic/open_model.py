@@ -22,12 +22,12 @@ from gevent.pool import Group  # type: ignore[import-untyped]
 from geventhttpclient import HTTPClient
 
 from loadtest.ledger import ledger
-from loadtest.ledger.ledger import Attempt, Busy, Ledger, Timing
+from loadtest.ledger.ledger import Attempt, CpuShare, Ledger, Timing
 from loadtest.sale import prices
 from loadtest.sale.api import Api
 from loadtest.sale.members import MemberToken
-from loadtest.sale.plan import Plan
-from loadtest.sale.sale import Sale, join_sale
+from loadtest.sale.plan import LoadPlan
+from loadtest.sale.sale import SaleSession, join_sale
 from loadtest.sale.sending import PATH, bid_request
 
 CONNECTIONS = 256
@@ -43,7 +43,7 @@ class Part:
 
 def run(
     host: str,
-    plan: Plan,
+    plan: LoadPlan,
     session_id: str,
     everybody: Sequence[MemberToken],
     folder: Path,
@@ -62,7 +62,7 @@ def run(
 class Generator:
     """Sends bids when they are due, over connections of its own."""
 
-    def __init__(self, host: str, plan: Plan, sale: Sale, book: Ledger) -> None:
+    def __init__(self, host: str, plan: LoadPlan, sale: SaleSession, book: Ledger) -> None:
         self._plan, self._sale, self._book = plan, sale, book
         self._path = f"{urlsplit(host).path.rstrip('/')}{PATH}"
         self._client = HTTPClient.from_url(
@@ -105,7 +105,7 @@ class Generator:
             gevent.sleep(min(left, 0.2))
 
     def _sample(self) -> None:
-        busy = Busy()
+        busy = CpuShare()
         while True:
             waiting = len(self._under_way)
             self._book.sample(at=self._now(), members=0, in_flight=waiting, cpu=busy.share())

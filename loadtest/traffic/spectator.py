@@ -1,6 +1,6 @@
-"""Watchers as users of Locust: WebSockets beside the bids, in the same statistics.
+"""Watchers as Locust users: WebSockets in the same statistics as the bids.
 
-They cost a hundred times what those of `crowd` do: for some hundreds, not for thousands.
+They cost a hundred times as much as those of `crowd`; use them for hundreds, not thousands.
 """
 
 import time
@@ -13,31 +13,31 @@ from locust.exception import StopUser
 from websocket import WebSocket, WebSocketException, create_connection
 
 from loadtest.ledger.frames import Sightings, View
-from loadtest.traffic.locust_state import ground
+from loadtest.traffic.locust_state import locust_state
 
 TIMEOUT_SECONDS = 15.0
-# Often enough that a connection at rest is known to be alive.
+# Detects dead idle connections.
 PING_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
 
 
 class Spectator(User):
-    """Watches the board, and comes again after every loss. `fixed_count` of them are there."""
+    """Watches the board, and reconnects after every loss. `fixed_count` is their number."""
 
     fixed_count = 0
 
     def on_start(self) -> None:
-        if ground.sale is None or ground.sightings is None:
+        if locust_state.sale is None or locust_state.sightings is None:
             raise StopUser
-        self.sightings: Sightings = ground.sightings
-        self.address = _address(self.host or "", f"/ws/{ground.sale.session_id}")
+        self.sightings: Sightings = locust_state.sightings
+        self.address = _address(self.host or "", f"/ws/{locust_state.sale.session_id}")
         self.view = View(self.sightings)
-        self.was_here = False
+        self.has_connected = False
 
     @task
     def watch(self) -> None:
-        """One connection, from its beginning to its end; none when the end has been seen."""
-        if self.view.has_seen_the_end:
+        """Open a connection and listen until it ends, unless the session has ended."""
+        if self.view.session_has_ended:
             gevent.sleep(RECONNECT_SECONDS)
             return
         began = time.perf_counter()
@@ -45,11 +45,11 @@ class Spectator(User):
             connection = create_connection(self.address, timeout=TIMEOUT_SECONDS)
         except (OSError, WebSocketException) as error:
             self.sightings.counts["refused"] += 1
-            self._tell("watch", (time.perf_counter() - began) * 1000, error)
+            self._report("watch", (time.perf_counter() - began) * 1000, error)
         else:
-            self._tell("watch", (time.perf_counter() - began) * 1000)
-            self.sightings.counts["reconnects"] += self.was_here
-            self.was_here = True
+            self._report("watch", (time.perf_counter() - began) * 1000)
+            self.sightings.counts["reconnects"] += self.has_connected
+            self.has_connected = True
             with closing(connection):
                 self._listen(connection)
         gevent.sleep(RECONNECT_SECONDS)
@@ -59,11 +59,11 @@ class Spectator(User):
         connection.settimeout(PING_SECONDS + TIMEOUT_SECONDS)
         pinger = gevent.spawn(_ping, connection)
         try:
-            while not self.view.has_seen_the_end:
+            while not self.view.session_has_ended:
                 self._take(connection.recv())
         except (OSError, WebSocketException) as error:
             self.sightings.counts["lost"] += 1
-            self._tell("frame", 0.0, error)
+            self._report("frame", 0.0, error)
         finally:
             pinger.kill()
             self.sightings.watching -= 1
@@ -72,12 +72,12 @@ class Spectator(User):
         frame = text.encode() if isinstance(text, str) else text
         age_ms = self.view.see(frame)
         if age_ms is not None:
-            self._tell("frame", age_ms, length=len(frame))
+            self._report("frame", age_ms, length=len(frame))
 
-    def _tell(
+    def _report(
         self, name: str, took_ms: float, error: Exception | None = None, length: int = 0
     ) -> None:
-        """A line of Locust's statistics. A frame's time is its age when it comes."""
+        """Add to Locust's statistics. A frame's time is its age on arrival."""
         self.environment.events.request.fire(
             request_type="WS",
             name=name,

@@ -17,7 +17,7 @@ from dev.bench.servers import nginx
 from tests.system import copies
 
 QUICK = ("--quick", "--rounds", "1", "--seconds", "1")
-NO_WRK = "wrk is not installed: our own generator sends the load."
+NO_WRK = "wrk is not installed; using the bundled generator."
 # What it calls beside its own programs.
 CALLED = ("git", "sh")
 

@@ -41,5 +41,5 @@ def test_the_products_own_keeps_one(shop: Shop) -> None:
 
 def test_another_script_is_refused_rather_than_measured() -> None:
     source = scripts.place_bids.source.replace("tokens = text(tokens)", "tokens = tokens")
-    with pytest.raises(ValueError, match="left out"):
+    with pytest.raises(ValueError, match="exactly once"):
         without_bucket(source)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.config import PROJECT_ROOT
-from dev.bench.__main__ import HTTP_RUNS, OTHER_RUNS, SERVES
+from dev.bench.__main__ import HTTP_RUNS, MEASURES_BY_RUN, OTHER_RUNS
 from dev.bench.measures import MEASURES, NAMES, Figures, Measure, result_of
 from dev.bench.report import table
 
@@ -96,8 +96,8 @@ def test_each_measure_has_its_bar_and_a_name_of_its_own() -> None:
 
 
 def test_each_measure_is_served_by_a_run_and_told_in_the_manual() -> None:
-    assert set().union(*SERVES.values()) == set(NAMES)
+    assert set().union(*MEASURES_BY_RUN.values()) == set(NAMES)
     runs = {*HTTP_RUNS, *(name for name, _ in OTHER_RUNS), "lines"}
-    assert runs == set(SERVES)
+    assert runs == set(MEASURES_BY_RUN)
     manual = (PROJECT_ROOT / "docs" / "benchmark.md").read_text()
     assert [name for name in NAMES if f"| `{name}` |" not in manual] == []

@@ -62,7 +62,7 @@ def serving(status: int = 200) -> Iterator[Server]:
         thread.join()
 
 
-def plan_of(server: Server, folder: Path, rate: float | None = None) -> Plan:
+def plan_from_options(server: Server, folder: Path, rate: float | None = None) -> Plan:
     (folder / "tokens").write_text("one\ntwo\n")
     return Plan(
         host="127.0.0.1",
@@ -79,7 +79,7 @@ def plan_of(server: Server, folder: Path, rate: float | None = None) -> Plan:
 
 
 def run(server: Server, folder: Path, rate: float | None) -> Tally:
-    generator = Generator(plan_of(server, folder, rate))
+    generator = Generator(plan_from_options(server, folder, rate))
     try:
         return generator.run()
     finally:
@@ -107,7 +107,7 @@ def test_headers_are_sent_beside_those_that_a_bid_needs(
     generator: generators.Generator, tmp_path: Path
 ) -> None:
     with serving() as server:
-        plan = replace(plan_of(server, tmp_path), headers=("X-One: 1", "X-Two: a, b"))
+        plan = replace(plan_from_options(server, tmp_path), headers=("X-One: 1", "X-Two: a, b"))
         load = generators.run(generator, plan)
     assert load.answered == len(server.seen) > 0
     assert {("X-One", "1"), ("X-Two", "a, b")} < server.headers

@@ -7,10 +7,10 @@ import sys
 from contextlib import closing
 
 from core.config import PROJECT_ROOT
-from drill.campaign import Turn, outcomes
+from drill.campaign import PlannedRound, outcomes
 from drill.environment.environment import CONTROLS_PATH
 from drill.faults.faults import BY_NAME, FAULTS
-from drill.progress import Progress
+from drill.progress import DrillProgress
 from drill.safeguards import guards
 from drill.safeguards.guards import Control
 
@@ -26,8 +26,8 @@ for module, patch in sitecustomize.CONTROLS.values():
 
 def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
     fault = BY_NAME["worker-before-commit"]
-    turn = Turn(fault, seed=1, is_control=True)
-    with closing(outcomes([turn], BIDS, Progress(io.StringIO()))) as rounds:
+    planned = PlannedRound(fault, seed=1, is_control=True)
+    with closing(outcomes([planned], BIDS, DrillProgress(io.StringIO()))) as rounds:
         _, outcome = next(rounds)
     assert (outcome.verdict, outcome.lost > 0) == ("LOST", True), outcome
 
@@ -39,9 +39,9 @@ def test_every_control_belongs_to_a_fault() -> None:
 
 def test_only_rounds_that_need_the_same_stack_share_one() -> None:
     killed, ahead = BY_NAME["web-killed"], BY_NAME["clock-ahead"]
-    assert Turn(BY_NAME["bad-entry"], 1).needs == Turn(killed, 2).needs
-    assert Turn(ahead, 1).needs != Turn(killed, 1).needs
-    assert Turn(killed, 1, is_control=True).needs != Turn(killed, 1).needs
+    assert PlannedRound(BY_NAME["bad-entry"], 1).needs == PlannedRound(killed, 2).needs
+    assert PlannedRound(ahead, 1).needs != PlannedRound(killed, 1).needs
+    assert PlannedRound(killed, 1, is_control=True).needs != PlannedRound(killed, 1).needs
 
 
 def test_every_guard_is_still_where_its_control_takes_it_away() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from drill.__main__ import bad_rounds, main
 from drill.faults.faults import FAULTS
-from drill.judge import Outcome
+from drill.judge import RoundOutcome
 from drill.table import table
 
 
@@ -26,22 +26,22 @@ def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("outcome", "verdict"),
     [
-        (Outcome(acknowledged=1000), "holds"),
-        (Outcome(lost=1, duplicated=1), "LOST"),
-        (Outcome(duplicated=1), "DUPLICATED"),
-        (Outcome(oversold=1, trouble=("2 winners for 1 item",)), "OVERSOLD"),
-        (Outcome(trouble=("No bid was accepted for 4.0 s.",)), "FAILED"),
-        (Outcome(trouble=("mount is not installed",), was_played=False), "NOT PLAYED"),
+        (RoundOutcome(acknowledged=1000), "holds"),
+        (RoundOutcome(lost=1, duplicated=1), "LOST"),
+        (RoundOutcome(duplicated=1), "DUPLICATED"),
+        (RoundOutcome(oversold=1, problems=("2 winners for 1 item",)), "OVERSOLD"),
+        (RoundOutcome(problems=("No bid was accepted for 4.0 s.",)), "FAILED"),
+        (RoundOutcome(problems=("mount is not installed",), was_run=False), "NOT RUN"),
     ],
 )
-def test_verdict(outcome: Outcome, verdict: str) -> None:
+def test_verdict(outcome: RoundOutcome, verdict: str) -> None:
     assert outcome.verdict == verdict
 
 
 def test_the_table_adds_rounds_up_and_shows_the_slowest_recovery() -> None:
     rounds = [
-        Outcome(acknowledged=1000, refused=3, recovery_seconds=0.5, pause_seconds=1.0),
-        Outcome(acknowledged=1200, lost=2, reported=7, oversold=1, recovery_seconds=4.25),
+        RoundOutcome(acknowledged=1000, refused=3, recovery_seconds=0.5, pause_seconds=1.0),
+        RoundOutcome(acknowledged=1200, lost=2, reported=7, oversold=1, recovery_seconds=4.25),
     ]
     line = list(table([(FAULTS[0], rounds)]))[1]
     assert line.split() == [
@@ -53,15 +53,15 @@ def test_the_table_adds_rounds_up_and_shows_the_slowest_recovery() -> None:
 @pytest.mark.parametrize(
     ("verdict", "as_control", "is_bad"),
     [
-        (Outcome(), False, False),
-        (Outcome(lost=1), False, True),
-        (Outcome(was_played=False), False, True),
-        (Outcome(), True, True),
-        (Outcome(lost=1), True, False),
-        (Outcome(was_played=False), True, True),
+        (RoundOutcome(), False, False),
+        (RoundOutcome(lost=1), False, True),
+        (RoundOutcome(was_run=False), False, True),
+        (RoundOutcome(), True, True),
+        (RoundOutcome(lost=1), True, False),
+        (RoundOutcome(was_run=False), True, True),
     ],
 )
 def test_a_control_round_must_do_harm_and_any_other_must_not(
-    verdict: Outcome, as_control: bool, is_bad: bool
+    verdict: RoundOutcome, as_control: bool, is_bad: bool
 ) -> None:
     assert bool(list(bad_rounds({FAULTS[0]: [verdict]}, as_control=as_control))) is is_bad

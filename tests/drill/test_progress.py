@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 from drill.environment.bidders import Crowd
-from drill.progress import Progress
+from drill.progress import DrillProgress
 
 
 class Terminal(io.StringIO):
@@ -14,19 +14,19 @@ class Terminal(io.StringIO):
 
 def test_elsewhere_than_on_a_terminal_only_results_are_written() -> None:
     stream = io.StringIO()
-    with Progress(stream) as progress:
-        progress.phase("100 of 1000 bids")
-        progress.say("redis-killed holds")
+    with DrillProgress(stream) as progress:
+        progress.show_phase("100 of 1000 bids")
+        progress.print_line("redis-killed holds")
     assert stream.getvalue() == "redis-killed holds\n"
 
 
 def test_on_a_terminal_one_line_is_rewritten() -> None:
     stream = Terminal()
-    with Progress(stream) as progress:
-        progress.begin("redis-killed")
-        progress.phase("100 of 1000 bids")
-        progress.phase("200 of 1000 bids")
-        progress.say("redis-killed holds")
+    with DrillProgress(stream) as progress:
+        progress.start_round("redis-killed")
+        progress.show_phase("100 of 1000 bids")
+        progress.show_phase("200 of 1000 bids")
+        progress.print_line("redis-killed holds")
     first, second, *rest = stream.getvalue().split("\r\x1b[K")[1:]
     assert (first, second) == (
         "redis-killed: 100 of 1000 bids (0 s)",

@@ -11,7 +11,7 @@ import pytest
 
 from core.bootstrap import Services
 from dev.children import free_port
-from dev.stack import Process, wait_until
+from dev.stack import ProcfileProcess, wait_until
 from tests.leaks import assert_quiet
 from tests.live.watching import Watcher, watch
 from tests.system.client import Client
@@ -46,7 +46,7 @@ class Web:
             "WEB_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        self.process = Process("web", command(), environ, folder / "web.log")
+        self.process = ProcfileProcess("web", command(), environ, folder / "web.log")
 
     def start(self) -> None:
         self.process.start()
@@ -66,7 +66,9 @@ class Web:
         """A process that is less patient, or has other settings, in the place of the usual one."""
         usual = self.process
         self.process.kill()
-        self.process = Process("web", command(change), {**usual.environ, **settings}, usual.log)
+        self.process = ProcfileProcess(
+            "web", command(change), {**usual.environ, **settings}, usual.log
+        )
         try:
             self.start()
             yield

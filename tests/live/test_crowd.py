@@ -12,7 +12,7 @@ import pytest
 from core.config import PROJECT_ROOT
 from dev.stack import wait_until
 from loadtest.ledger import lags
-from loadtest.ledger.ledger import Recorded, Tail
+from loadtest.ledger.ledger import LedgerContents, LedgerTail
 from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
 
@@ -40,9 +40,9 @@ def watch(web: Web, tmp_path: Path) -> Iterator[Watch]:
         crowd.wait()
 
 
-def recorded(folder: Path) -> Recorded:
+def recorded(folder: Path) -> LedgerContents:
     """All that is written by now; it may be nothing."""
-    return Tail(folder).read()
+    return LedgerTail(folder).read()
 
 
 def counted(folder: Path, name: str) -> float:

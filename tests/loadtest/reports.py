@@ -4,12 +4,12 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from loadtest.ledger.ledger import Recorded
+from loadtest.ledger.ledger import LedgerContents
 from loadtest.ledger.verify import Finding, Verdict
-from loadtest.report.report import Run, Watched
-from loadtest.sale.plan import Plan
-from loadtest.sale.prices import Terms
-from loadtest.sale.sale import Sale
+from loadtest.report.report import Run, ServiceSample
+from loadtest.sale.plan import LoadPlan
+from loadtest.sale.prices import PricingTerms
+from loadtest.sale.sale import SaleSession
 from tests.loadtest.bids import attempt
 
 VOID = {"meta", "br"}
@@ -59,10 +59,10 @@ def run(**fields: Any) -> Run:
     winner = {"rank": 1, "username": "<b>eve</b>", "price": 1234.5, "score": 1.5}
     defaults: dict[str, Any] = {
         "mode": "open",
-        "plan": Plan(duration=20),
-        "sale": Sale("an-id", 1000.0, 1020.0, 2, Terms(100, 0.5, 1000, 2)),
-        "recorded": Recorded(runs=[{"mode": "open"}], attempts=bids, samples=samples),
-        "watched": [Watched(1000.0 + n, n % 7, 400.0 + n, 5) for n in range(20)],
+        "plan": LoadPlan(duration=20),
+        "sale": SaleSession("an-id", 1000.0, 1020.0, 2, PricingTerms(100, 0.5, 1000, 2)),
+        "recorded": LedgerContents(runs=[{"mode": "open"}], attempts=bids, samples=samples),
+        "service_samples": [ServiceSample(1000.0 + n, n % 7, 400.0 + n, 5) for n in range(20)],
         "results": {"winners": [winner], "total_winners": 1, "total_bidders": 9},
         "verdict": Verdict("an-id", [Finding("all is well", 0, [])], ["a note"]),
         "environment": {"CPU": "a <fast> one", "Python": "3"},

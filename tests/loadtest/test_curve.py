@@ -50,7 +50,7 @@ def test_arrivals_are_in_order_and_within_the_sale() -> None:
     arrivals = CURVE.arrivals(50, seed=1)
     assert all(left < right for left, right in pairwise(arrivals))
     assert arrivals[0] > 0
-    assert arrivals[-1] < CURVE.over_after_seconds
+    assert arrivals[-1] < CURVE.end_seconds
 
 
 def test_the_same_seed_gives_the_same_arrivals() -> None:

@@ -8,7 +8,7 @@ from loadtest.report.report import render
 from tests.loadtest.reports import run
 
 SECRET = "a secret of the admin's"
-STOPPED = "The sale was stopped before its time."
+STOPPED = "The sale was stopped early."
 DIFFERS = Verdict("an-id", [Finding("a rule", 1, ["bid 1 is lost"])])
 
 
@@ -36,13 +36,13 @@ def test_a_run_that_did_all_its_work_ends_well() -> None:
 
 
 def test_a_stop_that_was_asked_for_ends_well() -> None:
-    assert exit_code(run(remark=STOPPED), stopped=True) == 0
+    assert exit_code(run(warning=STOPPED), stopped=True) == 0
 
 
 def test_a_generator_that_failed_is_an_error() -> None:
-    assert exit_code(run(remark="1 of 2 generators failed; see a log."), stopped=False) == 1
+    assert exit_code(run(warning="1 of 2 generators failed; see a log."), stopped=False) == 1
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_books_that_differ_are_an_error(stopped: bool) -> None:
-    assert exit_code(run(verdict=DIFFERS, remark=STOPPED), stopped=stopped) == 1
+    assert exit_code(run(verdict=DIFFERS, warning=STOPPED), stopped=stopped) == 1

@@ -21,13 +21,13 @@ from core.redis import clock
 from core.sessions.sessions import SessionView
 from dev.children import free_port
 from loadtest.ledger import ledger
-from loadtest.sale.plan import Plan
+from loadtest.sale.plan import LoadPlan
 from tests.factories import Shop
 from tests.leaks import leaks_in
 from tests.loadtest.conftest import Server, Sold, write_members
 
 MEMBERS = 24
-PLAN = Plan(members=MEMBERS, peak=16, duration=6, inventory=3, timeout=1.5)
+PLAN = LoadPlan(members=MEMBERS, peak=16, duration=6, inventory=3, timeout=1.5)
 WATCHERS = 2
 LATE_EVERY = 5
 GATHERING = timedelta(seconds=2)

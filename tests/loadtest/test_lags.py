@@ -5,7 +5,7 @@ from math import isnan
 
 from loadtest.ledger import lags
 from loadtest.ledger.lags import Lag
-from loadtest.ledger.ledger import Seen
+from loadtest.ledger.ledger import SeenFrames
 from tests.loadtest.bids import attempt
 
 # Three bids at 10.1, 10.3 and 11.0; frames of 10.0, 10.2 and 11.0.
@@ -13,7 +13,7 @@ ACCEPTED = [10.1, 10.3, 11.0]
 
 
 def test_a_bid_is_seen_with_the_first_frame_of_its_moment_or_later() -> None:
-    seen = [Seen(10.0, 10.2, {5: 2, 7: 1}), Seen(10.2, 11.0, {4: 3})]
+    seen = [SeenFrames(10.0, 10.2, {5: 2, 7: 1}), SeenFrames(10.2, 11.0, {4: 3})]
     assert lags.by_second(seen, ACCEPTED, start=10.0) == {
         0: Counter({105: 2, 107: 1, 704: 3}),
         1: Counter({4: 3}),
@@ -21,13 +21,13 @@ def test_a_bid_is_seen_with_the_first_frame_of_its_moment_or_later() -> None:
 
 
 def test_a_watcher_who_missed_a_frame_saw_its_bids_late() -> None:
-    assert lags.by_second([Seen(10.0, 11.0, {4: 1})], ACCEPTED, start=0.0)[10] == Counter(
+    assert lags.by_second([SeenFrames(10.0, 11.0, {4: 1})], ACCEPTED, start=0.0)[10] == Counter(
         {904: 1, 704: 1}
     )
 
 
 def test_a_frame_without_a_new_bid_counts_for_nothing() -> None:
-    assert lags.by_second([Seen(10.3, 10.9, {500: 9})], ACCEPTED, start=0.0) == {}
+    assert lags.by_second([SeenFrames(10.3, 10.9, {500: 9})], ACCEPTED, start=0.0) == {}
 
 
 def test_percentiles_are_of_bids_times_watchers() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger
-from loadtest.ledger.ledger import Ledger, Tail, Timing
+from loadtest.ledger.ledger import Ledger, LedgerTail, Timing
 from tests.loadtest.bids import USER, attempt
 
 TIMING = Timing(intended_at=100.0, sent_at=100.25, answered_at=100.5)
@@ -57,10 +57,10 @@ def test_every_answer_has_a_kind(status: int, body: bytes, kind: str) -> None:
 
 
 def test_only_a_bid_whose_fate_is_unknown_may_stand_without_an_answer() -> None:
-    assert attempt(kind="timeout", status=0).may_stand
-    assert attempt(kind="http_502", status=502).may_stand
-    assert not attempt(kind="not_sent", status=0).may_stand
-    assert not attempt(kind="session_ended", status=409).may_stand
+    assert attempt(kind="timeout", status=0).may_be_stored
+    assert attempt(kind="http_502", status=502).may_be_stored
+    assert not attempt(kind="not_sent", status=0).may_be_stored
+    assert not attempt(kind="session_ended", status=409).may_be_stored
 
 
 def test_each_line_is_on_disk_at_once(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_tail_reads_whole_lines_once(tmp_path: Path) -> None:
-    tail = Tail(tmp_path)
+    tail = LedgerTail(tmp_path)
     path = tmp_path / "ledger-a-1.jsonl"
     with Ledger(path, session_id="a") as book:
         book.attempt(attempt())

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from loadtest.traffic.listener import Address, NotOpened, connect
+from loadtest.traffic.listener import Address, UpgradeFailed, connect
 
 TIMEOUT_SECONDS = 20.0
 GOODBYE = b"goodbye"
@@ -101,7 +101,7 @@ def test_what_is_no_upgrade_is_not_opened(answer: bytes) -> None:
         thread = Thread(target=_answer, args=(server, answer))
         thread.start()
         address = Address.of(f"http://127.0.0.1:{server.getsockname()[1]}", "/ws/x")
-        with pytest.raises(NotOpened):
+        with pytest.raises(UpgradeFailed):
             asyncio.run(connect(address, bytearray(1000), bool))
         thread.join()
 
@@ -114,7 +114,7 @@ def _answer(server: socket.socket, answer: bytes) -> None:
 
 
 def test_nobody_there_is_not_opened() -> None:
-    with pytest.raises(NotOpened):
+    with pytest.raises(UpgradeFailed):
         asyncio.run(connect(Address.of("http://127.0.0.1:1", "/"), bytearray(10), bool))
 
 

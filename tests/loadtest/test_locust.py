@@ -25,15 +25,15 @@ from core.config import PROJECT_ROOT
 from dev.children import free_port
 from dev.stack import wait_until
 from loadtest.sale.members import MemberToken
-from loadtest.sale.plan import Plan
-from loadtest.sale.prices import Terms
-from loadtest.sale.sale import Sale
-from loadtest.traffic.locust_state import Bidder, ground
+from loadtest.sale.plan import LoadPlan
+from loadtest.sale.prices import PricingTerms
+from loadtest.sale.sale import SaleSession
+from loadtest.traffic.locust_state import SimulatedBidder, locust_state
 from tests.factories import PASSWORD, Shop
 from tests.loadtest.conftest import Server, write_members
 
-PLAN = Plan(members=100, peak=50, duration=60)
-TERMS = Terms(upset_price=100, alpha=0.5, beta=1000, gamma=2)
+PLAN = LoadPlan(members=100, peak=50, duration=60)
+TERMS = PricingTerms(upset_price=100, alpha=0.5, beta=1000, gamma=2)
 KNOBS = {"members": "3", "peak": "3", "duration": "600", "inventory": "7"}
 PATIENCE_SECONDS = 60
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -48,14 +48,14 @@ def closed() -> ModuleType:
 
 
 @pytest.fixture
-def sale_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Sale]:
+def sale_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], SaleSession]:
     """Lets the sale be so many seconds after its start; before it when they are negative."""
 
-    def put(elapsed: float, plan: Plan = PLAN) -> Sale:
+    def put(elapsed: float, plan: LoadPlan = PLAN) -> SaleSession:
         start = time.time() - elapsed
-        sale = Sale("a-session", start, start + plan.duration, 3, TERMS)
-        monkeypatch.setattr(ground, "plan", plan)
-        monkeypatch.setattr(ground, "sale", sale)
+        sale = SaleSession("a-session", start, start + plan.duration, 3, TERMS)
+        monkeypatch.setattr(locust_state, "plan", plan)
+        monkeypatch.setattr(locust_state, "sale", sale)
         return sale
 
     return put
@@ -63,7 +63,7 @@ def sale_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Sale]:
 
 @pytest.fixture
 def member(
-    closed: ModuleType, sale_at: Callable[[float], Sale], monkeypatch: pytest.MonkeyPatch
+    closed: ModuleType, sale_at: Callable[[float], SaleSession], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """Makes members of the sale, as they are when they have arrived."""
     from locust.env import Environment  # noqa: PLC0415 - patches, unless it came after `closed`
@@ -74,7 +74,7 @@ def member(
     def make(elapsed: float = 30.0, name: str = "one") -> Any:
         made = closed.Member(environment)
         made.sale, made.plan = sale_at(elapsed), PLAN
-        made.bidder = Bidder(MemberToken(name, "token"), PLAN, made.sale)
+        made.bidder = SimulatedBidder(MemberToken(name, "token"), PLAN, made.sale)
         return made
 
     return make
@@ -83,13 +83,13 @@ def member(
 def test_the_first_tick_starts_the_test_and_with_it_the_sale(
     closed: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "sale", None)
+    monkeypatch.setattr(locust_state, "sale", None)
     assert closed.FlashSale().tick() == (1, 1.0)
 
 
 @pytest.mark.parametrize(("elapsed", "share"), [(-3, 0.6), (30, 0.08), (60.5, 1.0)])
 def test_as_many_members_come_as_the_curve_says(
-    closed: ModuleType, sale_at: Callable[[float], Sale], elapsed: float, share: float
+    closed: ModuleType, sale_at: Callable[[float], SaleSession], elapsed: float, share: float
 ) -> None:
     sale_at(elapsed)
     count, spawn_rate = closed.FlashSale().tick()
@@ -98,7 +98,7 @@ def test_as_many_members_come_as_the_curve_says(
 
 
 def test_watchers_come_beside_the_members(
-    closed: ModuleType, sale_at: Callable[[float], Sale], monkeypatch: pytest.MonkeyPatch
+    closed: ModuleType, sale_at: Callable[[float], SaleSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sale_at(60.5)
     monkeypatch.setattr(closed.Spectator, "fixed_count", 7)
@@ -106,31 +106,31 @@ def test_watchers_come_beside_the_members(
 
 
 def test_when_all_is_over_everybody_goes_home(
-    closed: ModuleType, sale_at: Callable[[float], Sale]
+    closed: ModuleType, sale_at: Callable[[float], SaleSession]
 ) -> None:
-    sale_at(PLAN.curve.over_after_seconds)
+    sale_at(PLAN.curve.end_seconds)
     assert closed.FlashSale().tick() is None
 
 
 def test_more_members_than_a_second_can_bring_come_over_several(
-    closed: ModuleType, sale_at: Callable[[float], Sale]
+    closed: ModuleType, sale_at: Callable[[float], SaleSession]
 ) -> None:
-    plan = Plan(members=5000, peak=50, duration=60)
+    plan = LoadPlan(members=5000, peak=50, duration=60)
     sale_at(60.5, plan)
-    assert closed.FlashSale().tick() == (5000, closed.MOST_SPAWNS_PER_SECOND)
+    assert closed.FlashSale().tick() == (5000, closed.MAX_SPAWNS_PER_SECOND)
 
 
 def test_who_knows_no_threshold_bids_a_little_above_the_upset_price(
     member: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "threshold", None)
+    monkeypatch.setattr(locust_state, "threshold", None)
     assert TERMS.upset_price <= member()._next_price() < 2 * TERMS.upset_price
 
 
 def test_who_wins_does_not_raise(
     member: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "threshold", 300.0)
+    monkeypatch.setattr(locust_state, "threshold", 300.0)
     winning = member()
     winning.bidder.standing, winning.bidder.score = Decimal(500), 300.0
     assert winning._next_price() is None
@@ -139,7 +139,7 @@ def test_who_wins_does_not_raise(
 def test_who_is_outbid_raises_to_what_wins(
     member: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "threshold", 300.0)
+    monkeypatch.setattr(locust_state, "threshold", 300.0)
     outbid = member(elapsed=30.0)
     outbid.bidder.standing, outbid.bidder.score = Decimal(500), 299.0
     outbid.bidder.limit = 10_000.0
@@ -151,7 +151,7 @@ def test_who_is_outbid_raises_to_what_wins(
 def test_nobody_raises_above_the_limit(
     member: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "threshold", 300.0)
+    monkeypatch.setattr(locust_state, "threshold", 300.0)
     outbid = member()
     outbid.bidder.limit = TERMS.price_for(300.0, 30.0, outbid.bidder.weight)
     assert outbid._next_price() is None
@@ -160,18 +160,18 @@ def test_nobody_raises_above_the_limit(
 def test_a_cheap_place_still_takes_the_upset_price(
     member: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "threshold", 1.0)
+    monkeypatch.setattr(locust_state, "threshold", 1.0)
     assert member()._next_price() >= TERMS.upset_price
 
 
 def test_who_gathers_before_the_opening_bids_at_once(member: Callable[..., Any]) -> None:
-    assert {member(-3.0, f"member-{n}")._first_move() for n in range(200)} == {0.0}
+    assert {member(-3.0, f"member-{n}")._first_bid_at() for n in range(200)} == {0.0}
 
 
 def test_some_of_those_who_come_later_wait_for_the_end(
     closed: ModuleType, member: Callable[..., Any]
 ) -> None:
-    moves = [member(10.0, f"member-{n}")._first_move() for n in range(1000)]
+    moves = [member(10.0, f"member-{n}")._first_bid_at() for n in range(1000)]
     late = [move for move in moves if move]
     share = closed.LATE_BIDDERS_SHARE
     assert abs(len(late) - 1000 * share) < 5 * sqrt(1000 * share * (1 - share))
@@ -248,7 +248,7 @@ def test_each_start_on_the_page_opens_a_session_with_the_knobs_of_its_form(
     page: Page, shop: Shop
 ) -> None:
     form = page.call("GET", "/")
-    assert [knob.name for knob in fields(Plan) if f'"{knob.name}"' not in form] == []
+    assert [knob.name for knob in fields(LoadPlan) if f'"{knob.name}"' not in form] == []
     assert PASSWORD not in form
     sessions = {page.sell(), page.sell()}
     found = shop.rows("SELECT id::text, inventory FROM sessions")

@@ -78,18 +78,18 @@ def test_a_file_that_cannot_be_written_makes_no_members(
 
 
 def test_too_few_members_are_refused_in_a_sentence(tokens: Path) -> None:
-    with pytest.raises(LoadTestError, match="has 3 members, 4 are asked for"):
+    with pytest.raises(LoadTestError, match="has 3 members, but 4 are needed"):
         members.read_tokens(tokens, 4)
 
 
 def test_tokens_of_another_installation_are_refused_in_a_sentence(server: Server) -> None:
-    with pytest.raises(LoadTestError, match="Seed members anew"):
+    with pytest.raises(LoadTestError, match="Seed new members"):
         members.check_tokens(server.host, [MemberToken("x", "not.a.token")])
 
 
 def test_a_member_is_no_admin(tokens: Path, server: Server) -> None:
     [member] = members.read_tokens(tokens, 1)
-    with pytest.raises(LoadTestError, match="no admin"):
+    with pytest.raises(LoadTestError, match="not an admin"):
         members.admin_token(server.host, member.token)
 
 

@@ -14,16 +14,16 @@ import pytest
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Attempt, Ledger
 from loadtest.sale.members import MemberToken
-from loadtest.sale.plan import Plan
-from loadtest.sale.prices import Terms
-from loadtest.sale.sale import Sale
+from loadtest.sale.plan import LoadPlan
+from loadtest.sale.prices import PricingTerms
+from loadtest.sale.sale import SaleSession
 from loadtest.traffic import open_model
 from loadtest.traffic.open_model import Generator, Part
 from tests.loadtest.bids import USER
 
 CONNECTIONS = 3
 DUE_IN_THE_STALL = 12
-PLAN = Plan(members=20, peak=100, duration=2, timeout=5)
+PLAN = LoadPlan(members=20, peak=100, duration=2, timeout=5)
 SCHEDULE = PLAN.curve.arrivals(PLAN.peak, PLAN.seed)
 PATIENCE_SECONDS = 60
 # What is lost of a moment when the ledger rounds it.
@@ -84,7 +84,9 @@ class Bidding:
         self._ready.wait(PATIENCE_SECONDS)
 
     def _run(self) -> None:
-        sale = Sale("a", self.start, self.start + PLAN.duration, 1, Terms(100, 0.5, 1000, 2))
+        sale = SaleSession(
+            "a", self.start, self.start + PLAN.duration, 1, PricingTerms(100, 0.5, 1000, 2)
+        )
         with Ledger(self._path, mode="open", session_id="a") as book:
             self._generator = Generator(self._host, PLAN, sale, book)
             self._ready.set()

@@ -5,9 +5,9 @@ from random import Random
 
 from core.rules.scoring import Coefficients, score
 from loadtest.sale import prices
-from loadtest.sale.prices import Terms
+from loadtest.sale.prices import PricingTerms
 
-TERMS = Terms(upset_price=100, alpha=0.5, beta=1000, gamma=2)
+TERMS = PricingTerms(upset_price=100, alpha=0.5, beta=1000, gamma=2)
 
 
 def test_the_price_for_a_score_earns_it() -> None:
@@ -16,7 +16,7 @@ def test_the_price_for_a_score_earns_it() -> None:
 
 
 def test_where_the_price_counts_for_nothing_the_upset_price_will_do() -> None:
-    assert Terms(100, 0, 1000, 2).price_for(700, t=9, weight=1) == 100
+    assert PricingTerms(100, 0, 1000, 2).price_for(700, t=9, weight=1) == 100
 
 
 def test_a_raise_is_above_what_it_takes_and_in_whole_cents() -> None:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadtest.ledger.ledger import Recorded, Seen
+from loadtest.ledger.ledger import LedgerContents, SeenFrames
 from loadtest.ledger.verify import Finding, Verdict
 from loadtest.report import plots, report
 from loadtest.report.plots import Axis, Series
@@ -46,25 +46,25 @@ def test_watchers_have_their_part_when_there_were_any() -> None:
     ]
     text = report.render(
         run(
-            recorded=Recorded(
+            recorded=LedgerContents(
                 runs=[{"mode": "open"}],
                 attempts=[attempt(intended_at=1005, accepted_at=at)],
                 crowd=crowd,
-                seen=[Seen(1004.9, 1005.1, {20: 39, 77: 1})],
+                seen=[SeenFrames(1004.9, 1005.1, {20: 39, 77: 1})],
             )
         )
     )
     assert Page(text).open == []
     assert "nan" not in text
     for tile in (
-        "<b>40</b><span>most watchers",
+        "<b>40</b><span>watchers, maximum",
         "<b>120 ms</b><span>frame lag p50",
         "<b>177 ms</b><span>frame lag, slowest",
         "<b>1</b><span>lost",
         "<b>60</b><span>refused",
     ):
         assert tile in text
-    assert "Frame lag: bid accepted to frame seen" in text
+    assert "Frame lag: from accepting a bid to seeing its frame" in text
 
 
 def test_the_model_is_named() -> None:
@@ -85,16 +85,16 @@ def test_command_environment_and_winners_are_told_and_escaped() -> None:
 
 def test_differences_are_shown_open() -> None:
     verdict = Verdict("an-id", [Finding("a rule", 7, ["bid 1 <is> lost"])])
-    text = report.render(run(verdict=verdict, remark="The sale was stopped before its time."))
+    text = report.render(run(verdict=verdict, warning="The sale was stopped early."))
     assert "7 differences found." in text
     assert "bid 1 &lt;is&gt; lost" in text
     assert "<details open>" in text
-    assert "stopped before its time" in text
+    assert "stopped early" in text
 
 
 def test_a_sale_without_a_bid_can_be_reported() -> None:
     nothing = {"winners": [], "total_winners": 0, "total_bidders": 0}
-    text = report.render(run(recorded=Recorded(), watched=[], results=nothing))
+    text = report.render(run(recorded=LedgerContents(), service_samples=[], results=nothing))
     assert Page(text).open == []
     assert "nan" not in text
 

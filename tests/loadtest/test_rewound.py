@@ -49,7 +49,7 @@ def test_a_bid_that_was_moved_without_a_record_is_lost(
     tell_twice(sold)
     record_rewinds(sold, *recorded)
     case = case_of(sold)
-    assert "every answered bid is in bids, as it was answered" in broken_rules(verify("any", case))
+    assert "every confirmed bid is stored as answered" in broken_rules(verify("any", case))
     assert judge._lost(case) == {TOLD}
 
 

@@ -11,18 +11,18 @@ from core.rules.scoring import ranking_member
 from loadtest import settings
 from loadtest.__main__ import main
 from loadtest.ledger import ledger, stored_state
-from loadtest.ledger.verify import LISTED, Case, Verdict, verify
+from loadtest.ledger.verify import LISTED, Verdict, VerificationInput, verify
 from loadtest.sale.api import Api
 from tests.loadtest.conftest import Sold
 
 Capture = pytest.CaptureFixture[str]
 
 
-def case_of(sold: Sold) -> Case:
+def case_of(sold: Sold) -> VerificationInput:
     session_id = str(sold.session.session_id)
-    return Case(
+    return VerificationInput(
         ledger=ledger.read([sold.ledger]),
-        books=stored_state.read(settings.servers(), session_id),
+        stored=stored_state.read(settings.servers(), session_id),
         results=Api(sold.host).results(session_id),
         ended_keys_ttl_seconds=3600,
     )
@@ -32,7 +32,7 @@ def broken_rules(verdict: Verdict) -> set[str]:
     return {finding.rule for finding in verdict.findings if finding.count}
 
 
-def differences_of(case: Case) -> set[str]:
+def differences_of(case: VerificationInput) -> set[str]:
     return {words for finding in verify("any", case).findings for words in finding.differences}
 
 
@@ -48,7 +48,7 @@ def test_an_honest_sale_holds(sold: Sold, capsys: Capture) -> None:
     assert sold.verify() == 0
     said = capsys.readouterr().out
     assert "differs" not in said
-    assert "10 requests in the ledger, 10 of them answered with yes." in said
+    assert "10 requests in the ledger, 10 of them confirmed." in said
     assert "9 bids, 6 members" in said
 
 
@@ -63,7 +63,7 @@ def test_a_deleted_bid_is_seen(sold: Sold, capsys: Capture, sequence: int) -> No
     [
         ((5,), "sequence 5 is missing"),
         ((1, 2, 3), "sequences 1 to 3 are missing"),
-        ((9,), "persisted_sequence is 9, the last bid is 8"),
+        ((9,), "persisted_sequence is 9, but the last bid is 8"),
     ],
 )
 def test_a_gap_in_the_sequences_is_seen(
@@ -79,19 +79,21 @@ def test_a_gap_in_the_sequences_is_seen(
 def test_a_sequence_that_stands_twice_is_seen(sold: Sold) -> None:
     """Of what was read: the table's own key lets nobody write it."""
     case = case_of(sold)
-    twice = replace(case.books, bids=[*case.books.bids, case.books.bids[3]])
-    assert "sequence 4 stands 2 times" in differences_of(replace(case, books=twice))
+    twice = replace(case.stored, bids=[*case.stored.bids, case.stored.bids[3]])
+    assert "sequence 4 occurs 2 times" in differences_of(replace(case, stored=twice))
 
 
 def test_an_offset_that_is_not_the_last_bid_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("UPDATE bid_log_offsets SET persisted_sequence = 8 WHERE session_id = %(session)s")
-    assert_seen(sold, capsys, "persisted_sequence is 8, the last bid is 9", "1 difference found.")
+    assert_seen(
+        sold, capsys, "persisted_sequence is 8, but the last bid is 9", "1 difference found."
+    )
 
 
 def test_a_sequence_that_redis_gave_out_and_no_bid_has_is_seen(sold: Sold, capsys: Capture) -> None:
     params = keys.session_params(sold.session.session_id)
     sold.shop.services.redis.hincrby(params, "sequence", 1)
-    assert_seen(sold, capsys, "Redis gave out 10 sequences, the last bid is 9")
+    assert_seen(sold, capsys, "Redis assigned 10 sequences, but the last bid is 9")
 
 
 def test_a_bid_left_in_the_log_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -105,12 +107,12 @@ def test_a_score_one_bit_off_is_seen(sold: Sold, capsys: Capture) -> None:
         "UPDATE bids SET score = score + score * 2.3e-16::float8"
         " WHERE session_id = %(session)s AND sequence = 4"
     )
-    assert_seen(sold, capsys, "bid 4: the score answered was", "bid 4: score", "recomputed")
+    assert_seen(sold, capsys, "bid 4: answered score", "bid 4: score", "recomputed")
 
 
 def test_a_changed_price_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("UPDATE bids SET price = 999 WHERE session_id = %(session)s AND sequence = 3")
-    assert_seen(sold, capsys, "bid 3: the price answered was 120.10, kept is 999.00")
+    assert_seen(sold, capsys, "bid 3: answered price 120.10, stored 999.00")
 
 
 def test_a_swap_of_winner_and_loser_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -120,7 +122,7 @@ def test_a_swap_of_winner_and_loser_is_seen(sold: Sold, capsys: Capture) -> None
             old=old,
             new=new,
         )
-    assert_seen(sold, capsys, "won, and is not among the best", "the board in Redis: found rank 2")
+    assert_seen(sold, capsys, "won, but is not among the best", "the board in Redis: found rank 2")
 
 
 def test_an_added_winner_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -133,12 +135,12 @@ def test_an_added_winner_is_seen(sold: Sold, capsys: Capture) -> None:
         " VALUES (%(session)s, %(stranger)s, 1, 99, 500, 5000)",
         stranger=str(stranger),
     )
-    assert_seen(sold, capsys, f"{stranger} won, and is not among the best")
+    assert_seen(sold, capsys, f"{stranger} won, but is not among the best")
 
 
 def test_a_removed_loser_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("DELETE FROM rankings WHERE session_id = %(session)s AND rank = 6")
-    assert_seen(sold, capsys, "rankings: 5 places, expected are 6")
+    assert_seen(sold, capsys, "rankings: 5 places, expected 6")
 
 
 def test_a_bid_accepted_at_the_end_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -188,7 +190,7 @@ def test_an_acknowledged_bid_that_never_was_is_seen(sold: Sold, capsys: Capture)
 def test_a_bid_that_nobody_asked_for_is_seen(sold: Sold, capsys: Capture) -> None:
     refused = replace(sold.attempts[6], kind="rate_limited", status=429, sequence=None)
     sold.rewrite([*sold.attempts[:6], refused, *sold.attempts[7:]])
-    assert_seen(sold, capsys, "bid 7 of", "was never asked for")
+    assert_seen(sold, capsys, "bid 7 of", "was never requested")
 
 
 def test_a_bid_without_an_answer_may_be_in_the_books(sold: Sold) -> None:
@@ -199,7 +201,7 @@ def test_a_bid_without_an_answer_may_be_in_the_books(sold: Sold) -> None:
 
 def test_a_wrong_rank_in_an_answer_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.rewrite([replace(sold.attempts[0], rank=2), *sold.attempts[1:]])
-    assert_seen(sold, capsys, "bid 1 was answered with rank 2, it was 1")
+    assert_seen(sold, capsys, "bid 1 was answered with rank 2, but had rank 1")
 
 
 @pytest.mark.parametrize(("rank", "is_seen"), [(1, True), (2, False)])
@@ -207,7 +209,7 @@ def test_a_bid_is_ranked_among_all_that_were_accepted_at_its_moment(
     sold: Sold, *, rank: int, is_seen: bool
 ) -> None:
     case = case_of(sold)
-    first, second, *later = case.books.bids
+    first, second, *later = case.stored.bids
     at_once = [
         replace(first, score=1.0),
         replace(second, score=2.0, accepted_at=first.accepted_at),
@@ -217,9 +219,9 @@ def test_a_bid_is_ranked_among_all_that_were_accepted_at_its_moment(
     told = replace(
         case,
         ledger=replace(case.ledger, attempts=attempts),
-        books=replace(case.books, bids=at_once),
+        stored=replace(case.stored, bids=at_once),
     )
-    assert ("bid 1 was answered with rank 1, it was 2" in differences_of(told)) is is_seen
+    assert ("bid 1 was answered with rank 1, but had rank 2" in differences_of(told)) is is_seen
 
 
 def test_a_weight_that_changes_within_a_sale_is_seen(sold: Sold, capsys: Capture) -> None:
@@ -236,7 +238,7 @@ def test_a_changed_score_on_the_board_is_seen(sold: Sold, capsys: Capture) -> No
 
 def test_a_lost_board_is_seen_while_it_should_be_there(sold: Sold, capsys: Capture) -> None:
     sold.shop.services.redis.flushdb()
-    assert_seen(sold, capsys, "Redis holds nothing of this session")
+    assert_seen(sold, capsys, "Redis has no keys of this session")
 
 
 def test_a_board_whose_time_is_over_is_only_noted(sold: Sold) -> None:
@@ -252,14 +254,14 @@ def test_results_that_tell_something_else_are_seen(sold: Sold) -> None:
     [first, second, *rest] = case.results["rankings"]
     results = {**case.results, "rankings": [second, first, *rest]}
     verdict = verify("any", replace(case, results=results))
-    assert broken_rules(verdict) == {"/api/results is the ranking"}
+    assert broken_rules(verdict) == {"/api/results equals the rankings"}
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"total_winners": 3}, "total_winners is 3, listed are 2"),
-        ({"winners": []}, "winners in /api/results: 0 places, expected are 2"),
+        ({"total_winners": 3}, "total_winners is 3, but 2 are listed"),
+        ({"winners": []}, "winners in /api/results: 0 places, expected 2"),
     ],
 )
 def test_results_that_count_other_winners_are_seen(
@@ -279,14 +281,14 @@ def test_a_place_that_is_told_the_wrong_outcome_is_seen(sold: Sold, rank: int) -
         for entry in case.results["rankings"]
     ]
     told = replace(case, results={**case.results, "rankings": rankings})
-    assert differences_of(told) == {f"rank {rank} is told to be a winner: {rank == 3}"}
+    assert differences_of(told) == {f"rank {rank} has is_winner {rank == 3}"}
 
 
 def test_bids_of_other_members_are_only_noted(sold: Sold) -> None:
     sold.rewrite([a for a in sold.attempts if a.user_id == sold.attempts[0].user_id])
     verdict = verify("any", case_of(sold))
     assert verdict.holds
-    assert "7 bids are of members who are not in the ledger." in verdict.notes
+    assert "7 bids belong to members who are not in the ledger." in verdict.notes
 
 
 def test_long_lists_are_cut_and_counted(sold: Sold) -> None:
@@ -303,7 +305,7 @@ def test_a_session_without_results_is_refused_in_a_sentence(sold: Sold, capsys: 
     with ledger.Ledger(path, session_id=str(running.session_id)):
         pass
     assert main(["verify", str(path), "--session", str(running.session_id)]) == 1
-    assert "Verify it after its close" in capsys.readouterr().err
+    assert "Verify it after it has closed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("session_id", ["nonsense", str(UUID(int=1))])

@@ -12,7 +12,7 @@ from core.bootstrap import Services, bootstrap
 from core.config import load_settings
 from core.redis import keys
 from core.sessions.sessions import SessionView
-from dev.bench.servers.stack import Servers, close
+from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import Cluster
 from dev.embedded.cluster import SLOTS, ClusterNode
 from tests.factories import Shop
@@ -22,7 +22,7 @@ PATIENT = {"MAX_QUEUE_WAIT_MS": "20000"}
 
 
 @contextmanager
-def shop_on(running: Servers, settings: Mapping[str, str]) -> Iterator[Shop]:
+def shop_on(running: BenchServers, settings: Mapping[str, str]) -> Iterator[Shop]:
     services: Services = bootstrap(
         load_settings({**running.environ, **PATIENT, **settings}),
         password_hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),

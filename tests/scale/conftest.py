@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.bench.servers.stack import Servers, seed_members, servers
+from dev.bench.servers.stack import BenchServers, seed_members, servers
 from dev.embedded import Cluster, embedded_cluster
 from dev.stack import Stack
 from loadtest.sale.members import read_tokens
@@ -18,7 +18,7 @@ MakeSale = Callable[..., tuple[Stack, Sale]]
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Servers]:
+def running(tmp_path: Path) -> Iterator[BenchServers]:
     with servers(tmp_path) as running:
         yield running
 
@@ -30,7 +30,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def make_sale(running: Servers) -> Iterator[MakeSale]:
+def make_sale(running: BenchServers) -> Iterator[MakeSale]:
     """All processes under these settings, with open sessions and members about to bid."""
     with ExitStack() as stacks:
 

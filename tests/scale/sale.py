@@ -14,7 +14,7 @@ from typing import Any
 from loadtest import settings
 from loadtest.ledger import ledger, stored_state
 from loadtest.ledger.ledger import Attempt, Ledger
-from loadtest.ledger.verify import Case, Verdict, verify
+from loadtest.ledger.verify import Verdict, VerificationInput, verify
 from loadtest.sale.api import Api, Refused
 from loadtest.sale.members import MemberToken, admin_token
 from loadtest.sale.sending import send_bid
@@ -84,7 +84,7 @@ class Sale:
         return [
             verify(
                 session,
-                Case(
+                VerificationInput(
                     ledger.read([ledger.ledger_path(self._folder, session)], session),
                     stored_state.read(servers, session),
                     self._results(session),
@@ -138,7 +138,7 @@ class Sale:
         self._keep(session, attempt)
         if attempt.kind == ledger.ACCEPTED:
             self.accepted[session].append(sent_at)
-        return attempt.is_answered_yes
+        return attempt.is_confirmed
 
     def _keep(self, session: str, attempt: Attempt) -> None:
         self._books[session].attempt(attempt)

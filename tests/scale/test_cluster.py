@@ -11,7 +11,7 @@ import pytest
 
 from core import errors, outages
 from core.redis import keys
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
 from dev.embedded.server import wait_until
@@ -26,7 +26,7 @@ SALE_SECONDS = 240.0
 
 
 def test_a_sale_on_a_cluster_runs_from_first_bid_to_results(
-    running: Servers, cluster: Cluster
+    running: BenchServers, cluster: Cluster
 ) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = [shop.session(beta=0.0) for _ in range(6)]
@@ -41,7 +41,9 @@ def test_a_sale_on_a_cluster_runs_from_first_bid_to_results(
             assert [entry.price for entry in results.rankings] == [203, 202, 201, 200]
 
 
-def test_the_weight_of_a_first_bid_is_the_cached_one(running: Servers, cluster: Cluster) -> None:
+def test_the_weight_of_a_first_bid_is_the_cached_one(
+    running: BenchServers, cluster: Cluster
+) -> None:
     with shop_on(running, cluster.settings()) as shop:
         bidder, session = shop.bidder(), shop.session()
         shop.services.redis.set(keys.user_weight(bidder.user_id), "3.25")
@@ -51,7 +53,7 @@ def test_the_weight_of_a_first_bid_is_the_cached_one(running: Servers, cluster: 
 
 
 def test_a_bid_that_no_replica_has_is_not_confirmed_nor_is_its_replay(
-    running: Servers, cluster: Cluster
+    running: BenchServers, cluster: Cluster
 ) -> None:
     with shop_on(running, cluster.settings()) as shop:
         bidder, session = shop.bidder(), shop.session()
@@ -71,7 +73,7 @@ def test_a_bid_that_no_replica_has_is_not_confirmed_nor_is_its_replay(
 
 @pytest.mark.parametrize(("replicas_waited_for", "kept"), [("1", True), ("0", False)])
 def test_control_without_waiting_an_answered_bid_is_lost_with_its_master(
-    running: Servers, cluster: Cluster, replicas_waited_for: str, kept: bool
+    running: BenchServers, cluster: Cluster, replicas_waited_for: str, kept: bool
 ) -> None:
     settings = {**cluster.settings(), "REDIS_WAIT_REPLICAS": replicas_waited_for}
     with shop_on(running, settings) as shop:
@@ -100,7 +102,7 @@ def test_control_without_waiting_an_answered_bid_is_lost_with_its_master(
 
 
 def test_no_answered_bid_is_lost_with_a_master_in_mid_sale(
-    running: Servers, cluster: Cluster, make_sale: MakeSale
+    running: BenchServers, cluster: Cluster, make_sale: MakeSale
 ) -> None:
     stack, sale = make_sale(cluster.settings(), sessions=SESSIONS)
     with sale.bidding():
@@ -125,10 +127,12 @@ def test_no_answered_bid_is_lost_with_a_master_in_mid_sale(
         f"all sessions again after {recovered - killed_at:.1f} s"
     )
     for verdict in verdicts:
-        assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
+        assert verdict.holds, "\n".join(verdict.lines()) + stack.log_tails()
 
 
-def test_a_lost_shard_holds_up_no_other_shard_s_closes(running: Servers, cluster: Cluster) -> None:
+def test_a_lost_shard_holds_up_no_other_shard_s_closes(
+    running: BenchServers, cluster: Cluster
+) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = [shop.session() for _ in range(8)]
         for session in sessions:

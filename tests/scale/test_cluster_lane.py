@@ -23,7 +23,7 @@ from core.redis.cluster import ClusterClient
 from core.redis.connecting import create_calls, create_redis
 from core.runtime import Runtime
 from core.sessions.sessions import SessionView
-from dev.bench.servers.stack import Servers, seed_members
+from dev.bench.servers.stack import BenchServers, seed_members
 from dev.children import LOOPBACK
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
@@ -52,13 +52,13 @@ PLAIN = {"BID_RATE_PER_SECOND": "0", "MAX_QUEUE_WAIT_MS": "20000", "REDIS_WAIT_R
 
 
 @pytest.fixture
-def shop(running: Servers, cluster: Cluster) -> Iterator[Shop]:
+def shop(running: BenchServers, cluster: Cluster) -> Iterator[Shop]:
     with shop_on(running, {**cluster.settings(), **PLAIN}) as shop:
         yield shop
 
 
 @pytest.fixture
-def port(running: Servers, cluster: Cluster) -> Iterator[int]:
+def port(running: BenchServers, cluster: Cluster) -> Iterator[int]:
     environ = {name: text for name, text in running.environ.items() if name not in OWN_SETTINGS}
     with serving(**{**environ, **cluster.settings(), **PLAIN}) as port:
         yield port
@@ -67,7 +67,7 @@ def port(running: Servers, cluster: Cluster) -> Iterator[int]:
 class Calls:
     """A process's calls to the cluster, for a thread."""
 
-    def __init__(self, running: Servers, cluster: Cluster) -> None:
+    def __init__(self, running: BenchServers, cluster: Cluster) -> None:
         settings = load_settings({**running.environ, **cluster.settings()})
         self._runtime = Runtime.create(threads=4, max_wait_seconds=float("inf"))
         client: Any = create_redis(settings)
@@ -85,13 +85,13 @@ class Calls:
 
 
 @pytest.fixture
-def calls(running: Servers, cluster: Cluster) -> Iterator[Calls]:
+def calls(running: BenchServers, cluster: Cluster) -> Iterator[Calls]:
     with closing(Calls(running, cluster)) as calls:
         yield calls
 
 
 def test_a_node_that_hangs_holds_up_its_own_sessions_only(
-    running: Servers, cluster: Cluster, shop: Shop, port: int
+    running: BenchServers, cluster: Cluster, shop: Shop, port: int
 ) -> None:
     hung, healthy = on_two_masters(shop, cluster)
     members = read_tokens(seed_members(running, CROWD), CROWD)
@@ -134,7 +134,7 @@ def test_a_weight_on_a_lost_node_is_read_from_postgresql(cluster: Cluster, shop:
 
 
 def test_weights_on_a_node_that_hangs_do_not_take_all_threads(
-    running: Servers, cluster: Cluster
+    running: BenchServers, cluster: Cluster
 ) -> None:
     impatient = {**PLAIN, "WEB_THREADS": "4", "MAX_QUEUE_WAIT_MS": "500"}
     with shop_on(running, {**cluster.settings(), **impatient}) as shop:
@@ -155,7 +155,7 @@ def test_nothing_was_taken_where_no_node_answers(cluster: Cluster, shop: Shop) -
         shop.services.bidding.place(bidder, uuid4(), 100, schedule_drain=lambda _: None)
 
 
-def test_nobody_waits_to_know_a_node(running: Servers, cluster: Cluster, calls: Calls) -> None:
+def test_nobody_waits_to_know_a_node(running: BenchServers, cluster: Cluster, calls: Calls) -> None:
     key = keys.write_probe(uuid4())
     with ThreadPoolExecutor(1) as pool, ExitStack() as hung:
         for node in cluster.nodes:

@@ -10,7 +10,7 @@ from core.bidding.placing import Bidding
 from core.bidlog.backlog import BID_BYTES, Backlog, BacklogGuard, Level
 from core.operations import health
 from core.operations.gauges import StateGauges
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.embedded import Cluster
 from dev.embedded.server import wait_until
 from tests.factories import Shop
@@ -19,7 +19,9 @@ from tests.scale.clusters import kill, master_of, on_two_masters, replica_of, sh
 FAILURE_SECONDS = 60.0
 
 
-def test_a_logged_out_token_is_refused_on_every_node(running: Servers, cluster: Cluster) -> None:
+def test_a_logged_out_token_is_refused_on_every_node(
+    running: BenchServers, cluster: Cluster
+) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = [shop.session() for _ in range(6)]
         bidder = shop.bidder()
@@ -33,7 +35,7 @@ def test_a_logged_out_token_is_refused_on_every_node(running: Servers, cluster: 
 
 
 def test_a_disabled_member_is_refused_on_every_node_and_let_in_again(
-    running: Servers, cluster: Cluster
+    running: BenchServers, cluster: Cluster
 ) -> None:
     with shop_on(running, cluster.settings()) as shop:
         membership = shop.services.membership
@@ -54,7 +56,7 @@ def test_a_disabled_member_is_refused_on_every_node_and_let_in_again(
 
 
 def test_the_backlog_is_that_of_all_masters_and_the_fullest_bounds_it(
-    running: Servers, cluster: Cluster
+    running: BenchServers, cluster: Cluster
 ) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions, measure = on_two_masters(shop, cluster), shop.services.backlog.measure
@@ -70,7 +72,7 @@ def test_the_backlog_is_that_of_all_masters_and_the_fullest_bounds_it(
         assert health.check_readiness(*asked(shop)).backlog == health.NEAR_BOUND
 
 
-def test_the_state_of_a_cluster_is_told(running: Servers, cluster: Cluster) -> None:
+def test_the_state_of_a_cluster_is_told(running: BenchServers, cluster: Cluster) -> None:
     with shop_on(running, cluster.settings()) as shop:
         services = shop.services
         for session in on_two_masters(shop, cluster):
@@ -87,7 +89,9 @@ def test_the_state_of_a_cluster_is_told(running: Servers, cluster: Cluster) -> N
         )
 
 
-def test_a_lost_master_makes_no_web_process_unready(running: Servers, cluster: Cluster) -> None:
+def test_a_lost_master_makes_no_web_process_unready(
+    running: BenchServers, cluster: Cluster
+) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = on_two_masters(shop, cluster)
         for session in sessions:

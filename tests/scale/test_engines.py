@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.embedded.server import wait_until
 from dev.engines import pgbouncer, rabbitmq
 from tests.scale.conftest import MakeSale
@@ -12,7 +12,7 @@ SALE_SECONDS = 120.0
 
 
 def test_a_sale_stands_on_rabbitmq_and_pgbouncer(
-    running: Servers, tmp_path: Path, make_sale: MakeSale
+    running: BenchServers, tmp_path: Path, make_sale: MakeSale
 ) -> None:
     with (
         pgbouncer(tmp_path / "pgbouncer", running.environ) as settings,
@@ -29,5 +29,5 @@ def test_a_sale_stands_on_rabbitmq_and_pgbouncer(
             assert wait_until(lambda: sale.count >= BIDS, SALE_SECONDS)
         sale.close()
         for verdict in sale.verdicts(running.environ):
-            assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
+            assert verdict.holds, "\n".join(verdict.lines()) + stack.log_tails()
         assert set(stack.stop().values()) == {0}

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from core import outages
 from core.config import load_settings
 from core.postgres.database import create_database_engine, set_session_defaults
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.engines import pgbouncer
 
 LOCK = text("SELECT pg_advisory_xact_lock(1)")
@@ -27,18 +27,18 @@ def engine_at(environ: Mapping[str, str]) -> Iterator[Engine]:
 
 
 @contextmanager
-def pooled(running: Servers, folder: Path) -> Iterator[Engine]:
+def pooled(running: BenchServers, folder: Path) -> Iterator[Engine]:
     with pgbouncer(folder / "pgbouncer", running.environ) as environ, engine_at(environ) as engine:
         yield engine
 
 
-def test_what_the_release_set_is_in_force(running: Servers, tmp_path: Path) -> None:
+def test_what_the_release_set_is_in_force(running: BenchServers, tmp_path: Path) -> None:
     with pooled(running, tmp_path) as engine, engine.begin() as connection:
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
 
 
 def test_a_silent_transaction_is_ended_and_told_as_an_outage(
-    running: Servers, tmp_path: Path
+    running: BenchServers, tmp_path: Path
 ) -> None:
     with running.services.engine.begin() as connection:
         set_session_defaults(connection, IMPATIENT)
@@ -51,7 +51,7 @@ def test_a_silent_transaction_is_ended_and_told_as_an_outage(
 
 
 def test_a_connection_misses_its_server_within_half_a_minute(
-    running: Servers, tmp_path: Path
+    running: BenchServers, tmp_path: Path
 ) -> None:
     with pooled(running, tmp_path) as engine, engine.connect() as connection:
         descriptor = os.dup(connection.connection.fileno())

@@ -6,7 +6,7 @@ import signal
 import psutil
 from sqlalchemy import text
 
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.embedded.server import wait_until
 from dev.stack import Stack
 from tests.scale.conftest import MakeSale
@@ -20,7 +20,7 @@ HARMLESS = {"accepted", "replayed", "connection"}
 
 
 def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
-    running: Servers, make_sale: MakeSale
+    running: BenchServers, make_sale: MakeSale
 ) -> None:
     stack, sale = make_sale({}, sessions=SESSIONS)
     with sale.bidding():
@@ -38,13 +38,13 @@ def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
     assert set(sale.kinds) <= HARMLESS
     sale.close()
     for verdict in sale.verdicts(running.environ):
-        assert verdict.holds, "\n".join(verdict.lines()) + stack.said()
+        assert verdict.holds, "\n".join(verdict.lines()) + stack.log_tails()
     # The control: with one bid of each session lost, none of them holds.
     lose_newest_bids(running)
     assert not any(verdict.holds for verdict in sale.verdicts(running.environ))
 
 
-def lose_newest_bids(running: Servers) -> None:
+def lose_newest_bids(running: BenchServers) -> None:
     with running.services.engine.begin() as connection:
         lost = connection.execute(
             text(

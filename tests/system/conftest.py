@@ -51,7 +51,7 @@ def stack(whole_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]
     whole_stack.start()
     yield whole_stack
     if request.node.stash.get(FAILED, False):
-        print(whole_stack.said())  # noqa: T201 - shown with the failure
+        print(whole_stack.log_tails())  # noqa: T201 - shown with the failure
 
 
 @pytest.fixture

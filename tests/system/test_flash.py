@@ -51,6 +51,6 @@ def test_every_accepted_bid_of_a_flash_is_stored_exactly_once(
     assert wait_until(lambda: len(stored_bids(session_id)) >= len(accepted), 30)
     assert stored_bids(session_id) == accepted
     assert admin.get("/api/admin/stats").json["persist_backlog"] == 0
-    jobs = stack.count_said("worker", session_id, '"bids_persisted"')
+    jobs = stack.count_log_lines("worker", session_id, '"bids_persisted"')
     print(f"{len(accepted)} bids and as many replays in {seconds:.1f} s, {jobs} drain jobs")  # noqa: T201
     assert jobs < len(accepted) / 10

@@ -25,8 +25,8 @@ PATIENCE_SECONDS = 90.0
 SOME_BIDS_ARE_IN = r"\r\x1b\[K +\d+ s left  members \d+ .* bids/s .*  accepted [1-9]\d*  errors 0"
 PARTS = (
     *("Bids per second", "Latency", "Persist backlog", "Threshold score"),
-    *("Members and requests under way", "Refusals and errors by kind"),
-    *("Answers by kind", "Knobs", "Environment", "Command"),
+    *("Members and requests in flight", "Refusals and errors by kind"),
+    *("Responses by kind", "Options", "Environment", "Command"),
 )
 
 
@@ -96,7 +96,7 @@ def test_a_sale_stopped_by_ctrl_c_is_closed_verified_and_reported(flash: Flash) 
     said = flash.text
     assert "Started it." in said
     assert "The ledger, Redis, PostgreSQL and the API agree." in said
-    assert "The sale was stopped before its time." in said
+    assert "The sale was stopped early." in said
     assert copies.processes(flash.folder) == [], "the stack is stopped, too"
     assert leaks_in(said) == set()
 
@@ -116,4 +116,4 @@ def test_a_sale_stopped_by_ctrl_c_is_closed_verified_and_reported(flash: Flash) 
     assert_stands_alone(report, flash.host)
     assert [part for part in PARTS if f"<h2>{part}</h2>" not in report] == []
     assert [name for _, name in winners if f"<td>{name}</td>" not in report] == []
-    assert "The sale was stopped before its time." in report
+    assert "The sale was stopped early." in report

@@ -121,7 +121,7 @@ def test_two_beats_do_no_harm(
     member: Callable[..., Client],
     new_session: Callable[..., dict[str, Any]],
 ) -> None:
-    with stack.second("beat"):
+    with stack.extra_process("beat"):
         start = datetime.now(UTC) + timedelta(seconds=1)
         session = new_session(start_time=start.isoformat(), duration_minutes=2 / 60, inventory=1)
         path = f"/api/sessions/{session['session_id']}"
@@ -132,7 +132,7 @@ def test_two_beats_do_no_harm(
         results = final_results(client, session["session_id"])
 
     assert [line["price"] for line in results["rankings"]] == [9000, 150]
-    assert stack.count_said("closer", session["session_id"], '"session_closed"') == 1
+    assert stack.count_log_lines("closer", session["session_id"], '"session_closed"') == 1
 
 
 def test_a_watcher_sees_the_sale_and_is_told_the_winners(

@@ -18,7 +18,7 @@ def test_sigterm_ends_every_process_and_a_restart_goes_on_where_it_was(
 
         print(f"stopped in {time.monotonic() - asked:.1f} s: {codes}")  # noqa: T201
         assert None not in codes.values()
-        assert not any(process.left_behind() for process in stack.processes.values())
+        assert not any(process.surviving_pids() for process in stack.processes.values())
         stack.start()
         assert crowd.goes_on()
 

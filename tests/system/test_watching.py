@@ -166,12 +166,14 @@ def test_no_log_holds_a_token_a_password_or_an_address(
 
 
 def test_nor_does_any_with_debug_on(stack: Stack, request: pytest.FixtureRequest) -> None:
-    with stack.changed(["web", *WORKERS], {"DEBUG": "true"}):
+    with stack.with_settings(["web", *WORKERS], {"DEBUG": "true"}):
         _assert_clean(stack, request.getfixturevalue("secrets_sent"))
 
 
 def _assert_clean(stack: Stack, secrets: list[str]) -> None:
-    assert wait_until(lambda: stack.count_said("web", "/api/auth/logout") >= 1, TIMEOUT_SECONDS)
+    assert wait_until(
+        lambda: stack.count_log_lines("web", "/api/auth/logout") >= 1, TIMEOUT_SECONDS
+    )
     for name in stack.processes:
         text = stack[name].log.read_text()
         for secret in secrets:

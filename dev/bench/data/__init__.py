@@ -1,1 +1,1 @@
-"""Made-up bids and boards to measure on."""
+"""Synthetic bids and boards."""

@@ -1,4 +1,4 @@
-"""Fills Redis with made-up bids, inside the server and in chunks."""
+"""Fills Redis with synthetic bids, by Lua scripts and in chunks."""
 
 from pathlib import Path
 from uuid import UUID
@@ -7,14 +7,14 @@ from redis import Redis
 
 from core.redis import keys
 
-# One chunk holds the server for some tens of milliseconds.
+# One chunk blocks the server for some tens of milliseconds.
 CHUNK = 10_000
 _LOG = Path(__file__).with_name("fill_log.lua").read_text(encoding="utf-8")
 _BOARD = Path(__file__).with_name("fill_board.lua").read_text(encoding="utf-8")
 
 
 def fill_log(redis: Redis, session_id: UUID, *, bids: int, bidders: int) -> None:
-    """A bid log with this many entries, from sequence 1."""
+    """Fill a bid log with entries from sequence 1."""
     names = (keys.session_params(session_id), keys.bid_log(session_id))
     for first in range(1, bids + 1, CHUNK):
         last = min(first + CHUNK - 1, bids)
@@ -22,7 +22,7 @@ def fill_log(redis: Redis, session_id: UUID, *, bids: int, bidders: int) -> None
 
 
 def fill_board(redis: Redis, session_id: UUID, *, bidders: int) -> None:
-    """Standing bids of this many bidders, each with one bid."""
+    """Fill a board with one standing bid per bidder."""
     names = (keys.session_params(session_id), keys.ranking(session_id))
     prefix = keys.standing_bid_prefix(session_id)
     for first in range(1, bidders + 1, CHUNK):

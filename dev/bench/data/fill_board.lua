@@ -1,11 +1,11 @@
---[[ Gives a session made-up standing bids, as place_bids.lua writes them.
+--[[ Gives a session synthetic standing bids, as place_bids.lua writes them.
 
-  KEYS[1] session:params:{sid}  hash  its sequence is moved
+  KEYS[1] session:params:{sid}  hash  its sequence is set
   KEYS[2] ranking:{sid}         zset
 
   ARGV[1] first sequence   ARGV[2] last sequence   ARGV[3] prefix of the standing bids' keys
 
-  The bidder of sequence n has the id that dev.bench.runs.script.bidder_id(n) gives. ]]
+  The bidder of sequence n has the id dev.bench.runs.script.bidder_id(n). ]]
 
 local now = redis.call('TIME')
 local accepted_at = now[1] * 1000000 + now[2]

@@ -1,6 +1,6 @@
---[[ Appends made-up bids to a session's bid log, as place_bids.lua writes them.
+--[[ Appends synthetic bids to a session's bid log, as place_bids.lua writes them.
 
-  KEYS[1] session:params:{sid}  hash    its sequence is moved
+  KEYS[1] session:params:{sid}  hash    its sequence is set
   KEYS[2] bidlog:{sid}          stream
 
   ARGV[1] first sequence   ARGV[2] last sequence   ARGV[3] number of bidders ]]

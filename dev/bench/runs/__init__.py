@@ -1,1 +1,1 @@
-"""The measures, one module a kind of run."""
+"""The runs that collect the figures, one module per kind."""

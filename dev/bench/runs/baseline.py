@@ -1,27 +1,27 @@
-"""This checkout against another: bids/s, latency, and bids/s beside watchers, in turns."""
+"""Compares this checkout with another: bids/s, latency, and bids/s with watchers."""
 
 from collections.abc import Callable, Sequence
 
 from dev.bench.generators.generators import Generator, Load, Sockets
 from dev.bench.generators.sockets import Plan
-from dev.bench.runs.http import PERSIST_TIMEOUT_SECONDS, Sale, percentile
+from dev.bench.runs.http import PERSIST_TIMEOUT_SECONDS, BenchSale, percentile
 from dev.bench.runs.watchers import WatchRuns
 from dev.bench.servers import baseline
 from dev.embedded.server import wait_until
 
-Side = tuple[str, Sale, int]
+Side = tuple[str, BenchSale, int]
 
 
 class BaselineRuns(WatchRuns):
-    """Asks neither side for more than HTTP and the rows of `bids`."""
+    """Uses only HTTP and the rows of `bids` of both sides."""
 
     def baseline(self) -> None:
-        """All three, each in as many rounds."""
+        """Run all three comparisons."""
         options = self._options
-        assert options.baseline is not None  # noqa: S101 - else nobody asks for it
+        assert options.baseline is not None  # noqa: S101 - guaranteed by the option parser
         folder = self._servers.folder / "baseline"
         with baseline.running(options.baseline, folder, options.members, options.watchers) as other:
-            sale = Sale(other.servers.services, (other.session_id,), other.tokens_path)
+            sale = BenchSale(other.servers.services, (other.session_id,), other.tokens_path)
             sides = (
                 ("this", self._open_sale(), self._stack.web_port),
                 ("baseline", sale, other.port),
@@ -34,10 +34,10 @@ class BaselineRuns(WatchRuns):
             self._in_turns("p99 ms", sides, lambda side: self._p99(side, rate))
             self._in_turns("bids/s, watched", sides, self._watched)
 
-    def _in_turns(self, what: str, sides: Sequence[Side], measure: Callable[[Side], float]) -> None:
+    def _in_turns(self, name: str, sides: Sequence[Side], measure: Callable[[Side], float]) -> None:
         for number in range(1, self._options.rounds + 1):
             found = [f"{side[0]} {measure(side):,.1f}" for side in sides]
-            self._say(f"baseline, {what}", number, ", ".join(found))
+            self._say(f"baseline, {name}", number, ", ".join(found))
 
     def _saturated(self, side: Side) -> float:
         load = self._counted(self._generator, side, self._plan(side))
@@ -62,7 +62,7 @@ class BaselineRuns(WatchRuns):
         return figure
 
     def _counted(self, generator: Generator, side: Side, plan: Plan) -> Load:
-        """A load, after which every bid that was answered is a row."""
+        """Run a load and check that every accepted bid becomes a row."""
         name, sale, _ = side
         before = sale.rows()
         load = self._finish(generator, plan, f"bids, {name}")
@@ -70,6 +70,6 @@ class BaselineRuns(WatchRuns):
         rows = sale.rows() - before
         self._figures.check(
             rows == load.answered,
-            f"{name}: {load.answered} bids were answered 200, {rows} are rows",
+            f"{name}: {load.answered} bids were answered 200, but {rows} rows were added",
         )
         return load

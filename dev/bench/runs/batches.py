@@ -1,4 +1,4 @@
-"""What a bid costs Redis in script calls of one, of a few and of as many as a call may have."""
+"""Redis cost per bid for script calls of one bid, a few bids and a full batch."""
 
 import random
 from decimal import Decimal
@@ -11,35 +11,35 @@ from msgspec import msgpack
 from core.bidding.placing import MAX_BATCH_BIDS, Bidder
 from core.bootstrap import Services
 from core.redis import keys, scripts
-from dev.bench.cpu import Meter
+from dev.bench.cpu import CpuMeter
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.runs.runs import Runs
 from dev.bench.runs.script import (
     FEW_BIDDERS,
-    a_price,
     bidder_id,
     evalsha_statistics,
     filled_session,
-    server_of_its_own,
+    random_price,
+    separate_redis,
 )
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 
 SIZES = (1, 8, MAX_BATCH_BIDS)
-# No limit of members' rate, and no drain: there is no worker here.
+# No rate limit and no drain, as there is no worker.
 _LIMITS = (0, 20, 10**15)
-_HEADINGS = ("bids a call", "commands/bid", "script µs/bid", "Redis CPU µs/bid")
+_HEADINGS = ("bids per call", "commands/bid", "script µs/bid", "Redis CPU µs/bid")
 
 
 class BatchRuns(Runs):
-    """Calls place_bids.lua itself, one call after the other, on a server of its own."""
+    """Calls place_bids.lua directly and sequentially, on a separate server."""
 
-    def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
+    def __init__(self, servers: BenchServers, figures: Figures, options: Options) -> None:
         super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
 
     def run(self) -> None:
-        with server_of_its_own(self._servers, "redis-batches") as (server, services):
+        with separate_redis(self._servers, "redis-batches") as (server, services):
             process = server.process()
             assert process is not None  # noqa: S101 - it answers
             session_id = filled_session(services, FEW_BIDDERS)
@@ -53,32 +53,32 @@ class BatchRuns(Runs):
     def _round(
         self, services: Services, process: psutil.Process, session_id: UUID, size: int
     ) -> None:
-        """So many bids, in calls of one size."""
+        """Place the bids of one round in calls of one size."""
         redis, calls = services.redis, max(1, self._options.script_calls // size)
         bids = calls * size
         redis.xtrim(keys.bid_log(session_id), maxlen=0, approximate=False)
         redis.config_resetstat()
-        meter = Meter({"redis": process})
+        meter = CpuMeter({"redis": process})
         accepted = sum(self._call(services, session_id, size) for _ in range(calls))
         cpu = meter.seconds()["redis"]
         _, call_us = evalsha_statistics(redis)
         costs = (_commands(redis), call_us * calls, 1e6 * cpu)
         for heading, cost in zip(_HEADINGS[1:], costs, strict=True):
             self._figures.add(_series(heading, size), cost / bids)
-        # A price that a member repeats is a replay: that happens once in a million bids.
+        # A repeated price would be a replay: about once in a million bids.
         self._figures.check(
-            accepted == bids, f"batches of {size}: {accepted} of {bids} bids were taken"
+            accepted == bids, f"batches of {size}: {accepted} of {bids} bids were accepted"
         )
 
     def _call(self, services: Services, session_id: UUID, size: int) -> int:
-        """How many of the bids of one call were taken."""
+        """Place `size` bids in one call; returns how many were accepted."""
         members = [
             str(bidder_id(number))
             for number in self._random.sample(range(1, FEW_BIDDERS + 1), size)
         ]
         standing = keys.standing_bid_prefix(session_id)
         bids = [
-            (member, "bench-member", str(a_price(self._random)), "bench-token", "1.25")
+            (member, "bench-member", str(random_price(self._random)), "bench-token", "1.25")
             for member in members
         ]
         _, *replies = scripts.place_bids(
@@ -91,7 +91,7 @@ class BatchRuns(Runs):
             ],
             [*_LIMITS, msgpack.encode(bids)],
         )
-        return sum(reply[0] in _TAKEN for reply in replies)
+        return sum(reply[0] in _ACCEPTED for reply in replies)
 
     def _show(self) -> None:
         print("  " + "  ".join(f"{heading:>16}" for heading in _HEADINGS))
@@ -100,7 +100,7 @@ class BatchRuns(Runs):
             print(f"  {size:>16}  " + "  ".join(f"{cost:>16.1f}" for cost in costs), flush=True)
 
 
-_TAKEN = (scripts.Outcome.ACCEPTED, scripts.Outcome.REPLAYED)
+_ACCEPTED = (scripts.Outcome.ACCEPTED, scripts.Outcome.REPLAYED)
 
 
 def _series(heading: str, size: int) -> str:
@@ -108,16 +108,16 @@ def _series(heading: str, size: int) -> str:
 
 
 def _load(services: Services, session_id: UUID) -> None:
-    """A bid by the usual way loads what is not there yet."""
+    """Place one bid the usual way, which loads missing keys."""
     bidder = Bidder(bidder_id(1), "bench-member", "bench-token")
     price = Decimal(150)
     services.bidding.place(bidder, session_id, price, schedule_drain=lambda _: None)
 
 
 def _commands(redis: Any) -> int:
-    """Commands since the last reset, those of scripts included."""
+    """Commands since the last reset, including those of scripts."""
     statistics = redis.info("commandstats")
-    return sum(int(each["calls"]) for name, each in statistics.items() if name not in _OURS)
+    return sum(int(each["calls"]) for name, each in statistics.items() if name not in _IGNORED)
 
 
-_OURS = ("cmdstat_config|resetstat", "cmdstat_info")
+_IGNORED = ("cmdstat_config|resetstat", "cmdstat_info")

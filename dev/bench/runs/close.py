@@ -1,4 +1,4 @@
-"""Closing a large session against its ranking SQL alone."""
+"""Compares closing a large session with its ranking SQL alone."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _MEMBERS = """
     SELECT md5('bidder' || n)::uuid, 'bidder-' || n, 'bidder-' || n || '@example.invalid', '-'
       FROM generate_series(1, :bidders) n
 """
-# Everybody bids once, then at random.
+# Each bidder bids once, then at random.
 _BIDS = """
     INSERT INTO bids (session_id, sequence, user_id, price, score, response_time, weight,
                       accepted_at)
@@ -63,9 +63,9 @@ class CloseRuns(Runs):
         return alone, close
 
     def _session(self) -> UUID:
-        """A session at the moment of its close: all drained, all on the board, gate shut."""
+        """A session ready to be closed: ended, all bids drained and on the board."""
         services, options = self._services, self._options
-        print(f"  close: making {options.close_bids:,} bids", flush=True)
+        print(f"  close: creating {options.close_bids:,} bids", flush=True)
         for table in ("bids", "rankings", TABLE):
             self._execute(f"TRUNCATE {table}")
         services.redis.flushdb()
@@ -78,7 +78,7 @@ class CloseRuns(Runs):
         )
         self._execute(_OFFSET, session_id=session_id, bids=options.close_bids)
         self._execute("VACUUM ANALYZE bids")
-        # As if Redis had given all these sequences out: the load then misses nothing.
+        # As if Redis had assigned all these sequences, so that the load reports no loss.
         services.redis.execute_command(  # type: ignore[no-untyped-call]
             "XSETID", keys.bid_log(session_id), f"{options.close_bids}-0"
         )

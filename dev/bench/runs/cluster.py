@@ -1,4 +1,4 @@
-"""What a bid costs on a Redis Cluster: three masters without replicas, which cost extra."""
+"""Bids on a Redis Cluster of three masters; replicas would cost extra."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from core.config import load_settings
 from core.redis import keys
 from core.redis.cluster import ClusterClient
 from dev.bench.runs.compare import CompareRuns, Side
-from dev.bench.runs.http import Sale
+from dev.bench.runs.http import BenchSale
 from dev.bench.servers.stack import (
     APPLICATION,
+    BenchServers,
     Program,
-    Servers,
     close,
     open_session,
     web_server,
@@ -24,17 +24,19 @@ from dev.bench.servers.stack import (
 from dev.children import LOOPBACK
 from dev.embedded import embedded_cluster
 
-# The broker of the stack on one Redis is that Redis' database 1.
+# Database 1 is the broker of the stack on one Redis.
 _BROKER_DATABASE = 2
 
 
 class ClusterRuns(CompareRuns):
-    """Bids on a cluster and on one Redis, in turns."""
+    """Compares bids on a cluster and on one Redis."""
 
     def cluster(self) -> None:
-        """Bids at saturation, a session on each master, against one session on one Redis."""
+        """Saturate one session per master, and one session on one Redis."""
         with _on_cluster(self._servers) as servers, _stack(servers) as (program, port):
-            spread = Sale(servers.services, _session_on_each_master(servers), self._tokens_path)
+            spread = BenchSale(
+                servers.services, _session_on_each_master(servers), self._tokens_path
+            )
             alone, web = self._open_sale(), self._stack.web.process
             sides = (
                 Side("cluster", spread, port, {"web, cluster": program.process}),
@@ -44,8 +46,8 @@ class ClusterRuns(CompareRuns):
 
 
 @contextmanager
-def _on_cluster(servers: Servers) -> Iterator[Servers]:
-    """The same servers with a cluster in the place of Redis."""
+def _on_cluster(servers: BenchServers) -> Iterator[BenchServers]:
+    """The same servers with a cluster instead of Redis."""
     with embedded_cluster(servers.folder / "cluster", replicas=0) as cluster:
         broker = f"redis://{LOOPBACK}:{servers.settings.redis_port}/{_BROKER_DATABASE}"
         values = {**servers.environ, **cluster.settings(), "CELERY_BROKER_URL": broker}
@@ -58,8 +60,8 @@ def _on_cluster(servers: Servers) -> Iterator[Servers]:
 
 
 @contextmanager
-def _stack(servers: Servers) -> Iterator[tuple[Program, int]]:
-    """The application and a worker on these servers; its port."""
+def _stack(servers: BenchServers) -> Iterator[tuple[Program, int]]:
+    """Run the application and a worker; yields the web server and its port."""
     with (
         web_server(servers, "cluster-web", APPLICATION) as (program, port),
         worker(servers, "cluster-worker") as drains,
@@ -69,7 +71,7 @@ def _stack(servers: Servers) -> Iterator[tuple[Program, int]]:
         yield program, port
 
 
-def _session_on_each_master(servers: Servers) -> tuple[UUID, ...]:
+def _session_on_each_master(servers: BenchServers) -> tuple[UUID, ...]:
     services, cluster = servers.services, cast(ClusterClient, servers.services.redis)
     found: dict[tuple[str, int], UUID] = {}
     while len(found) < len(cluster.masters()):

@@ -1,4 +1,4 @@
-"""Bids in two ways that differ in one thing, in turns."""
+"""Compares two ways of bidding that differ in one thing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,13 +6,13 @@ from typing import Any
 
 import psutil
 
-from dev.bench.cpu import Meter
+from dev.bench.cpu import CpuMeter
 from dev.bench.generators.sockets import Plan
-from dev.bench.runs.http import HttpRuns, Sale
+from dev.bench.runs.http import BenchSale, HttpRuns
 from dev.bench.servers import nginx
-from dev.bench.servers.stack import BID_RATE, SINGLES_CONF, UNWATCHED_CONF, another_web
+from dev.bench.servers.stack import BID_RATE, SINGLES_CONF, UNWATCHED_CONF, web_variant
 
-# What a browser sends with a page's own POST, beside the four headers that a bid needs.
+# A browser's headers of a POST from a page, besides the four that a bid needs.
 BROWSER_HEADERS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept: application/json",
@@ -30,23 +30,23 @@ BROWSER_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the ways: where its bids go, how, and whose CPU time they cost."""
+    """One side of a comparison: the target, the headers, and processes to meter."""
 
     name: str
-    sale: Sale
+    sale: BenchSale
     port: int
     leaders: Mapping[str, psutil.Process]
     headers: tuple[str, ...] = ()
 
 
 class CompareRuns(HttpRuns):
-    """Each comparison's figures are series with the names of its sides."""
+    """Series are named after the sides of a comparison."""
 
     def metrics(self) -> None:
-        """Bids with metrics, access log and the members' rate limit, and without."""
+        """Bids with and without metrics, access log and rate limit."""
         with (
-            another_web(self._servers, "watched", **BID_RATE) as (watched, watched_port),
-            another_web(self._servers, "unwatched", config=UNWATCHED_CONF, ACCESS_LOG="off") as (
+            web_variant(self._servers, "watched", **BID_RATE) as (watched, watched_port),
+            web_variant(self._servers, "unwatched", config=UNWATCHED_CONF, ACCESS_LOG="off") as (
                 bare,
                 bare_port,
             ),
@@ -59,7 +59,7 @@ class CompareRuns(HttpRuns):
             self._compare("metrics", sides)
 
     def headers(self) -> None:
-        """Bids with a browser's headers, and with the four that a bid needs."""
+        """Bids with a browser's headers, and with the four required ones."""
         sale, port, web = self._open_sale(), self._stack.web_port, self._stack.web.process
         sides = (
             Side("browser's headers", sale, port, {"web, browser": web}, BROWSER_HEADERS),
@@ -68,10 +68,10 @@ class CompareRuns(HttpRuns):
         self._compare("headers", sides)
 
     def batches(self) -> None:
-        """Redis's CPU time for bids that share a script call, and for bids that do not."""
+        """Redis's CPU time for bids in shared script calls and in single calls."""
         redis = self._servers.redis.process()
         assert redis is not None  # noqa: S101 - it answers
-        with another_web(self._servers, "singles", config=SINGLES_CONF) as (_, port):
+        with web_variant(self._servers, "singles", config=SINGLES_CONF) as (_, port):
             sale = self._open_sale()
             sides = (
                 Side("batches", sale, self._stack.web_port, {"redis, batches": redis}),
@@ -80,14 +80,14 @@ class CompareRuns(HttpRuns):
             self._compare("batches", sides, self._batches_round)
         self._figures.check(
             max(self._figures.series["bids a call, singles"]) <= 1,
-            "single calls: some had more than one bid",
+            "single calls: some contained more than one bid",
         )
 
     def nginx(self) -> None:
-        """Bids through nginx that opens a connection for each, and that keeps some open."""
+        """Bids through nginx with a new connection per request, and with keep-alive."""
         program = nginx.find()
         if program is None:
-            print("  nginx is not installed: nginx-to-keepalive is not measured.", flush=True)
+            print("  nginx is not installed: skipping nginx-to-keepalive.", flush=True)
             return
         with nginx.proxies(self._servers, program, self._stack.web_port) as (plain, keeping):
             sale, web = self._open_sale(), self._stack.web.process
@@ -107,20 +107,20 @@ class CompareRuns(HttpRuns):
 
     def _compare(
         self,
-        what: str,
+        name: str,
         sides: Sequence[Side],
         measure: Callable[[Side], float] | None = None,
     ) -> None:
-        """Bids/s of each side in turns, warmed up."""
+        """Measure bids/s of both sides alternately, after warming up."""
         measure = measure or self._side_round
         self._warm_up(*((side.sale, side.port) for side in sides))
         for number in range(1, self._options.rounds + 1):
             found = [f"{side.name} {measure(side):,.0f}" for side in sides]
-            self._say(what, number, f"{', '.join(found)} bids/s")
+            self._say(name, number, f"{', '.join(found)} bids/s")
 
     def _side_round(self, side: Side) -> float:
         before = side.sale.sequence()
-        meter = Meter(side.leaders)
+        meter = CpuMeter(side.leaders)
         load = self._run(self._side_plan(side), f"bids, {side.name}")
         self._note_cpu("bid", meter, load.answered)
         self._reconcile(side.sale, before, load)

@@ -1,4 +1,4 @@
-"""The drain against a plain batched INSERT of the same rows."""
+"""Compares the drain with a plain batched INSERT of the same rows."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ from dev.bench.runs.runs import Runs
 from dev.bench.servers.stack import open_session
 from dev.errors import DevError
 
-# Rows in one INSERT; the fastest of them is the yardstick.
+# Rows per INSERT; the fastest size is the reference.
 PAGE_SIZES = (200, 500, 1000, 2500, 5000)
 TIMEOUT_SECONDS = 300
 
 
 class DrainRuns(Runs):
-    """Drains a filled log in a process of its own, then inserts the same rows plainly."""
+    """Drains a filled log, then inserts the same rows plainly, each in a separate process."""
 
     def run(self) -> None:
         self._execute(f"CREATE TABLE {TABLE} (LIKE bids INCLUDING ALL)")
@@ -45,7 +45,7 @@ class DrainRuns(Runs):
         return max(rates, key=lambda size: rates[size])
 
     def _filled_session(self) -> UUID:
-        """An open session with nothing of its log drained; `bids` is empty."""
+        """An open session with a full, undrained log; `bids` is empty."""
         self._execute("TRUNCATE bids")
         session_id = open_session(self._services)
         fill_log(
@@ -56,11 +56,11 @@ class DrainRuns(Runs):
         )
         return session_id
 
-    def _rate(self, what: str, session_id: UUID, *arguments: int) -> float:
-        """Rows a second."""
+    def _rate(self, action: str, session_id: UUID, *arguments: int) -> float:
+        """Rows per second of `action`, drain or insert."""
         self._execute(f"TRUNCATE {TABLE}")
         self._execute("CHECKPOINT")
-        command = [sys.executable, "-m", "dev.bench.runs.drain_process", what, str(session_id)]
+        command = [sys.executable, "-m", "dev.bench.runs.drain_process", action, str(session_id)]
         ended = subprocess.run(
             [*command, *map(str, arguments)],
             check=False,
@@ -72,11 +72,11 @@ class DrainRuns(Runs):
             text=True,
         )
         if ended.returncode != 0:
-            raise DevError(f"The {what} failed:\n{ended.stderr}")
+            raise DevError(f"The {action} failed:\n{ended.stderr}")
         found = json.loads(ended.stdout.splitlines()[-1])
         self._figures.check(
             found["rows"] == self._options.drain_rows,
-            f"{what}: {found['rows']} of {self._options.drain_rows} rows",
+            f"{action}: {found['rows']} of {self._options.drain_rows} rows",
         )
         return float(found["rows"] / found["seconds"])
 

@@ -1,9 +1,9 @@
-"""One drain, or one plain insert of the same rows, in a process of its own.
+"""Runs one drain, or one plain insert of the same rows, in a separate process.
 
     python -m dev.bench.runs.drain_process drain SESSION_ID
     python -m dev.bench.runs.drain_process insert SESSION_ID PAGE_SIZE
 
-Connections are made before the clock starts. Writes JSON: rows, seconds, CPU seconds.
+Connects before the clock starts. Writes JSON: rows, seconds, CPU seconds.
 """
 
 import json
@@ -27,12 +27,12 @@ DRAIN_SECONDS = 120.0
 
 
 def main() -> None:
-    what, session_id = sys.argv[1], UUID(sys.argv[2])
+    action, session_id = sys.argv[1], UUID(sys.argv[2])
     services = bootstrap(load_settings())
     with services.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     services.redis.ping()
-    if what == "drain":
+    if action == "drain":
         found = drain(services, session_id)
     else:
         found = insert(services, session_id, int(sys.argv[3]))
@@ -46,7 +46,7 @@ def drain(services: Services, session_id: UUID) -> dict[str, float]:
 
 
 def insert(services: Services, session_id: UUID, page_size: int) -> dict[str, float]:
-    """The rows of the drained session, committed in batches as large as the drain's."""
+    """Insert the drained session's rows, committed in batches of the drain's size."""
     batch_size = services.settings.drain_batch_size
     connection: Any = services.engine.raw_connection()
     register_uuid()  # type: ignore[no-untyped-call]

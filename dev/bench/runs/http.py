@@ -1,4 +1,4 @@
-"""The measures over HTTP: bids, the board and their yardstick, side by side."""
+"""HTTP runs: bids, the board, and the reference applications."""
 
 import time
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from sqlalchemy import func, select
 from core.bootstrap import Services
 from core.postgres.models import Bid, BidLogOffset
 from core.redis import keys
-from dev.bench.cpu import Meter
+from dev.bench.cpu import CpuMeter
 from dev.bench.generators.generators import Generator, Load, Sockets, run
 from dev.bench.generators.sockets import Plan
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.servers.stack import (
+    BenchServers,
     HttpStack,
     Program,
-    Servers,
     open_session,
     seed_tokens,
 )
@@ -29,22 +29,22 @@ from dev.children import LOOPBACK
 from dev.embedded.server import wait_until
 
 CONNECTIONS = 128
-# More than the answers that a fixed rate can leave waiting, so that it never waits for one.
+# More than the pending responses at a fixed rate, so that a connection is always free.
 FIXED_RATE_CONNECTIONS = 256
 TRICKLE_PER_SECOND = 200.0
-# So many that a slow answer keeps no bid from being sent.
+# Enough that a slow response delays no bid.
 TRICKLE_CONNECTIONS = 32
 PERSIST_TIMEOUT_SECONDS = 60.0
-# A drain says what it did a moment after its commit.
+# A drain logs its result a moment after its commit.
 LOG_SETTLES_SECONDS = 0.3
-# All prices have the same number of digits, so that all bodies have the same length.
+# Equally long prices make equally long bodies.
 FIRST_CENTS = 1_000_000_000
 CENTS_PER_RUN = 10_000_000
 
 
 @dataclass(slots=True)
-class Sale:
-    """Sessions that take bids in turn, and the next price that nobody has named."""
+class BenchSale:
+    """Sessions that receive bids in turn, and the next unused price."""
 
     services: Services
     session_ids: tuple[UUID, ...]
@@ -57,7 +57,7 @@ class Sale:
         return first
 
     def sequence(self) -> int:
-        """How many bids Redis has accepted."""
+        """Number of bids accepted by Redis."""
         return sum(
             int(str(self.services.redis.hget(keys.session_params(each), "sequence") or 0))
             for each in self.session_ids
@@ -87,11 +87,11 @@ class Sale:
 
 
 class HttpRuns:
-    """Runs loads against the stack and keeps the figures."""
+    """Runs loads against the stack and records the figures."""
 
     def __init__(
         self,
-        servers: Servers,
+        servers: BenchServers,
         stack: HttpStack,
         generator: Generator,
         figures: Figures,
@@ -105,10 +105,10 @@ class HttpRuns:
         self._tokens_path = seed_tokens(servers, options.members)
 
     def bids(self) -> None:
-        """Bids at saturation against the yardsticks; drain jobs and CPU time on the way."""
+        """Bids at saturation and the reference applications, with drain jobs and CPU time."""
         sale = self._open_sale()
         self._warm_up((sale, self._stack.web_port))
-        self._warm_up_yardsticks()
+        self._warm_up_references()
         for number in range(1, self._options.rounds + 1):
             bids = self._bid_round(sale)
             echo, asgi_echo = self._echo("echo/s"), self._asgi_echo()
@@ -119,7 +119,7 @@ class HttpRuns:
             )
 
     def fsync(self) -> None:
-        """Bids with both ways to flush the append-only file."""
+        """Bids with appendfsync always and everysec."""
         sale = self._open_sale()
         self._warm_up((sale, self._stack.web_port))
         for number in range(1, self._options.rounds + 1):
@@ -127,10 +127,10 @@ class HttpRuns:
             self._say("fsync", number, f"always {found[0]:,.0f}, everysec {found[1]:,.0f} bids/s")
 
     def board(self) -> None:
-        """The board's first page at saturation while bids trickle in."""
+        """The board's first page at saturation, during a trickle of bids."""
         sale = self._open_sale()
         self._warm_up((sale, self._stack.web_port))
-        self._warm_up_yardsticks()
+        self._warm_up_references()
         for number in range(1, self._options.rounds + 1):
             with self._trickle(sale):
                 load = self._run(self._board_plan(sale), "boards")
@@ -139,7 +139,7 @@ class HttpRuns:
             self._say("board", number, f"{load.per_second:,.0f} boards/s, {echo:,.0f} echo/s")
 
     def latency(self) -> None:
-        """Latency of bids that are due at fixed moments, at half of what saturates."""
+        """Latency of bids sent on a schedule, at half of saturation."""
         sale = self._open_sale()
         self._warm_up((sale, self._stack.web_port))
         rate = self._figures.median("bids/s") / 2
@@ -152,9 +152,9 @@ class HttpRuns:
             p99 = self._figures.series["bid p99 ms"][-1]
             self._say("latency", number, f"p99 {p99:.1f} ms at {rate:,.0f} bids/s")
 
-    def _bid_round(self, sale: Sale) -> Load:
+    def _bid_round(self, sale: BenchSale) -> Load:
         jobs_before, before = self._jobs(), sale.sequence()
-        meter = Meter(self._leaders())
+        meter = CpuMeter(self._leaders())
         load = self._run(self._bid_plan(sale), "bids")
         self._reconcile(sale, before, load)
         self._note_cpu("bid", meter, load.answered)
@@ -163,7 +163,7 @@ class HttpRuns:
         self._figures.add("thousand bids", load.answered / 1000)
         return load
 
-    def _fsync_round(self, sale: Sale, policy: str) -> float:
+    def _fsync_round(self, sale: BenchSale, policy: str) -> float:
         redis = self._servers.services.redis
         redis.config_set("appendfsync", policy)
         try:
@@ -176,24 +176,24 @@ class HttpRuns:
         return load.per_second
 
     def _echo(self, series: str) -> float:
-        """Echoes/s of the bare Flask application."""
-        return self._yardstick(series, "echo", self._stack.echo, self._stack.echo_port)
+        """Echoes/s of the bare Flask application, the first reference."""
+        return self._reference_rate(series, "echo", self._stack.echo, self._stack.echo_port)
 
     def _asgi_echo(self) -> float:
-        """Echoes/s of the bare ASGI application."""
+        """Echoes/s of the bare ASGI application, the second reference."""
         program, port = self._stack.asgi_echo, self._stack.asgi_echo_port
-        return self._yardstick("asgi echo/s", "asgi echo", program, port)
+        return self._reference_rate("asgi echo/s", "asgi echo", program, port)
 
-    def _yardstick(self, series: str, name: str, program: Program, port: int) -> float:
-        meter = Meter({name: program.process})
+    def _reference_rate(self, series: str, name: str, program: Program, port: int) -> float:
+        meter = CpuMeter({name: program.process})
         load = self._run(self._echo_plan(port), name)
         self._note_cpu("echo", meter, load.answered)
         self._figures.add(series, load.per_second)
         return load.per_second
 
     @contextmanager
-    def _trickle(self, sale: Sale) -> Iterator[None]:
-        """A steady few bids, so that the board changes between any two reads of it."""
+    def _trickle(self, sale: BenchSale) -> Iterator[None]:
+        """A steady trickle of bids, so that the board keeps changing."""
         before = sale.sequence()
         plan = self._bid_plan(
             sale, rate=TRICKLE_PER_SECOND, connections=TRICKLE_CONNECTIONS, longer=1.0
@@ -204,28 +204,28 @@ class HttpRuns:
             load = running.finish()
         finally:
             running.kill()
-        self._check_answers(load, "trickling bids")
+        self._check_answers(load, "trickle of bids")
         self._reconcile(sale, before, load)
 
-    def _warm_up(self, *sides: tuple[Sale, int]) -> None:
-        """Let the applications and the caches of verified tokens reach their steady state."""
+    def _warm_up(self, *sides: tuple[BenchSale, int]) -> None:
+        """Bring the applications and token caches to their steady state."""
         for sale, port in sides:
             for _ in range(self._options.warm_ups):
                 run(self._generator, self._bid_plan(sale, port=port))
         for sale, _ in sides:
             self._await_persisted(sale)
 
-    def _warm_up_yardsticks(self) -> None:
+    def _warm_up_references(self) -> None:
         for port in (self._stack.echo_port, self._stack.asgi_echo_port):
             run(self._generator, self._echo_plan(port))
 
-    def _open_sale(self) -> Sale:
+    def _open_sale(self) -> BenchSale:
         services = self._servers.services
-        return Sale(services, (open_session(services),), self._tokens_path)
+        return BenchSale(services, (open_session(services),), self._tokens_path)
 
     def _bid_plan(
         self,
-        sale: Sale,
+        sale: BenchSale,
         *,
         rate: float | None = None,
         connections: int | None = None,
@@ -246,7 +246,7 @@ class HttpRuns:
         )
 
     def _echo_plan(self, port: int) -> Plan:
-        """The same request as a bid's, to a yardstick."""
+        """A bid's request, sent to a reference application."""
         return Plan(
             host=LOOPBACK,
             port=port,
@@ -259,7 +259,7 @@ class HttpRuns:
             first_cents=FIRST_CENTS,
         )
 
-    def _board_plan(self, sale: Sale) -> Plan:
+    def _board_plan(self, sale: BenchSale) -> Plan:
         return Plan(
             host=LOOPBACK,
             port=self._stack.web_port,
@@ -269,32 +269,32 @@ class HttpRuns:
             seconds=self._options.seconds,
         )
 
-    def _run(self, plan: Plan, what: str) -> Load:
-        return self._finish(self._generator, plan, what)
+    def _run(self, plan: Plan, label: str) -> Load:
+        return self._finish(self._generator, plan, label)
 
-    def _finish(self, generator: Generator, plan: Plan, what: str) -> Load:
+    def _finish(self, generator: Generator, plan: Plan, label: str) -> Load:
         load = run(generator, plan)
-        self._check_answers(load, what)
+        self._check_answers(load, label)
         return load
 
-    def _check_answers(self, load: Load, what: str) -> None:
-        self._figures.check(not load.refused, f"{what}: answers other than 200: {load.refused}")
-        self._figures.check(not load.broken, f"{what}: {load.broken} connections broke")
-        self._figures.check(load.answered > 0, f"{what}: no answer at all")
+    def _check_answers(self, load: Load, label: str) -> None:
+        self._figures.check(not load.refused, f"{label}: answers other than 200: {load.refused}")
+        self._figures.check(not load.broken, f"{label}: {load.broken} connections broke")
+        self._figures.check(load.answered > 0, f"{label}: no answer at all")
 
-    def _reconcile(self, sale: Sale, before: int, load: Load) -> None:
-        """Accepted, given out and persisted must be the same number, to the bid."""
+    def _reconcile(self, sale: BenchSale, before: int, load: Load) -> None:
+        """Check that the numbers of accepted, assigned and persisted bids are equal."""
         self._await_persisted(sale)
         sequence, rows = sale.sequence(), sale.rows()
         self._figures.check(
             load.answered == sequence - before,
-            f"{load.answered} bids were answered 200, but Redis gave out {sequence - before}",
+            f"{load.answered} bids were answered 200, but Redis assigned {sequence - before}",
         )
         self._figures.check(
-            rows == sequence, f"Redis gave out {sequence} sequences, but bids has {rows} rows"
+            rows == sequence, f"Redis assigned {sequence} sequences, but bids has {rows} rows"
         )
 
-    def _await_persisted(self, sale: Sale) -> None:
+    def _await_persisted(self, sale: BenchSale) -> None:
         done = wait_until(lambda: sale.persisted() >= sale.sequence(), PERSIST_TIMEOUT_SECONDS)
         self._figures.check(done, f"the log was not drained in {PERSIST_TIMEOUT_SECONDS:g} s")
         time.sleep(LOG_SETTLES_SECONDS)
@@ -311,12 +311,12 @@ class HttpRuns:
         }
         return {name: process for name, process in found.items() if process is not None}
 
-    def _note_cpu(self, unit: str, meter: Meter, count: int) -> None:
+    def _note_cpu(self, unit: str, meter: CpuMeter, count: int) -> None:
         for name, seconds in meter.seconds().items():
             self._figures.add(f"cpu µs/{unit}, {name}", 1e6 * seconds / max(1, count))
 
-    def _say(self, what: str, number: int, text: str) -> None:
-        print(f"  {what}, round {number} of {self._options.rounds}: {text}", flush=True)
+    def _say(self, run_name: str, number: int, text: str) -> None:
+        print(f"  {run_name}, round {number} of {self._options.rounds}: {text}", flush=True)
 
 
 def percentile(ordered: list[float], share: float) -> float:

@@ -2,13 +2,13 @@
 
 from dev.bench.measures import Figures
 from dev.bench.options import Options
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 
 
 class Runs:
     """Runs on these servers, under these options; what they find are the figures."""
 
-    def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
+    def __init__(self, servers: BenchServers, figures: Figures, options: Options) -> None:
         self._servers = servers
         self._services = servers.services
         self._figures = figures

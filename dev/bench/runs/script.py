@@ -1,4 +1,4 @@
-"""The cost of the bid script with few bidders and with many, by the server's own account."""
+"""The bid script's cost with few and with many bidders, from Redis's own statistics."""
 
 import hashlib
 import random
@@ -17,24 +17,24 @@ from dev.bench.data.fill import fill_board
 from dev.bench.measures import Figures
 from dev.bench.options import Options
 from dev.bench.runs.runs import Runs
-from dev.bench.servers.stack import Servers, close, open_session
+from dev.bench.servers.stack import BenchServers, close, open_session
 from dev.embedded import RedisServer
 
 FEW_BIDDERS = 1000
 
 
 class ScriptRuns(Runs):
-    """Places bids of random members in a small and in a large session, in turns.
+    """Places random members' bids alternately in a small and in a large session.
 
-    On a server of its own, so that its million bidders slow nothing else down.
+    Uses a separate server, so that a million bidders slow nothing else down.
     """
 
-    def __init__(self, servers: Servers, figures: Figures, options: Options) -> None:
+    def __init__(self, servers: BenchServers, figures: Figures, options: Options) -> None:
         super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
 
     def run(self) -> None:
-        with server_of_its_own(self._servers, "redis-script") as (_, services):
+        with separate_redis(self._servers, "redis-script") as (_, services):
             self._measure(services)
 
     def _measure(self, services: Services) -> None:
@@ -63,8 +63,8 @@ class ScriptRuns(Runs):
         }
 
     def _cost(self, services: Services, session_id: UUID, bidders: int) -> float:
-        """Microseconds of one call, each of which replaces a random member's bid."""
-        # Loads what is not there yet, so that every counted call is an accepted bid.
+        """Microseconds per call; each call replaces a random member's bid."""
+        # Loads missing keys, so that every counted call is an accepted bid.
         self._bid(services, session_id, bidders)
         services.redis.xtrim(keys.bid_log(session_id), maxlen=0, approximate=False)
         services.redis.config_resetstat()
@@ -79,7 +79,7 @@ class ScriptRuns(Runs):
 
     def _bid(self, services: Services, session_id: UUID, bidders: int) -> None:
         number = self._random.randint(1, bidders)
-        price = a_price(self._random)
+        price = random_price(self._random)
         services.bidding.place(
             Bidder(bidder_id(number), "bench-member", "bench-token"),
             session_id,
@@ -89,8 +89,8 @@ class ScriptRuns(Runs):
 
 
 @contextmanager
-def server_of_its_own(servers: Servers, name: str) -> Iterator[tuple[RedisServer, Services]]:
-    """Another Redis, and the services of core over it."""
+def separate_redis(servers: BenchServers, name: str) -> Iterator[tuple[RedisServer, Services]]:
+    """A separate Redis, and core's services connected to it."""
     server = RedisServer(servers.folder / name)
     with server.running():
         services = bootstrap(replace(servers.settings, redis_port=server.port()))
@@ -101,9 +101,9 @@ def server_of_its_own(servers: Servers, name: str) -> Iterator[tuple[RedisServer
 
 
 def filled_session(services: Services, bidders: int) -> UUID:
-    """An open session with so many made-up bidders. Leaves the flushing of its log off."""
+    """An open session with synthetic bidders. Leaves appendfsync off."""
     print(f"  script: filling a session with {bidders:,} bidders", flush=True)
-    # Made-up bids need not survive anything.
+    # Synthetic bids need not be durable.
     services.redis.config_set("appendfsync", "no")
     services.redis.config_set("auto-aof-rewrite-percentage", 0)
     session_id = open_session(services)
@@ -112,17 +112,17 @@ def filled_session(services: Services, bidders: int) -> UUID:
 
 
 def bidder_id(number: int) -> UUID:
-    """The id that fill_board.lua gives to the bidder of this sequence."""
+    """The id that fill_board.lua assigns to the bidder of this sequence."""
     return UUID(hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()[:32])
 
 
-def a_price(chance: random.Random) -> Decimal:
-    """One of so many that hardly any bid repeats one; a replay costs less by a little."""
-    return Decimal(chance.randint(10_000, 20_000_000)) / 100
+def random_price(random_source: random.Random) -> Decimal:
+    """Drawn from so many prices that replays, which cost a little less, are rare."""
+    return Decimal(random_source.randint(10_000, 20_000_000)) / 100
 
 
 def evalsha_statistics(redis: Redis) -> tuple[int, float]:
-    """Calls of scripts since the last reset, and microseconds a call."""
+    """Script calls since the last reset, and microseconds per call."""
     info = redis.info("commandstats")
     assert isinstance(info, dict)  # noqa: S101 - the client is not asynchronous
     statistics = info["cmdstat_evalsha"]

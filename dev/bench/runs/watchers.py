@@ -1,4 +1,4 @@
-"""What a crowd of watchers costs those who bid, and how soon it sees their bids."""
+"""Bids/s with and without watchers, the frame lag, and memory per watcher."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,56 +10,56 @@ from sqlalchemy import select
 
 from core.postgres.models import Bid
 from dev.bench.generators.generators import Sockets
-from dev.bench.runs.http import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, HttpRuns, Sale
+from dev.bench.runs.http import TRICKLE_CONNECTIONS, TRICKLE_PER_SECOND, BenchSale, HttpRuns
 from dev.bench.servers.stack import Program, python
 from dev.children import LOOPBACK
 from dev.embedded.server import wait_until
 from loadtest.ledger import lags
-from loadtest.ledger.ledger import Recorded, Tail
+from loadtest.ledger.ledger import LedgerContents, LedgerTail
 
 GATHER_TIMEOUT_SECONDS = 60.0
-# A generator is given up after a minute.
-MOST_SECONDS_A_LOAD = 20.0
+# Well below a generator's timeout of a minute.
+MAX_LOAD_SECONDS = 20.0
 KIB = 1024
 
 
-class Crowd:
-    """Watchers in a process of their own, and the ledger of what they see."""
+class WatcherProcess:
+    """A separate process of watchers, and the ledger of the frames they see."""
 
     def __init__(self, program: Program, folder: Path, size: int) -> None:
         self._program, self._size = program, size
-        self._tail = Tail(folder)
-        self.recorded = Recorded()
+        self._tail = LedgerTail(folder)
+        self.recorded = LedgerContents()
 
-    def gather(self) -> bool:
-        """Whether all of them have come; from then on the ledger is kept."""
+    def await_connected(self) -> bool:
+        """Wait until all watchers are connected; False when they are not in time."""
 
-        def are_there() -> bool:
+        def all_connected() -> bool:
             crowd = self._tail.read().crowd
             return bool(crowd) and crowd[-1]["watching"] == self._size
 
-        return wait_until(are_there, GATHER_TIMEOUT_SECONDS)
+        return wait_until(all_connected, GATHER_TIMEOUT_SECONDS)
 
-    def leave(self) -> None:
-        """Go, and read what was seen."""
+    def stop(self) -> None:
+        """Stop the watchers and read their ledger."""
         self._program.stop()
         self.recorded = self._tail.read()
 
     def lag(self, accepted: Sequence[float]) -> lags.Lag:
-        """How long these bids took to be seen; `accepted` is ascending."""
+        """The frame lag of these bids; `accepted` is ascending."""
         return lags.total(self.recorded.seen, accepted)
 
     @property
     def lost(self) -> int:
-        """How many connections ended before they were asked to."""
+        """Number of connections that ended unexpectedly."""
         return round(sum(sample["lost"] for sample in self.recorded.crowd))
 
 
 class WatchRuns(HttpRuns):
-    """Bids with a crowd watching them and without, in turns."""
+    """Compares bids with and without watchers."""
 
     def watchers(self) -> None:
-        """Rounds at saturation, then a longer stay beside a few bids."""
+        """Rounds at saturation, then a longer run with few bids."""
         sale = self._open_sale()
         self._warm_up((sale, self._stack.web_port))
         for number in range(1, self._options.rounds + 1):
@@ -71,19 +71,19 @@ class WatchRuns(HttpRuns):
             lag = self._note_lag(sale, crowd, "frame lag p99 ms")
             rates = f"{watched:,.0f} bids/s watched, {alone:,.0f} unwatched"
             self._say("watchers", number, f"{rates}, frame lag {lag}")
-        self._stay(sale)
+        self._watch_few_bids(sale)
 
-    def _watch_round(self, sale: Sale, series: str) -> float:
+    def _watch_round(self, sale: BenchSale, series: str) -> float:
         before = sale.sequence()
         load = self._run(self._bid_plan(sale), series)
         self._reconcile(sale, before, load)
         self._figures.add(series, load.per_second)
         return load.per_second
 
-    def _stay(self, sale: Sale) -> None:
-        """Long enough for pings and time-outs to show whom they drop."""
+    def _watch_few_bids(self, sale: BenchSale) -> None:
+        """Watch few bids, long enough for pings and time-outs to drop connections."""
         seconds = self._options.watch_seconds
-        loads = ceil(seconds / MOST_SECONDS_A_LOAD)
+        loads = ceil(seconds / MAX_LOAD_SECONDS)
         with self._crowd(sale, self._stack.web_port) as crowd:
             for _ in range(loads):
                 self._few_bids(sale, seconds / loads)
@@ -95,7 +95,7 @@ class WatchRuns(HttpRuns):
             flush=True,
         )
 
-    def _few_bids(self, sale: Sale, seconds: float) -> None:
+    def _few_bids(self, sale: BenchSale, seconds: float) -> None:
         before = sale.sequence()
         plan = self._bid_plan(
             sale,
@@ -103,21 +103,21 @@ class WatchRuns(HttpRuns):
             connections=TRICKLE_CONNECTIONS,
             longer=seconds - self._options.seconds,
         )
-        load = self._finish(Sockets(1), plan, "bids beside watchers")
+        load = self._finish(Sockets(1), plan, "bids with watchers")
         self._reconcile(sale, before, load)
 
     def _web_bytes(self) -> int:
-        """Resident memory of the processes that serve."""
+        """Resident memory of the web processes."""
         return sum(child.memory_info().rss for child in self._stack.web.process.children())
 
     def _note_memory(self, grown: int) -> None:
-        # Later crowds live in what the first one has left behind.
+        # Later watchers reuse memory that the first ones allocated.
         if "KiB a watcher" not in self._figures.series:
             self._figures.add("KiB a watcher", grown / KIB / self._options.watchers)
 
     @contextmanager
-    def _crowd(self, sale: Sale, port: int) -> Iterator[Crowd]:
-        """All watchers, there from the beginning of the block to its end."""
+    def _crowd(self, sale: BenchSale, port: int) -> Iterator[WatcherProcess]:
+        """Keep all watchers connected during the block."""
         size = self._options.watchers
         folder = Path(mkdtemp(prefix="watchers-", dir=self._servers.folder))
         host = f"http://{LOOPBACK}:{port}"
@@ -126,22 +126,22 @@ class WatchRuns(HttpRuns):
             *("--watchers", str(size), "--ledger", str(folder)),
         )
         program = Program("crowd", command, self._servers.environ, folder)
-        crowd = Crowd(program, folder, size)
+        crowd = WatcherProcess(program, folder, size)
         with program.running():
-            self._figures.check(crowd.gather(), f"not all {size} watchers came")
+            self._figures.check(crowd.await_connected(), f"not all {size} watchers connected")
             yield crowd
-            crowd.leave()
+            crowd.stop()
         self._figures.check(crowd.lost == 0, f"{crowd.lost} watchers were lost")
 
-    def _note_lag(self, sale: Sale, crowd: Crowd, series: str) -> str:
+    def _note_lag(self, sale: BenchSale, crowd: WatcherProcess, series: str) -> str:
         lag = crowd.lag(_moments(sale))
-        self._figures.check(lag.count > 0, f"{series}: no bid was seen")
+        self._figures.check(lag.count > 0, f"{series}: no frame showed a bid")
         self._figures.add(series, lag.p99)
         return f"p50 {lag.p50:.0f} ms, p99 {lag.p99:.0f} ms, slowest {lag.slowest:.0f} ms"
 
 
-def _moments(sale: Sale) -> list[float]:
-    """When each bid was accepted, in seconds since 1970; ascending."""
+def _moments(sale: BenchSale) -> list[float]:
+    """Acceptance times of all bids, in seconds since 1970, ascending."""
     accepted_at = select(Bid.accepted_at).where(Bid.session_id == sale.session_ids[0])
     with sale.services.database.begin() as db:
         return [moment.timestamp() for moment in db.scalars(accepted_at.order_by(Bid.sequence))]

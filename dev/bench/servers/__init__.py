@@ -1,1 +1,1 @@
-"""What is measured: the stack, its variants, and the yardsticks."""
+"""The measured stack, its variants, and the reference applications."""

@@ -1,4 +1,4 @@
-"""The other yardstick: the least that an ASGI application can do with a JSON body."""
+"""The ASGI reference: a minimal application that echoes a JSON body."""
 
 import json
 from typing import Any, ClassVar
@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from uvicorn_worker import UvicornWorker
 
 
-class Worker(UvicornWorker):  # type: ignore[misc]
-    """uvicorn as the application is served by it, without all that the application adds."""
+class AsgiEchoWorker(UvicornWorker):  # type: ignore[misc]
+    """The application's uvicorn worker without our own additions."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
@@ -19,7 +19,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
 
 async def app(_scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The body again."""
+    """Echo the body."""
     body, is_whole = b"", False
     while not is_whole:
         message = await receive()

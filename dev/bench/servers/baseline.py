@@ -1,8 +1,8 @@
-"""Another checkout's processes, as its own Procfile starts them, on servers of their own.
+"""Another checkout's processes, started from its Procfile, on separate servers.
 
-Nothing of that commit is known here but its HTTP, its Procfile, its settings and its schema.
-Members and the session are made by this commit, in PostgreSQL; its Redis is then emptied, so
-that the other commit loads from PostgreSQL whatever it wants to have there.
+Only that commit's HTTP API, Procfile, settings and schema are relied on. This commit creates
+the members and the session in PostgreSQL, then empties Redis, so that the other commit loads
+its own keys from PostgreSQL.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,23 +13,23 @@ from uuid import UUID
 
 from dev.bench.servers.stack import (
     WORKER_PROCESSES,
+    BenchServers,
     Program,
-    Servers,
     open_session,
     seed_tokens,
     servers,
 )
 from dev.children import LOOPBACK, free_port
 
-# What serves members and writes bids down; the last is not there in every commit.
+# The processes that serve members and persist bids; older commits have a `live` process.
 ROLES = ("web", "worker", "live")
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The other checkout, up, with a session that takes bids."""
+    """The running other checkout, with an open session."""
 
-    servers: Servers
+    servers: BenchServers
     session_id: UUID
     tokens_path: Path
     port: int
@@ -37,7 +37,7 @@ class Baseline:
 
 @contextmanager
 def running(checkout: Path, folder: Path, members: int, watchers: int) -> Iterator[Baseline]:
-    """Start it all."""
+    """Run the other checkout."""
     folder.mkdir()
     with servers(folder) as own:
         tokens_path, session_id = seed_tokens(own, members), open_session(own.services)
@@ -54,7 +54,7 @@ def running(checkout: Path, folder: Path, members: int, watchers: int) -> Iterat
 
 
 def command_lines(checkout: Path) -> dict[str, str]:
-    """The lines of a Procfile, by role."""
+    """The commands of a Procfile, by role."""
     lines = (checkout / "Procfile").read_text().splitlines()
     parts = [line.partition(":") for line in lines if ":" in line and not line.startswith("#")]
     return {role.strip(): command.strip() for role, _, command in parts}
@@ -81,7 +81,7 @@ def _programs(
         }
 
 
-def _environ(own: Servers, checkout: Path) -> dict[str, str]:
+def _environ(own: BenchServers, checkout: Path) -> dict[str, str]:
     programs = f"{checkout / '.venv' / 'bin'}:{own.environ.get('PATH', '')}"
     return {
         **own.environ,

@@ -1,6 +1,6 @@
-"""The script of bids without the members' rate limit, to measure what the limit costs.
+"""The bid script without the members' rate limit, to measure the limit's cost.
 
-A limit that is off still keeps its buckets: the product has no switch for that.
+A limit that is off still maintains its buckets; the product has no switch for that.
 """
 
 _FUNCTION_BEGINS, _FUNCTION_ENDS = "-- The tokens left in", "-- Decides one bid"
@@ -14,7 +14,7 @@ _OTHERS = (
 
 
 def without_bucket(source: str) -> str:
-    """place_bids.lua without what reads, fills and writes buckets."""
+    """place_bids.lua without the code for buckets."""
     source = _replaced(source, _LIMITS, "local trust = tonumber(ARGV[3])")
     for begins, ends in ((_FUNCTION_BEGINS, _FUNCTION_ENDS), (_USE_BEGINS, _USE_ENDS)):
         _require_once(source, begins)
@@ -32,4 +32,4 @@ def _replaced(source: str, part: str, by: str) -> str:
 
 def _require_once(source: str, part: str) -> None:
     if source.count(part) != 1:
-        raise ValueError(f"place_bids.lua does not have once what is to be left out: {part}")
+        raise ValueError(f"place_bids.lua must contain this part exactly once: {part}")

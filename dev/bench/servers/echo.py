@@ -1,7 +1,4 @@
-"""The yardstick: the least that Flask can do with a JSON body.
-
-Served by gunicorn with the same configuration file and settings as the real application.
-"""
+"""The Flask reference: a minimal application that echoes a JSON body."""
 
 from flask import Flask, Response, jsonify, request
 
@@ -10,5 +7,5 @@ app = Flask(__name__, static_folder=None)
 
 @app.post("/echo")
 def echo() -> Response:
-    """The body again."""
+    """Echo the body."""
     return jsonify(request.get_json())

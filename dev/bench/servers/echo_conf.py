@@ -1,4 +1,4 @@
-"""Gunicorn's settings for the yardstick: its own threaded worker, as many as the application's."""
+"""Gunicorn settings of the Flask reference: gthread workers, as many as the application has."""
 
 from core.config import load_settings
 

@@ -1,14 +1,14 @@
-"""nginx before the application, as an operator may have it: with and without kept connections."""
+"""nginx in front of the application, with and without upstream keep-alive."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dev.bench.servers.stack import Program, Servers
+from dev.bench.servers.stack import BenchServers, Program
 from dev.children import LOOPBACK, free_port
 
-# Where it is on most systems, though not on most users' PATH.
+# Usual locations outside most users' PATH.
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _CONF = """\
 daemon off;
@@ -18,7 +18,7 @@ error_log "{folder}/nginx-error.log";
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
-    # The generator's connections last as long as its load.
+    # The generator keeps its connections for the whole load.
     keepalive_requests 100000000;
     client_body_temp_path "{folder}/nginx-body";
     proxy_temp_path "{folder}/nginx-proxy";
@@ -46,14 +46,14 @@ http {{
 
 
 def find() -> str | None:
-    """The program, if it is installed."""
+    """The nginx program, or None if it is not installed."""
     places = (os.environ.get("PATH", os.defpath), *_FOLDERS)
     return shutil.which("nginx", path=os.pathsep.join(places))
 
 
 @contextmanager
-def proxies(servers: Servers, program: str, web_port: int) -> Iterator[tuple[int, int]]:
-    """Two ports to the application: by `proxy_pass` alone, and over kept connections."""
+def proxies(servers: BenchServers, program: str, web_port: int) -> Iterator[tuple[int, int]]:
+    """Two proxy ports: with plain `proxy_pass`, and with upstream keep-alive."""
     plain, keeping = free_port(), free_port()
     conf = servers.folder / "nginx.conf"
     conf.write_text(

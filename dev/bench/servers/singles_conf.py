@@ -1,8 +1,7 @@
-"""Gunicorn's settings for the application without batches: each bid is a script call of its own.
+"""Gunicorn settings of the application without batches: one script call per bid.
 
-What batches save is measured against it. Single calls do not wait for each other: each goes
-over a connection of its own, so that Redis takes many of them at once, too, and flushes its
-log once for them.
+The reference for measuring batches. Each call uses a separate connection, so that Redis also
+processes many of them at once and flushes its log once for all.
 """
 
 import asyncio
@@ -17,12 +16,12 @@ from core.config import PROJECT_ROOT
 globals().update(run_path(str(PROJECT_ROOT / "web" / "gunicorn_conf.py")))
 
 
-# On their way at once, of one process: no round has to open a connection.
+# Concurrent calls per process; within the pool, so that no call opens a connection.
 _CALLS_AT_ONCE = 32
 
 
 class _Singles(Batches[Any, Any, Any]):
-    """Has each item that may not share a call leave as soon as a connection is free."""
+    """Sends each single item as soon as a connection is free."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -36,6 +35,6 @@ class _Singles(Batches[Any, Any, Any]):
         return reply
 
 
-setattr(placing, "Batches", _Singles)  # noqa: B010 - as no one else may
+setattr(placing, "Batches", _Singles)  # noqa: B010 - replaces the product's class
 defaults: Any = placing.Bidding.__init__.__kwdefaults__
 defaults["max_batch"] = 1

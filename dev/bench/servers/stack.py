@@ -1,7 +1,7 @@
-"""The project's processes as the bench runs them, and the servers they stand on.
+"""The project's processes and servers, as the bench runs them.
 
-The servers are the embedded ones with their durable settings (appendonly yes, appendfsync
-always), on a temporary folder. Everything is stopped and deleted at the end.
+Uses the embedded servers with durable settings (appendonly yes, appendfsync always) in a
+temporary folder. Everything is stopped and deleted at the end.
 """
 
 import json
@@ -43,14 +43,14 @@ SINGLES_CONF = "dev/bench/servers/singles_conf.py"
 WEB_THREADS = 16
 WORKER_PROCESSES = 2
 SHOWN_LINES = 20
-# What programs need of the developer's environment. Anything more could change a figure.
-PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
-# A limit that is on, and refuses no member of a generator.
+# Variables passed on from the developer's environment; others could change a figure.
+INHERITED_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+# A rate limit that is on but refuses no bid of a generator.
 BID_RATE = {"BID_RATE_PER_SECOND": "1000", "BID_RATE_BURST": "1000"}
 
 
 class Program:
-    """A process with its output in a file. Only its leader is told to stop."""
+    """A process with its output in a log file. Only its leader is signalled to stop."""
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class Program:
         stop(self._popen, STOP_TIMEOUT_SECONDS)
 
     def await_ready(self, url: str | None = None) -> None:
-        """Until it answers at `url`, or has its child processes."""
+        """Wait until it answers at `url` or, without one, has child processes."""
 
         def is_ready() -> bool:
             if self._popen.poll() is not None:
-                raise DevError(f"{self.name} ended at once:\n{self._last_lines()}")
+                raise DevError(f"{self.name} exited during its start:\n{self._last_lines()}")
             return _answers(url) if url else bool(self.process.children())
 
         if not wait_until(is_ready, START_TIMEOUT_SECONDS):
@@ -96,8 +96,8 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
-    """PostgreSQL and Redis, and the services of core over them, for this process."""
+class BenchServers:
+    """PostgreSQL and Redis, and core's services connected to them."""
 
     folder: Path
     environ: Mapping[str, str]
@@ -109,7 +109,7 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class HttpStack:
-    """The application, the yardsticks and the worker, all up."""
+    """The running application, reference applications and worker."""
 
     web: Program
     echo: Program
@@ -127,8 +127,8 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
-    """Both servers with the schema made."""
+def servers(folder: Path) -> Iterator[BenchServers]:
+    """Run both servers and create the schema."""
     with ExitStack() as started:
         postgres = PostgresServer(folder / "postgres")
         redis = RedisServer(folder / "redis")
@@ -139,21 +139,21 @@ def servers(folder: Path) -> Iterator[Servers]:
         services = bootstrap(settings)
         started.callback(close, services)
         migrate(services.engine)
-        yield Servers(folder, environ_of(values), settings, services, postgres, redis)
+        yield BenchServers(folder, environ_of(values), settings, services, postgres, redis)
 
 
 def environ_of(values: Mapping[str, str]) -> dict[str, str]:
-    """What the bench's processes start with: every setting said, so that neither the
-    developer's environment nor `.env` says one. An empty one stands for its default.
+    """The processes' environment. It sets every setting, if only to the empty default, so
+    that neither the developer's environment nor `.env` does.
     """
     reader = SettingsReader(values)
     read_settings(reader)
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    passed_on = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     return {**passed_on, **dict.fromkeys(reader.names, ""), **values, "PYTHONUNBUFFERED": "1"}
 
 
 def close(services: Services) -> None:
-    """Close the connections of this process, and end its threads."""
+    """Close this process's connections and threads."""
     services.runtime.close()
     services.redis.close()
     services.engine.dispose()
@@ -161,9 +161,14 @@ def close(services: Services) -> None:
 
 @contextmanager
 def web_server(
-    servers: Servers, name: str, application: str, *, config: str = GUNICORN_CONF, **settings: str
+    servers: BenchServers,
+    name: str,
+    application: str,
+    *,
+    config: str = GUNICORN_CONF,
+    **settings: str,
 ) -> Iterator[tuple[Program, int]]:
-    """A web server under gunicorn, and its port. It may not answer yet."""
+    """Start gunicorn; yields it and its port. It may not answer yet."""
     port = free_port()
     environ = {
         **servers.environ,
@@ -177,33 +182,31 @@ def web_server(
 
 
 @contextmanager
-def another_web(
-    servers: Servers, name: str, *, config: str = GUNICORN_CONF, **settings: str
+def web_variant(
+    servers: BenchServers, name: str, *, config: str = GUNICORN_CONF, **settings: str
 ) -> Iterator[tuple[Program, int]]:
-    """The application once more, set up in another way, and its port. It answers."""
+    """Run the application again with another configuration; yields it and its port."""
     with web_server(servers, name, APPLICATION, config=config, **settings) as (program, port):
         program.await_ready(f"http://{LOOPBACK}:{port}/health")
         yield program, port
 
 
 @contextmanager
-def worker(servers: Servers, name: str) -> Iterator[Program]:
-    """A worker on all queues. It may not be up yet."""
+def worker(servers: BenchServers, name: str) -> Iterator[Program]:
+    """Start a worker on all queues. It may not be ready yet."""
     command = python(*_worker_arguments(name))
     with Program(name, command, servers.environ, servers.folder).running() as program:
         yield program
 
 
 def python(*arguments: str) -> tuple[str, ...]:
-    """The command line of a module of this environment."""
+    """The command line of a Python module."""
     return (sys.executable, "-m", *arguments)
 
 
 @contextmanager
-def http_stack(servers: Servers) -> Iterator[HttpStack]:
-    """The application and the yardsticks, with as many processes each, and one worker on all
-    queues.
-    """
+def http_stack(servers: BenchServers) -> Iterator[HttpStack]:
+    """Run the application, the reference applications and one worker on all queues."""
     applications = {
         "web": (APPLICATION, GUNICORN_CONF),
         "echo": ("dev.bench.servers.echo:app", ECHO_CONF),
@@ -223,7 +226,7 @@ def http_stack(servers: Servers) -> Iterator[HttpStack]:
 
 
 def open_session(services: Services) -> UUID:
-    """A new session that takes bids for longer than any run lasts."""
+    """Create an open session that outlasts any run."""
     terms = Terms(
         upset_price=Decimal("1.00"),
         inventory=100,
@@ -235,8 +238,8 @@ def open_session(services: Services) -> UUID:
     return services.sessions.create_with_product("Bench", None, terms).session_id
 
 
-def seed_members(servers: Servers, count: int) -> Path:
-    """Members with tokens as the application issues them; the file of tokens, one a line."""
+def seed_members(servers: BenchServers, count: int) -> Path:
+    """Create members with real tokens; returns the token file, one JSON object per line."""
     path = servers.folder / "members.jsonl"
     command = ["flask", "--app", "web", "seed-members", str(count), "--tokens", str(path)]
     made = subprocess.run(
@@ -250,12 +253,12 @@ def seed_members(servers: Servers, count: int) -> Path:
         text=True,
     )
     if made.returncode != 0:
-        raise DevError(f"The members could not be made:\n{made.stdout}")
+        raise DevError(f"Members could not be created:\n{made.stdout}")
     return path
 
 
-def seed_tokens(servers: Servers, count: int) -> Path:
-    """The same members' tokens alone, one a line."""
+def seed_tokens(servers: BenchServers, count: int) -> Path:
+    """Create members; returns a file of bare tokens, one per line."""
     lines = seed_members(servers, count).read_text().splitlines()
     path = servers.folder / "tokens"
     path.write_text("".join(f"{json.loads(line)['token']}\n" for line in lines))
@@ -263,7 +266,7 @@ def seed_tokens(servers: Servers, count: int) -> Path:
 
 
 def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
-    """What the bench's processes are set to; all other settings have their defaults."""
+    """The bench's settings; all others have their defaults."""
     broker = f"redis://{values['REDIS_HOST']}:{values['REDIS_PORT']}/1"
     return {
         "HOST": LOOPBACK,
@@ -271,7 +274,7 @@ def _own_settings(values: Mapping[str, str]) -> dict[str, str]:
         "WEB_THREADS": str(WEB_THREADS),
         "CELERY_BROKER_URL": broker,
         "JWT_SECRET": secrets.token_urlsafe(48),
-        # A generator has fewer members than a sale; each of them bids faster than people do.
+        # Generators use fewer members than a sale; each bids faster than people do.
         "BID_RATE_PER_SECOND": "0",
     }
 
@@ -292,5 +295,5 @@ def _answers(url: str) -> bool:
     except HTTPException:
         return False
     except OSError as error:
-        # An error's page is an answer too: the yardstick has no page to GET.
+        # An HTTP error counts as an answer: the reference applications have no page to GET.
         return hasattr(error, "code")

@@ -1,8 +1,8 @@
-"""Gunicorn's settings for the application without metrics and the members' rate limit.
+"""Gunicorn settings of the application without metrics and rate limit.
 
-What they cost is measured against it. The product has a switch for the access log alone,
-ACCESS_LOG=off. The four readings of the clock stay, which are within the product's own
-functions: all together a fifth of a microsecond.
+The reference for measuring their cost. The product can switch off only the access log
+(ACCESS_LOG=off). Four clock reads inside the product's functions remain, together a fifth of
+a microsecond.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ globals().update(run_path(str(PROJECT_ROOT / "web" / "gunicorn_conf.py")))
 
 
 class _Nothing:
-    """Counts nothing."""
+    """A metric that records nothing."""
 
     def inc(self) -> None:
         pass
@@ -32,7 +32,7 @@ def _count_nothing(_self: Tally, outcome: str, seconds: float) -> None:
     pass
 
 
-# As no one else may.
+# Replaces the product's metrics.
 for owner, name, stand_in in (
     (Tally, "add", _count_nothing),
     (metrics, "BATCH_BIDS", _Nothing()),
@@ -46,8 +46,8 @@ scripts.place_bids.sha = hashlib.sha1(
 
 
 def post_worker_init(worker: Any) -> None:
-    """Publish nothing."""
+    """Override the product's hook: publish no metrics."""
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Publish nothing."""
+    """Override the product's hook: publish no metrics."""

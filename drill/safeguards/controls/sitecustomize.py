@@ -1,7 +1,7 @@
-"""Takes one guard away, in the drill's child processes only.
+"""Disables one guard, in the drill's child processes only.
 
-Python imports this by itself where the drill has put its folder on PYTHONPATH. What
-DRILL_CONTROL names is patched when the product's module has been imported.
+Python imports this automatically because the drill puts its folder on PYTHONPATH. The patch
+named by DRILL_CONTROL is applied once the product's module has been imported.
 """
 
 import os
@@ -49,12 +49,12 @@ def trim_before_commit(bid_log) -> None:
 
 
 def no_offset_check(bid_log) -> None:
-    """What a drain died before trimming is taken for new; the key does not see it."""
+    """Entries committed but not yet trimmed are inserted again; the key does not prevent it."""
     _replace(bid_log, "new_among", lambda _db, _session_id, entries: list(entries))
 
 
 def no_lock(bid_log) -> None:
-    """Drains of one session at once; a pause makes sure that they meet."""
+    """Drains of one session run concurrently; a pause makes sure that they overlap."""
     import time
 
     def run_once(self, session_id):
@@ -89,7 +89,7 @@ def no_results_sweep(closing) -> None:
 
 
 def no_catch_up(closing) -> None:
-    """A tick sees only what became due since the last one."""
+    """A tick finds only sessions that ended since the previous tick."""
     from datetime import timedelta
 
     original = closing.Closing.due
@@ -104,7 +104,7 @@ def no_catch_up(closing) -> None:
 
 
 def close_unchecked(closing) -> None:
-    """Each tick's close writes results; a pause makes sure that two of them meet."""
+    """Each tick's close writes results; a pause makes sure that two of them overlap."""
     import time
 
     def write_results(self, session_id, last_sequence):
@@ -125,13 +125,13 @@ def close_unchecked(closing) -> None:
 
 
 def single_drain(bid_log) -> None:
-    """Whoever scheduled a drain is trusted for ever, and nobody looks for what is left."""
+    """A scheduled drain is trusted for ever, and no sweep finds leftover bids."""
     _replace(bid_log, "DRAIN_TRUST_US", 10**13)
     _replace(bid_log.BidLog, "claim_backlogged", lambda _: [])
 
 
 def bids_ask_postgres(bidding) -> None:
-    """The simple design: each bid reads its session and its member."""
+    """The naive design: each bid reads its session and its member."""
     from sqlalchemy import text
 
     original = bidding.Bidding.bid
@@ -149,7 +149,7 @@ def bids_ask_postgres(bidding) -> None:
 
 
 def yes_on_error(bidding) -> None:
-    """Whoever cannot ask Redis answers as it did the last time."""
+    """When Redis fails, answer with the last successful reply."""
     from redis.exceptions import RedisError
 
     original = bidding.Bidding._call
@@ -185,7 +185,7 @@ def no_loss_report(losses) -> None:
 
 
 def web_clock(scripts) -> None:
-    """The script is told the time by whoever calls it, after all the bids."""
+    """The caller passes its own time to the script, after the bids."""
     import time
 
     script = scripts.place_bids
@@ -200,7 +200,7 @@ def web_clock(scripts) -> None:
 
 
 def log_in_memory(scripts) -> None:
-    """Write-behind: the web process keeps bids for a while before it logs them."""
+    """Write-behind: the web process buffers bids before it logs them."""
     from threading import Thread
 
     from msgspec import msgpack
@@ -214,7 +214,7 @@ def log_in_memory(scripts) -> None:
         all_bids, *replies = await original(execute, keys, args)
         for (user_id, *_), reply in zip(msgpack.decode(args[-1]), replies, strict=True):
             if reply[0] == scripts.Outcome.ACCEPTED:
-                # The place in the log first: bids are written in its order.
+                # Sequence first: entries are written in this order.
                 kept[int(reply[1]), keys[2]] = _entry(user_id, reply)
                 if len(kept) == 1:
                     Thread(target=_write_kept, args=(kept,), daemon=True).start()
@@ -224,14 +224,14 @@ def log_in_memory(scripts) -> None:
 
 
 def _entry(user_id, reply) -> list:
-    """The words of an accepted bid's entry in the log."""
+    """The fields of an accepted bid's log entry, flattened."""
     names = ("price", "score", "response_time", "weight", "accepted_at")
     fields = {"user_id": user_id, **dict(zip(names, reply[2:7], strict=True))}
     return [word for pair in fields.items() for word in pair]
 
 
 def _write_kept(kept) -> None:
-    """Log what is kept, until nothing is."""
+    """Write buffered bids to the log until none are left."""
     import time
 
     from core.config import load_settings
@@ -240,7 +240,7 @@ def _write_kept(kept) -> None:
     redis = create_redis(load_settings())
     while kept:
         time.sleep(0.2)
-        # A moment more for replies that come out of turn.
+        # Leaves the last ten for replies that arrive out of order.
         ready = sorted(kept)[:-10] or sorted(kept)
         for sequence, name in ready:
             redis.execute_command("XADD", name, f"{sequence}-0", *kept[sequence, name])
@@ -249,19 +249,19 @@ def _write_kept(kept) -> None:
 
 
 def _replace(owner, name, replacement) -> None:
-    """Set an attribute that is there: a guard that has moved must not pass for one taken away."""
+    """Replace an existing attribute; fails if the guard has moved."""
     getattr(owner, name)
     setattr(owner, name, replacement)
 
 
 def _rewrite(script, pattern, replacement) -> None:
-    """Change a Lua script at the one place that matches."""
+    """Replace the only match in a Lua script."""
     import hashlib
     import re
 
     script.source, count = re.subn(pattern, replacement, script.source, flags=re.DOTALL)
     if count != 1:
-        raise RuntimeError(f"{pattern} is in the script {count} times.")
+        raise RuntimeError(f"{pattern} matches {count} times in the script.")
     script.sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""One round's stage: a session on the site, and members about to bid in it."""
+"""The context of one round: a session, its bidders, and access to all servers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,50 +10,50 @@ from typing import Any
 import psycopg2
 import redis
 
-from dev.bench.servers.stack import Servers
+from dev.bench.servers.stack import BenchServers
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 from dev.stack import Stack
 from drill.environment.bidders import Crowd
-from drill.environment.environment import Site
+from drill.environment.environment import DrillEnvironment
 from loadtest.errors import LoadTestError
 from loadtest.sale.api import Api, Unreachable
 
 INVENTORY = 20
 LONG_MINUTES = 60.0
 WAIT_SECONDS = 30.0
-RESULTS_PATIENCE_SECONDS = 45.0
-SUPERVISION_SECONDS = 1.0
+RESULTS_TIMEOUT_SECONDS = 45.0
+RESTART_INTERVAL_SECONDS = 1.0
 BROKER_DB = 1
-# How the drill's own connections to PostgreSQL are told from the product's.
+# Distinguishes the drill's own PostgreSQL connections from the product's.
 CONNECTION_NAME = "drill"
 
 
 @dataclass(slots=True)
-class Scene:
-    """What a fault can lay hands on. `ends_at` is in seconds of `time.monotonic()`."""
+class RoundContext:
+    """Everything a fault can act on. `ends_at` is in seconds of `time.monotonic()`."""
 
-    servers: Servers
+    servers: BenchServers
     stack: Stack
     api: Api
     crowd: Crowd
     random: Random
     ends_at: float
-    # Sequences that the fault itself took out of the log: no member was promised them.
-    spoilt: set[int] = field(default_factory=set)
+    # Sequences that the fault itself used up: no member's bid was confirmed with them.
+    corrupted: set[int] = field(default_factory=set)
 
     @property
     def session_id(self) -> str:
         return self.crowd.session_id
 
     def redis(self, db: int = 0) -> "redis.Redis":
-        """A connection of the drill's own."""
+        """A separate connection for the drill."""
         settings = self.servers.settings
         return redis.Redis(settings.redis_host, settings.redis_port, db, decode_responses=True)
 
     @contextmanager
     def postgres(self) -> Iterator[Any]:
-        """A cursor of the drill's own; every statement is its own transaction."""
+        """A separate cursor for the drill, in autocommit mode."""
         settings = self.servers.settings
         connection = psycopg2.connect(
             host=settings.postgres_host,
@@ -68,12 +68,12 @@ class Scene:
                 yield cursor
 
     def sequence(self) -> int:
-        """The last sequence that Redis gave out."""
+        """The last sequence that Redis assigned."""
         value: Any = self.redis().hget(f"session:params:{{{self.session_id}}}", "sequence")
         return int(value or 0)
 
     def persisted(self) -> int:
-        """The last sequence that PostgreSQL has."""
+        """The last sequence persisted in PostgreSQL."""
         with self.postgres() as cursor:
             cursor.execute(
                 "SELECT persisted_sequence FROM bid_log_offsets WHERE session_id = %s",
@@ -82,42 +82,56 @@ class Scene:
             return int(cursor.fetchone()[0])
 
     def close(self) -> None:
-        """What an admin does who ends the session now."""
+        """End the session now, as an admin does."""
         self.api.call("PUT", f"/api/admin/sessions/{self.session_id}/close")
 
     def await_results(self) -> dict[str, Any]:
-        """The final results. Raises DevError when they do not come.
+        """The final results. Raises DevError when they do not arrive in time.
 
-        The drill is the supervisor, too: Celery may end when its broker dies.
+        Restarts ended processes like a supervisor: Celery may exit when its broker dies.
         """
-        give_up_at = time.monotonic() + RESULTS_PATIENCE_SECONDS
-        while time.monotonic() < give_up_at:
-            self.stack.revive()
+        deadline = time.monotonic() + RESULTS_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            self.stack.restart_ended()
             with suppress(LoadTestError, Unreachable):
-                return self.api.wait_for_results(self.session_id, SUPERVISION_SECONDS)
+                return self.api.wait_for_results(self.session_id, RESTART_INTERVAL_SECONDS)
         raise DevError(
-            f"The results did not come in {RESULTS_PATIENCE_SECONDS:.0f} s.\n{self.stack.said()}"
+            f"No results within {RESULTS_TIMEOUT_SECONDS:.0f} s.\n{self.stack.log_tails()}"
         )
 
     def await_end(self) -> None:
-        """Until the session's time is over."""
+        """Wait until the session's end time."""
         time.sleep(max(0.0, self.ends_at - time.monotonic()))
 
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Until the condition is true. Raises DevError when it does not come."""
+    def wait_for(self, condition: Callable[[], object], description: str) -> None:
+        """Wait until the condition is true. Raises DevError after WAIT_SECONDS."""
         if not wait_until(lambda: bool(condition()), WAIT_SECONDS):
-            raise DevError(f"In {WAIT_SECONDS:.0f} s it did not come: {what}.\n{self.stack.said()}")
+            raise DevError(
+                f"Waited {WAIT_SECONDS:.0f} s in vain for {description}.\n{self.stack.log_tails()}"
+            )
 
-    def rest(self, low_seconds: float, high_seconds: float) -> None:
-        """Let some time of chance pass."""
+    def sleep_between(self, low_seconds: float, high_seconds: float) -> None:
+        """Sleep for a random time."""
         time.sleep(self.random.uniform(low_seconds, high_seconds))
 
 
-def open_scene(site: Site, seed: int, lasts_seconds: float | None) -> Scene:
-    """Open a session; without `lasts_seconds` it ends when somebody closes it."""
+def start_round(
+    environment: DrillEnvironment, seed: int, lasts_seconds: float | None
+) -> RoundContext:
+    """Open a session; without `lasts_seconds` it runs until it is closed."""
     minutes = LONG_MINUTES if lasts_seconds is None else lasts_seconds / 60
     terms = {"upset_price": 100, "inventory": INVENTORY, "duration_minutes": minutes}
-    session = site.api.call("POST", "/api/admin/sessions/combined", {"name": "Drill", **terms})
+    session = environment.api.call(
+        "POST", "/api/admin/sessions/combined", {"name": "Drill", **terms}
+    )
     ends_at = time.monotonic() + minutes * 60
-    crowd = Crowd(site.stack.port, session["session_id"], site.members, site.servers.folder, seed)
-    return Scene(site.servers, site.stack, site.api, crowd, Random(seed), ends_at)
+    crowd = Crowd(
+        environment.stack.port,
+        session["session_id"],
+        environment.members,
+        environment.servers.folder,
+        seed,
+    )
+    return RoundContext(
+        environment.servers, environment.stack, environment.api, crowd, Random(seed), ends_at
+    )
