@@ -1,1 +1,1 @@
-"""The auction itself: rules, storage and scripts. Knows neither Flask nor Celery."""
+"""The auction: rules, storage and scripts. Imports neither Flask nor Celery."""

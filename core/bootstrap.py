@@ -1,4 +1,4 @@
-"""Wires the services of one process together. The only place that knows them all."""
+"""Builds the services of one process. The only module that imports them all."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from core.members.accounts import Accounts
 from core.members.revocations import ClusterRevocations, Revocations
 from core.members.roles import Membership
 from core.members.weights import ClusterWeights, Weights
-from core.notifications.announcing import Telling
+from core.notifications.announcing import Announcing
 from core.notifications.channels import Channels
 from core.notifications.email import Mailer
 from core.notifications.inbox import Notifications
@@ -38,7 +38,7 @@ from core.sessions.sessions import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a process may call, over one engine and one Redis client."""
+    """A process's services, on one engine and one Redis client."""
 
     settings: Settings
     runtime: Runtime
@@ -59,7 +59,7 @@ class Services:
     backlog: BacklogGuard
     loader: SessionLoader
     closing: Closing
-    telling: Telling
+    announcing: Announcing
     notifications: Notifications
     mailer: Mailer
     webhooks: Webhooks
@@ -70,7 +70,7 @@ class Services:
 
 
 def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = None) -> Services:
-    """Build the services. Connects to nothing yet."""
+    """Build the services without connecting to any server."""
     engine = create_database_engine(settings)
     database = create_database(engine)
     redis = create_redis(settings)
@@ -137,7 +137,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
             replication=replication,
         ),
-        telling=Telling(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),
+        announcing=Announcing(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),
         notifications=Notifications(database),
         mailer=mailer,
         webhooks=webhooks,

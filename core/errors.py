@@ -1,7 +1,7 @@
-"""Everything the rules can refuse, in the field's words.
+"""Every refusal by rule, as a typed error.
 
-Each class is one answer a caller can get; `web/guards/problems.py` maps it to a status.
-The message is a sentence that a member can act on.
+`web/guards/problems.py` maps each class to a status. The message is a sentence that a
+member can act on.
 """
 
 from decimal import Decimal
@@ -21,19 +21,19 @@ class Refusal(Exception):
 
     @property
     def extra(self) -> dict[str, object]:
-        """Further fields for the answer."""
+        """Additional fields of the answer."""
         return {}
 
 
 class SessionNotFound(Refusal):
-    detail = "There is no session with this id."
+    detail = "No session has this id."
 
     def __init__(self, session_id: UUID | str | None = None) -> None:
-        super().__init__(f"There is no session {session_id}." if session_id else None)
+        super().__init__(f"No session has the id {session_id}." if session_id else None)
 
 
 class ProductNotFound(Refusal):
-    detail = "There is no product with this id. Create one with POST /api/admin/products."
+    detail = "No product has this id. Create one with POST /api/admin/products."
 
 
 class NoBid(Refusal):
@@ -45,15 +45,15 @@ class NotificationNotFound(Refusal):
 
 
 class DeliveryNotFound(Refusal):
-    detail = "There is no webhook delivery with this id."
+    detail = "No webhook delivery has this id."
 
 
 class SessionNotStarted(Refusal):
-    detail = "This session has not started yet. Its start_time says when it does."
+    detail = "This session has not started yet. See its start_time."
 
 
 class SessionInactive(Refusal):
-    detail = "This session is paused by the shop and takes no bids at the moment."
+    detail = "The shop has paused this session; bids are not accepted right now."
 
 
 class SessionEnded(Refusal):
@@ -61,17 +61,17 @@ class SessionEnded(Refusal):
 
 
 class SessionNotEnded(Refusal):
-    detail = "This session has not ended yet. Its end_time says when it does."
+    detail = "This session has not ended yet. See its end_time."
 
 
 class ResultsPending(Refusal):
-    detail = "This session has ended and its results are being computed. Ask again in a second."
+    detail = "This session has ended; its results are being computed. Try again in a second."
     retry_after_seconds = 1
 
 
 class PriceBelowUpset(Refusal):
     def __init__(self, upset_price: Decimal) -> None:
-        super().__init__(f"The lowest admissible price in this session is {upset_price}.")
+        super().__init__(f"Bids start at {upset_price}.")
         self.upset_price = upset_price
 
     @property
@@ -92,7 +92,7 @@ class RateLimited(Refusal):
 
 
 class InvalidTerms(Refusal):
-    """Session terms that are each valid but make no session together."""
+    """Session terms that are valid one by one, but not together."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -108,7 +108,7 @@ class UsernameTaken(Refusal):
 
 
 class EmailTaken(Refusal):
-    detail = "An account with this e-mail address exists already. Log in instead."
+    detail = "This e-mail address already has an account. Log in instead."
 
 
 class InvalidCredentials(Refusal):
@@ -116,11 +116,14 @@ class InvalidCredentials(Refusal):
 
 
 class AccountNotFound(Refusal):
-    detail = "There is no account of this name."
+    detail = "No account has this name."
+
+    def __init__(self, username: str | None = None) -> None:
+        super().__init__(f"No account is named {username!r}." if username else None)
 
 
 class AccountDisabled(Refusal):
-    detail = "This account was disabled by the shop. Write to the shop if that is a mistake."
+    detail = "The shop has disabled this account. Contact the shop if this is a mistake."
 
 
 class TokenRevoked(Refusal):
@@ -128,7 +131,7 @@ class TokenRevoked(Refusal):
 
 
 class TokenInvalid(Refusal):
-    detail = "This token is not valid here. Log in again."
+    detail = "This token is not valid. Log in again."
 
 
 class AdminRequired(Refusal):
@@ -139,37 +142,37 @@ class OutcomeUnknown(Refusal):
     """The reply to a bid was lost: Redis may have placed it or not."""
 
     detail = (
-        "It is not known whether this bid was accepted. Send the same bid again: it counts "
-        "once, and the answer tells. GET /api/leaderboard/{session_id}/me tells it, too, and "
-        "after the end alone."
+        "We do not know whether this bid was accepted. Send the same bid again: it counts only "
+        "once, and the response says so. After the end, GET /api/leaderboard/{session_id}/me "
+        "tells you."
     )
     retry_after_seconds = 2
 
 
 class BidNotTaken(Refusal):
-    """Redis could not be reached, or cannot write: out of memory, read-only, loading."""
+    """Redis is unreachable, or cannot write: out of memory, read-only, loading."""
 
-    detail = "Bids cannot be taken at the moment. This one was not accepted; send it again soon."
+    detail = "Bidding is unavailable right now. Your bid was not accepted; send it again soon."
     retry_after_seconds = 2
 
 
 class BacklogFull(Refusal):
     detail = (
-        "More bids wait to be stored than there is room for, so none is taken for the moment. "
-        "This one was not accepted; send it again soon."
+        "The bid queue is full; bidding is paused briefly. "
+        "Your bid was not accepted; send it again soon."
     )
     retry_after_seconds = 5
 
 
 class TemporarilyUnavailable(Refusal):
-    detail = "The service cannot do this at the moment. Try again in a few seconds."
+    detail = "This is unavailable right now. Try again in a few seconds."
     retry_after_seconds = 2
 
 
 class Unconfirmed(TemporarilyUnavailable):
-    """Redis took the write, and its replicas did not confirm in time that they have it too."""
+    """Redis made the write, but too few replicas confirmed it in time."""
 
     detail = (
-        "The service took this, but cannot be sure yet to keep it. Send it again in a few "
-        "seconds: repeating a bid is safe."
+        "Your request was received but is not yet confirmed as stored. Send it again in a few "
+        "seconds; repeating a bid is safe."
     )

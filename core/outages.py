@@ -1,27 +1,27 @@
-"""Errors of PostgreSQL and Redis that mean: the server is away, the request is not wrong."""
+"""Errors of PostgreSQL and Redis caused by an outage, not by the request."""
 
 import psycopg2
 import redis.exceptions
 import sqlalchemy.exc
 
-# What a retry can heal: the server is away, not the request wrong.
+# A retry may succeed.
 DATABASE: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
-    # COPY goes past SQLAlchemy, straight to the driver.
+    # COPY calls the driver directly, bypassing SQLAlchemy.
     psycopg2.OperationalError,
     psycopg2.InterfaceError,
 )
-# Not a ConnectionError to redis-py, but Redis cannot take the write all the same:
-# out of memory, read-only, loading its file, disk trouble, cluster moving.
+# Wider than ConnectionError: a reachable Redis may still be unable to write (out of memory,
+# read-only, loading, disk errors, a slot that is moving).
 REDIS: tuple[type[Exception], ...] = (
     redis.exceptions.RedisError,
-    # No RedisError to redis-py: no node of the cluster answers.
+    # Not a RedisError in redis-py: no node of the cluster answers.
     redis.exceptions.RedisClusterException,
 )
 ALL = DATABASE + REDIS
 
 
 class NothingSent(redis.exceptions.ConnectionError):
-    """Redis cannot be reached: it was sent nothing, so it has done nothing."""
+    """Redis is unreachable: no command was sent, so none was executed."""

@@ -1,4 +1,4 @@
-"""What asynchronous work runs on: an event loop, and threads for what it must not wait for."""
+"""The runtime of asynchronous services: an event loop, and threads for blocking calls."""
 
 import asyncio
 import os
@@ -22,20 +22,20 @@ Closer = Callable[[], Awaitable[None]]
 
 
 class Background:
-    """Takes blocking calls in threads. Equal calls that are asked for at once are one."""
+    """Runs blocking calls in threads. Equal concurrent calls are made once."""
 
     def __init__(self, *, threads: int, max_wait_seconds: float) -> None:
         self._threads = threads
         self._max_wait_seconds = max_wait_seconds
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
-        self._under_way: dict[Call, asyncio.Future[Any]] = {}
+        self._running_calls: dict[Call, asyncio.Future[Any]] = {}
 
     async def run(self, function: Callable[..., T], *args: Hashable) -> T:
-        """What the function gives. Raises what it raises, and TemporarilyUnavailable when
-        that takes too long; the call goes on then.
+        """The function's result. Raises its exceptions, and TemporarilyUnavailable if it takes
+        too long; the call then continues.
         """
-        call = self._share(function, args)
+        call = self._start_or_join(function, args)
         seconds = None if self._max_wait_seconds == float("inf") else self._max_wait_seconds
         try:
             value: T = await asyncio.wait_for(asyncio.shield(call), seconds)
@@ -43,35 +43,35 @@ class Background:
             raise errors.TemporarilyUnavailable from None
         return value
 
-    def leave(self, function: Callable[..., Any], *args: Hashable) -> None:
-        """Have it called, and wait for nothing. What goes wrong is for the log alone."""
-        self._share(function, args).add_done_callback(_log_failure)
+    def start(self, function: Callable[..., Any], *args: Hashable) -> None:
+        """Start the call without waiting for it. Errors are only logged."""
+        self._start_or_join(function, args).add_done_callback(_log_failure)
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Drop pending calls and accept no more."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _share(self, function: Callable[..., Any], args: tuple[Hashable, ...]) -> Any:
+    def _start_or_join(self, function: Callable[..., Any], args: tuple[Hashable, ...]) -> Any:
         # Threads do not outlive a fork.
         if self._pool is None or self._process != os.getpid():
             self._pool = ThreadPoolExecutor(self._threads, "background")
             self._process = os.getpid()
-            self._under_way.clear()
+            self._running_calls.clear()
         call = (function, args)
-        future = self._under_way.get(call)
+        future = self._running_calls.get(call)
         if future is None:
-            # Its log lines and jobs carry the id of the request that asked first.
+            # Its log lines and jobs have the id of the first request.
             work = partial(copy_context().run, function, *args)
             future = asyncio.get_running_loop().run_in_executor(self._pool, work)
-            self._under_way[call] = future
+            self._running_calls[call] = future
             future.add_done_callback(partial(self._forget, call))
         return future
 
     def _forget(self, call: Call, future: "asyncio.Future[Any]") -> None:
-        self._under_way.pop(call, None)
-        # Whoever waited may have gone: an error that nobody asks for is no news to asyncio.
+        self._running_calls.pop(call, None)
+        # The caller may have gone: retrieve the error, or asyncio logs it as never retrieved.
         _ = future.cancelled() or future.exception()
 
 
@@ -81,7 +81,7 @@ def _log_failure(future: "asyncio.Future[Any]") -> None:
 
 
 class EventLoop:
-    """Runs coroutines for threads: in the server's loop, or where there is none, in its own."""
+    """Runs coroutines for threads: in the server's loop, or in its own if there is none."""
 
     def __init__(self) -> None:
         self._mutex = Lock()
@@ -94,24 +94,22 @@ class EventLoop:
         """Run everything in this loop from now on."""
         if loop is self._loop:
             return
-        # What is connected in one loop is of no use in another.
+        # Connections belong to one loop.
         self.close()
         self._loop, self._process = loop, os.getpid()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises. Not for the loop's own thread, which would wait
-        for itself.
-        """
+        """The coroutine's result. Deadlocks if called in the loop's own thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
 
-    def at_end(self, closer: Closer) -> None:
-        """Have this called in the loop before it ends, if it is one of its own."""
+    def on_close(self, closer: Closer) -> None:
+        """Call `closer` in the loop before it ends, if the loop is its own."""
         self._closers.append(closer)
 
     def close(self) -> None:
-        """End the loop, if it is one of its own. Whoever waits for a coroutine is told."""
+        """End the loop, if it is its own, and cancel its coroutines."""
         with self._mutex:
-            # In a fork's child its thread is not there.
+            # A forked child does not have its thread.
             if self._own is not None and self._process == os.getpid():
                 self._own.end()
             self._loop = self._own = None
@@ -126,7 +124,7 @@ class EventLoop:
 
 
 class _LoopThread:
-    """A thread with a loop in it."""
+    """A thread that runs an event loop."""
 
     def __init__(self, closers: Sequence[Closer]) -> None:
         self._closers = closers
@@ -151,16 +149,16 @@ class _LoopThread:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What one process's asynchronous services share."""
+    """Shared by the asynchronous services of one process."""
 
     loop: EventLoop
     background: Background
-    # How long anything waits to be taken up.
+    # How long a request may wait for a thread or a call.
     max_wait_seconds: float
 
     @classmethod
     def create(cls, *, threads: int, max_wait_seconds: float) -> "Runtime":
-        """Starts nothing before it is used."""
+        """Create a runtime; threads start on first use."""
         background = Background(threads=threads, max_wait_seconds=max_wait_seconds)
         return cls(EventLoop(), background, max_wait_seconds)
 

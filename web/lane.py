@@ -96,7 +96,7 @@ class Lane:
         session_id, price = read_bid(request.body)
         placed = await self._bidding.bid(bidder_of(claims), session_id, price)
         if placed.drain_due:
-            self._background.leave(enqueue.drain, session_id)
+            self._background.start(enqueue.drain, session_id)
         return Answer(write_placed(placed), outcome=placed.outcome)
 
     async def show_board(self, request: Request) -> Answer:

@@ -73,7 +73,7 @@ def close_session(session_id: str) -> None:
 @app.task(**RETRY_OUTAGES)
 def tell_members(session_id: str) -> None:
     """Tell a closed session's bidders how it ended."""
-    told = services().telling.tell(UUID(session_id), seconds=TELL_SECONDS)
+    told = services().announcing.announce(UUID(session_id), seconds=TELL_SECONDS)
     log.info("members_told", session_id=session_id, members=told.members)
     if told.unfinished:
         tell_members.delay(session_id)
@@ -85,7 +85,7 @@ def tell_members(session_id: str) -> None:
 @app.task
 def sweep_announcements() -> None:
     """Tell the bidders of every session whose telling was lost: the sweep behind tell_members."""
-    for session_id in services().telling.unfinished():
+    for session_id in services().announcing.unfinished():
         tell_members.delay(str(session_id))
 
 
@@ -127,7 +127,7 @@ def sweep_weights() -> None:
 @app.task(**RETRY_OUTAGES)
 def recompute_all_weights() -> None:
     """Recompute everybody's weight: they fade with time, and a lost job is made good."""
-    members = services().weights.recompute_everybody(datetime.now(UTC))
+    members = services().weights.recompute_all(datetime.now(UTC))
     log.info("weights_recomputed", members=members)
 
 
@@ -135,5 +135,5 @@ def recompute_all_weights() -> None:
 def purge_revocations() -> None:
     """Forget logged-out tokens that have expired; let in whom only Redis still shuts out."""
     purged = services().revocations.purge_expired()
-    let_in = services().membership.let_in_enabled()
+    let_in = services().membership.reenable_members()
     log.info("revocations_purged", tokens=purged, members=let_in)

@@ -1,4 +1,4 @@
-"""Placing bids and reading where they stand: the path of a flash.
+"""Placing bids, and reading boards and bid histories.
 
-It knows sessions, members and the bid log; it does not know who asks, over which protocol.
+It uses sessions, members and the bid log; it knows nothing of the web.
 """

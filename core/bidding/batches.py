@@ -1,7 +1,7 @@
-"""Gathers what is asked while a call is on its way: it leaves together with the next call.
+"""Batches items that arrive while a call is in flight: the next call sends them together.
 
-One round trip, one flush of Redis's log, one query serves everybody who asked meanwhile, and
-nobody waits for company: what finds no call on its way leaves at once.
+One round trip, one fsync or one query then serves many callers. An item never waits for
+others: with no call in flight it is sent at once.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ Group = TypeVar("Group", bound=Hashable)
 
 
 class NotSent(Exception):
-    """The call that this would have left with did not leave in time."""
+    """The item was not sent in time."""
 
 
-class _Waiting(NamedTuple, Generic[Item, Reply]):
+class _QueuedItem(NamedTuple, Generic[Item, Reply]):
     item: Item
     reply: "asyncio.Future[Reply | Exception]"
     since: float
 
 
 class Batches(Generic[Group, Item, Reply]):
-    """Calls for groups that do not wait for each other: of each, one call is on its way.
+    """Batches calls by group: one call in flight for each, groups independent of each other.
 
-    `call(group, items)` gives a reply for each item, in order. What it raises is the reply to
-    all. Each item waits `max_wait_seconds` for its call to leave, and as long as it takes then.
+    `call(group, items)` returns a reply for each item, in order; an exception is the reply to
+    all. An item waits at most `max_wait_seconds` to be sent, and then until its call returns.
     """
 
     def __init__(
@@ -41,55 +41,53 @@ class Batches(Generic[Group, Item, Reply]):
     ) -> None:
         self._call = call
         self._max_items, self._max_wait_seconds = max_items, max_wait_seconds
-        self._gatherings: dict[Group, _Gathering[Item, Reply]] = {}
+        self._queues: dict[Group, _Queue[Item, Reply]] = {}
 
     async def ask(self, group: Group, item: Item, asker: Hashable = None) -> Reply:
-        """The reply. Raises what the call raised, and NotSent.
+        """The reply. Raises the call's exceptions, and NotSent.
 
-        One asker's items go in separate calls, in their order. None: an asker of its own.
+        Items of one asker go in separate calls, in order. None: no other item's asker.
         """
-        gathering = self._gatherings.get(group)
-        if gathering is None:
-            gathering = self._gatherings[group] = _Gathering(self._max_wait_seconds)
-            gathering.carrier = asyncio.get_running_loop().create_task(
-                self._carry(group, gathering)
-            )
-        reply = await gathering.add(item, asker)
+        queue = self._queues.get(group)
+        if queue is None:
+            queue = self._queues[group] = _Queue(self._max_wait_seconds)
+            queue.sender = asyncio.get_running_loop().create_task(self._send_batches(group, queue))
+        reply = await queue.add(item, asker)
         if isinstance(reply, Exception):
-            # One error for all: it would keep the frames of everybody it was ever raised to.
+            # One exception for many callers: its traceback would accumulate all their frames.
             raise reply.with_traceback(None)
         return reply
 
-    async def _carry(self, group: Group, gathering: "_Gathering[Item, Reply]") -> None:
-        """Call until nothing waits."""
-        batch: list[_Waiting[Item, Reply]] = []
+    async def _send_batches(self, group: Group, queue: "_Queue[Item, Reply]") -> None:
+        """Call until the queue is empty."""
+        batch: list[_QueuedItem[Item, Reply]] = []
         try:
-            while batch := gathering.take(self._max_items):
+            while batch := queue.take(self._max_items):
                 replies: Sequence[Reply | Exception]
                 try:
                     replies = await self._call(group, [each.item for each in batch])
-                except Exception as error:  # noqa: BLE001 - each asker knows what to make of it
+                except Exception as error:  # noqa: BLE001 - raised again by each `ask`
                     replies = [error] * len(batch)
                 for each, reply in zip(batch, replies, strict=True):
                     if not each.reply.done():
                         each.reply.set_result(reply)
         finally:
-            del self._gatherings[group]
-            gathering.close()
-            # Of a call that was cancelled, or gave too few replies.
+            del self._queues[group]
+            queue.close()
+            # After a call that was cancelled or returned too few replies.
             for each in batch:
                 each.reply.cancel()
 
 
-class _Gathering(Generic[Item, Reply]):
-    """What waits for one group's next call."""
+class _Queue(Generic[Item, Reply]):
+    """Items that wait for one group's next call."""
 
     def __init__(self, max_wait_seconds: float) -> None:
-        self.carrier: asyncio.Task[None] | None = None
+        self.sender: asyncio.Task[None] | None = None
         self._max_wait_seconds = max_wait_seconds
         self._loop = asyncio.get_running_loop()
-        # By asker, who is next coming first.
-        self._queues: dict[Hashable, deque[_Waiting[Item, Reply]]] = {}
+        # In the order in which askers are served.
+        self._by_asker: dict[Hashable, deque[_QueuedItem[Item, Reply]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = self._loop.time()
 
@@ -97,46 +95,46 @@ class _Gathering(Generic[Item, Reply]):
         now = self._loop.time()
         if now - self._sent_at > self._max_wait_seconds:
             raise NotSent
-        waiting = _Waiting(item, self._loop.create_future(), now)
-        queue = self._queues.get(asker) if asker is not None else None
+        waiting = _QueuedItem(item, self._loop.create_future(), now)
+        queue = self._by_asker.get(asker) if asker is not None else None
         if queue is None:
-            self._queues[waiting.reply if asker is None else asker] = deque((waiting,))
+            self._by_asker[waiting.reply if asker is None else asker] = deque((waiting,))
         else:
             queue.append(waiting)
         if self._timer is None and self._max_wait_seconds < float("inf"):
             self._timer = self._loop.call_later(self._max_wait_seconds, self._give_up)
         return waiting.reply
 
-    def take(self, max_items: int) -> "list[_Waiting[Item, Reply]]":
-        """What leaves now: the first item of each asker."""
+    def take(self, max_items: int) -> "list[_QueuedItem[Item, Reply]]":
+        """The next batch: the first item of each asker."""
         self._sent_at = self._loop.time()
-        batch: list[_Waiting[Item, Reply]] = []
-        for asker in list(islice(self._queues, max_items)):
-            queue = self._queues.pop(asker)
+        batch: list[_QueuedItem[Item, Reply]] = []
+        for asker in list(islice(self._by_asker, max_items)):
+            queue = self._by_asker.pop(asker)
             batch.append(queue.popleft())
             if queue:
-                # Behind the others.
-                self._queues[asker] = queue
+                # Back to the end of the line.
+                self._by_asker[asker] = queue
         return batch
 
     def close(self) -> None:
-        """Let nobody wait for a call that will not be."""
+        """Raise NotSent for all items left."""
         if self._timer is not None:
             self._timer.cancel()
         self._drop(lambda _: True)
 
     def _give_up(self) -> None:
-        """Let nobody wait too long for the call to leave."""
+        """Raise NotSent for items that have waited too long."""
         since = self._loop.time() - self._max_wait_seconds
         self._drop(lambda waiting: waiting.since <= since)
         again = self._max_wait_seconds / 2
-        self._timer = self._loop.call_later(again, self._give_up) if self._queues else None
+        self._timer = self._loop.call_later(again, self._give_up) if self._by_asker else None
 
-    def _drop(self, is_late: "Callable[[_Waiting[Item, Reply]], bool]") -> None:
-        for asker, queue in list(self._queues.items()):
+    def _drop(self, is_late: "Callable[[_QueuedItem[Item, Reply]], bool]") -> None:
+        for asker, queue in list(self._by_asker.items()):
             while queue and is_late(queue[0]):
                 reply = queue.popleft().reply
                 if not reply.done():
                     reply.set_exception(NotSent())
             if not queue:
-                del self._queues[asker]
+                del self._by_asker[asker]

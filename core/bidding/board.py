@@ -1,4 +1,4 @@
-"""The leaderboard: provisional from Redis while a session runs, final from PostgreSQL after."""
+"""The leaderboard: provisional from Redis while a session runs, then final from PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from core.sessions.loading import SessionLoader
 from core.sessions.results import RankedEntry, count_bidders, entries, pages
 from core.sessions.sessions import Sessions, SessionView
 
-# Fields of the params hash that change whenever a board does; every bid moves `sequence`.
+# Fields of the params hash that change with the board; every bid advances `sequence`.
 _STATE_FIELDS = ("status", "start", "end", "sequence", "final")
 
-# Of one board; more than a process has connections would do as well.
+# Per board; any number above the connections of one process will do.
 _MAX_ASKERS = 10_000
 
 State = Sequence[str | None]
@@ -36,7 +36,7 @@ State = Sequence[str | None]
 
 @dataclass(frozen=True, slots=True)
 class BoardPage:
-    """One page of a session's board. `threshold_score`: of the last place that wins now."""
+    """One page of a session's board. `threshold_score`: the last winning place's score."""
 
     session_id: UUID
     status: Status
@@ -52,7 +52,7 @@ class BoardPage:
 
     @property
     def total_pages(self) -> int:
-        """How many pages there are."""
+        """The number of pages."""
         return pages(self.total_count, self.page_size)
 
 
@@ -94,8 +94,8 @@ class Board:
         )
 
     async def state(self, session_id: UUID) -> State:
-        """What changes whenever a board does, the clock aside. One question to Redis for all
-        who ask at one moment.
+        """A value that changes with the board, except for the server time. Concurrent callers
+        share one Redis call.
         """
         try:
             return await self._states.ask(session_id, None)
@@ -103,7 +103,7 @@ class Board:
             raise errors.TemporarilyUnavailable from None
 
     def page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
-        """One page of the board, all from one instant."""
+        """One page of the board, read at one instant."""
         return self._loop.run(self.read_page(session_id, page=page, page_size=page_size))
 
     async def read_page(self, session_id: UUID, *, page: int, page_size: int) -> BoardPage:
@@ -120,7 +120,7 @@ class Board:
         return _provisional_page(session_id, reply, page, page_size)
 
     def standing(self, session_id: UUID, user_id: UUID) -> Standing:
-        """A member's place. Raises NoBid when the member has none."""
+        """A member's place. Raises NoBid if there is none."""
         reply = self._loop.run(
             self._read(
                 scripts.read_standing,
@@ -156,7 +156,7 @@ class Board:
     async def _read(
         self, script: Script, names: list[str], args: list[Any], session_id: UUID
     ) -> list[Any] | None:
-        """A script's reply; None when the results are final and PostgreSQL has them."""
+        """A script's reply; None if the results are final, in PostgreSQL."""
         reply = await script.call(self._calls.execute, names, args)
         if reply[0] == Outcome.UNKNOWN_SESSION:
             await self._lookup.require(session_id)

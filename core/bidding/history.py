@@ -1,4 +1,4 @@
-"""A member's own accepted bids: what PostgreSQL has, and the newest it does not have yet."""
+"""A member's accepted bids: those in PostgreSQL and the newest, not yet persisted."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from core.postgres.database import Database
 from core.postgres.models import Bid, BiddingSession
 from core.rules.lifecycle import Status
 
-# A member sees an own bid at once when it is among so many newest ones of its session;
-# behind a longer backlog it appears when the drain has come to it.
+# A bid is listed at once if it is among this many newest ones of its session; behind a longer
+# backlog it appears once it is drained.
 _LOOK_BACK = 500
 
 
@@ -44,7 +44,7 @@ class History:
     def of_member(
         self, user_id: UUID, session_id: UUID | None, *, page: int, page_size: int
     ) -> tuple[Sequence[PastBid], int]:
-        """One page of a member's bids, newest first, and how many there are in all."""
+        """One page of a member's bids, newest first, and the total count."""
         sessions = self._open_sessions(session_id)
         waiting = {
             (bid.session_id, bid.sequence): _from_log(bid)
@@ -54,9 +54,9 @@ class History:
         if session_id is not None:
             own = own.where(Bid.session_id == session_id)
         with self._database.begin() as db:
-            # One snapshot: a drain between two statements would move bids over the pages' edges.
+            # One snapshot: a drain between two statements would shift bids across pages.
             db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-            # A drain may have come since the log was read: what is in both is shown once.
+            # Bids drained since the log was read are in both: list them once.
             for place in _stored(db, waiting):
                 del waiting[place]
             total = db.scalar(select(func.count()).select_from(own.subquery())) or 0
@@ -64,7 +64,7 @@ class History:
         return bids, total + len(waiting)
 
     def _open_sessions(self, session_id: UUID | None) -> Sequence[UUID]:
-        """The session asked for, or all that can have bids on their way."""
+        """The requested session, or all that may have unpersisted bids."""
         with self._database.begin() as db:
             if session_id is not None:
                 if db.get(BiddingSession, session_id) is None:
@@ -76,7 +76,7 @@ class History:
 
 
 def _stored(db: Session, places: Collection[tuple[UUID, int]]) -> list[tuple[UUID, int]]:
-    """Which of these places in logs are in the table."""
+    """Those of these (session, sequence) pairs that are in the table."""
     if not places:
         return []
     place = tuple_(Bid.session_id, Bid.sequence)
@@ -87,10 +87,10 @@ def _stored(db: Session, places: Collection[tuple[UUID, int]]) -> list[tuple[UUI
 def _page(
     db: Session, own: Select[Bid], waiting: Sequence[PastBid], first: int, end: int
 ) -> Sequence[PastBid]:
-    """From place `first` to before `end` of what is stored and what waits together, newest first.
+    """Places `first` to `end` (exclusive) of stored and waiting bids merged, newest first.
 
-    A bid that waits moves what is stored by one place at the most, so rows that are further
-    than that in front of the page are of earlier pages for certain, and are not read.
+    Each waiting bid shifts the stored ones by at most one place, so the rows skipped here
+    belong to earlier pages.
     """
     skipped = max(0, first - len(waiting))
     newest = own.order_by(Bid.accepted_at.desc(), Bid.sequence.desc(), Bid.session_id.desc())

@@ -1,8 +1,7 @@
-"""Placing bids: one script call for many, and what its reply means.
+"""Places bids: one script call for many, its replies turned into results or typed errors.
 
-Redis may have lost what the script needs (the session, the member's weight, the list
-of logged-out tokens). Then it says so, PostgreSQL gives it back, and the call is made
-again; a bid costs one round trip otherwise.
+A bid costs one round trip. If Redis lacks the session, the member's weight or the list of
+revoked tokens, the script says so; it is reloaded from PostgreSQL and the call repeated.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -32,11 +31,11 @@ from core.runtime import Runtime
 from core.sessions.loading import SessionLoader
 from core.telemetry import metrics
 
-# More in a call would make the first wait for the last, and each other session's call for all.
+# Redis is blocked for a whole call: larger ones would delay all other sessions' bids.
 MAX_BATCH_BIDS = 64
 _MAX_WEIGHTS = 1000
-# Session, weight and revocations can each be missing once, and the session again each
-# time that it is rebuilt meanwhile.
+# Session, weight and revocations can each be missing once, and the session again after
+# each concurrent rebuild.
 _MAX_CALLS = 8
 # After one of these the bid may have been placed or not.
 _REPLY_IS_LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError)
@@ -50,12 +49,12 @@ _PLAIN_REFUSALS: dict[str, type[errors.Refusal]] = {
 
 
 class Bidder(Struct, frozen=True):
-    """Who bids, as the verified token says."""
+    """The bidder, from the verified token."""
 
     user_id: UUID
     username: str
     token_id: str
-    # The id as the script takes it: made once for each token, not for each bid.
+    # The id as text: formatted once per token, not per bid.
     id_text: str = ""
 
     def __post_init__(self) -> None:
@@ -63,7 +62,7 @@ class Bidder(Struct, frozen=True):
 
 
 class PlacedBid(Struct, frozen=True):
-    """The answer to a bid: where it stands now. `response_time` is in seconds."""
+    """A placed bid and its current rank. `response_time` is in seconds."""
 
     session_id: UUID
     sequence: int
@@ -76,28 +75,28 @@ class PlacedBid(Struct, frozen=True):
     threshold_score: float
     accepted_at: datetime
     replayed: bool
-    # Whether whoever asked must have a drain of the session enqueued.
+    # Whether the caller must enqueue a drain of the session.
     drain_due: bool = False
 
     @property
     def outcome(self) -> str:
-        """What the script said of it, as text: hashing a member of an enum is slow."""
+        """The script's outcome as a plain string: hashing an enum member is slow."""
         return "replayed" if self.replayed else "accepted"
 
     @property
     def message(self) -> str:
-        """The answer in a sentence, for people."""
-        standing = "still stands" if self.replayed else "is accepted"
-        outlook = "would win" if self.is_winning else "would not win"
-        return f"Your bid of {self.price} {standing}: rank {self.rank}, which {outlook} now."
+        """The result in a sentence, for people."""
+        standing = "still stands" if self.replayed else "was accepted"
+        outlook = "a winning place" if self.is_winning else "not a winning place"
+        return f"Your bid of {self.price} {standing}. Rank {self.rank}: {outlook} right now."
 
 
-# What the script said of one bid, and of all bids of its call.
+# The script's reply for one bid, and for its whole call.
 _Reply = tuple[list[Any], list[Any]]
 
 
-class _Asked(Struct, frozen=True, array_like=True):
-    """A bid as the script takes it. `weight` "": the script reads the cache."""
+class _ScriptBid(Struct, frozen=True, array_like=True):
+    """A bid as the script expects it. `weight` "": the script reads the cache."""
 
     user_id: str
     username: str
@@ -106,14 +105,14 @@ class _Asked(Struct, frozen=True, array_like=True):
     weight: str = ""
 
 
-_PROBE = _Asked(str(UUID(int=0)), "", "1", "")
+_PROBE = _ScriptBid(str(UUID(int=0)), "", "1", "")
 _packed = msgpack.Encoder().encode
 
 
 class Bidding:
-    """Takes bids. Those of one session that arrive while a call is on its way leave together."""
+    """Places bids. Those of one session that arrive during a call share the next one."""
 
-    def __init__(  # noqa: PLR0913 - all that a bid stands on
+    def __init__(  # noqa: PLR0913 - a bid needs all of these
         self,
         runtime: Runtime,
         calls: Calls | ClusterCalls,
@@ -134,7 +133,7 @@ class Bidding:
         self._backlog = backlog
         self._limits = (bids_per_second, burst, DRAIN_TRUST_US)
         seconds = runtime.max_wait_seconds
-        self._bids: Batches[UUID, _Asked, _Reply] = Batches(
+        self._bids: Batches[UUID, _ScriptBid, _Reply] = Batches(
             self._call, max_items=max_batch, max_wait_seconds=seconds
         )
         self._unknown_weights: Batches[Hashable, UUID, float | None] = Batches(
@@ -149,7 +148,7 @@ class Bidding:
         *,
         schedule_drain: Callable[[UUID], None],
     ) -> PlacedBid:
-        """`bid` for a thread, with the drain enqueued if one is due."""
+        """`bid` for threads; also schedules the drain if one is due."""
         placed = self._loop.run(self.bid(bidder, session_id, price))
         if placed.drain_due:
             schedule_drain(session_id)
@@ -159,11 +158,11 @@ class Bidding:
         """Place or replace the bidder's bid. Safe to repeat.
 
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
-        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled, BacklogFull, BidNotTaken;
-        a refused bid changes nothing. Raises OutcomeUnknown when it may have been placed or not.
+        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled, BacklogFull, BidNotTaken:
+        the bid changed nothing. Raises OutcomeUnknown if it may have been placed.
         """
         self._backlog.require_room(self._background)
-        asked = _Asked(bidder.id_text, bidder.username, str(price), bidder.token_id)
+        asked = _ScriptBid(bidder.id_text, bidder.username, str(price), bidder.token_id)
         for _ in range(_MAX_CALLS):
             reply, call = await self._ask(session_id, asked)
             match reply[0]:
@@ -174,19 +173,17 @@ class Bidding:
                 case Outcome.UNKNOWN_WEIGHT:
                     asked = replace(asked, weight=await self._weight_of(bidder.user_id))
                 case Outcome.UNKNOWN_REVOCATIONS:
-                    await self._background.run(self._revocations.load_beside, session_id)
+                    await self._background.run(self._revocations.load_for_script, session_id)
                 case _:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
 
     def probe(self, no_session: UUID) -> None:
-        """Have the script look at a bid in a session that is none. Raises what Redis raises, and
-        Unconfirmed.
-        """
+        """Run the script for a session that does not exist. Raises Redis errors, Unconfirmed."""
         self._loop.run(self._call(no_session, [_PROBE]))
 
-    async def _ask(self, session_id: UUID, asked: _Asked) -> _Reply:
-        """The script's reply. Raises what is known of the bid when there is none."""
+    async def _ask(self, session_id: UUID, asked: _ScriptBid) -> _Reply:
+        """The script's reply. Raises BidNotTaken or OutcomeUnknown if there is none."""
         try:
             return await self._bids.ask(session_id, asked, asker=asked.user_id)
         except NotSent:
@@ -194,9 +191,9 @@ class Bidding:
         except errors.Unconfirmed as doubt:
             raise errors.OutcomeUnknown from doubt
         except outages.REDIS as outage:
-            raise _fate_of_bid(outage) from outage
+            raise _error_for(outage) from outage
 
-    async def _call(self, session_id: UUID, bids: Sequence[_Asked]) -> list[_Reply]:
+    async def _call(self, session_id: UUID, bids: Sequence[_ScriptBid]) -> list[_Reply]:
         """One script call for all these bids."""
         started_at = perf_counter()
         members = [asked.user_id for asked in bids]
@@ -207,9 +204,9 @@ class Bidding:
                 keys.session_params(session_id),
                 keys.ranking(session_id),
                 keys.bid_log(session_id),
-                self._revocations.key_beside(session_id),
+                self._revocations.key_for_script(session_id),
                 *[standing + member for member in members],
-                *self._weights.keys_beside(members),
+                *self._weights.keys_for_script(members),
             ],
             [*self._limits, _packed(bids)],
         )
@@ -221,9 +218,9 @@ class Bidding:
 
     async def _weight_of(self, user_id: UUID) -> str:
         """A weight that the script did not find. Raises TokenInvalid."""
-        place = self._weights.place_of(user_id)
+        group = self._weights.group_of(user_id)
         try:
-            weight = await self._unknown_weights.ask(place, user_id)
+            weight = await self._unknown_weights.ask(group, user_id)
         except NotSent:
             raise errors.TemporarilyUnavailable from None
         if weight is None:
@@ -235,13 +232,13 @@ class Bidding:
         try:
             found = await self._background.run(self._weights.find, asked)
         except errors.TemporarilyUnavailable:
-            # It may be the cache that hangs: on a cluster not all of it is on the session's node.
+            # The cache may hang: on a cluster it is not only on the session's node.
             found = await self._background.run(self._weights.read, asked)
         return [found.get(user_id) for user_id in user_ids]
 
 
-def _fate_of_bid(outage: Exception) -> errors.Refusal:
-    """What Redis's error means for the bid that was in hand."""
+def _error_for(outage: Exception) -> errors.Refusal:
+    """The refusal for a bid whose call failed."""
     was_sent = not isinstance(outage, (outages.NothingSent, redis_errors.BusyLoadingError))
     if was_sent and isinstance(outage, _REPLY_IS_LOST):
         return errors.OutcomeUnknown()
@@ -254,7 +251,7 @@ _moment = lru_cache(1)(clock.from_microseconds)
 def _placed(session_id: UUID, price: Decimal, reply: list[Any], call: list[Any]) -> PlacedBid:
     outcome, sequence, _, score, response_time, weight, accepted_at, rank = reply
     inventory, threshold, drain_due = call
-    # Of the bids of a call one sees to the drain.
+    # Only one bid of a call triggers the drain.
     call[2] = 0
     return PlacedBid(
         session_id=session_id,
@@ -273,7 +270,7 @@ def _placed(session_id: UUID, price: Decimal, reply: list[Any], call: list[Any])
 
 
 def _refusal(reply: list[Any]) -> errors.Refusal:
-    """The typed error for a reply that is a refusal."""
+    """The typed error for a refusing reply."""
     match reply:
         case [outcome] if outcome in _PLAIN_REFUSALS:
             return _PLAIN_REFUSALS[outcome]()
@@ -284,4 +281,4 @@ def _refusal(reply: list[Any]) -> errors.Refusal:
             return errors.RateLimited(ceil(float(seconds)))
         case [Outcome.UNREADABLE]:
             return errors.BidNotTaken()
-    raise AssertionError(f"place_bids.lua answered {reply[0]!r}, which nothing here expects")
+    raise AssertionError(f"unexpected reply of place_bids.lua: {reply[0]!r}")

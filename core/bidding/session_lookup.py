@@ -1,10 +1,9 @@
-"""Which sessions exist, asked of PostgreSQL once for all who want to know at the same time.
+"""Checks which sessions exist, with one PostgreSQL query at a time per process.
 
-Anybody may look at the board of any id, as often as they like, and an id that Redis does not
-know has to be asked for. A transaction for each would let a flood of made-up ids take the
-threads and connections that bids need for what Redis lost. So all who ask while a question is
-under way are the next question together: there is one at a time in a process, however many
-ask, and since nothing is remembered a new session is never overlooked.
+Boards are public, so anyone can request made-up ids, and ids unknown to Redis need a query.
+One query each would let a flood of them occupy the threads and connections that bids need.
+Lookups that arrive during a query therefore share the next one. Nothing is cached, so a new
+session is found at once.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ _MAX_SESSIONS = 1000
 
 
 class SessionLookup:
-    """Asks for all."""
+    """Looks sessions up in batches."""
 
     def __init__(
         self, database: Database, background: Background, *, max_wait_seconds: float
@@ -33,7 +32,7 @@ class SessionLookup:
         )
 
     async def require(self, session_id: UUID) -> None:
-        """Raises SessionNotFound, and TemporarilyUnavailable when that is not known in time."""
+        """Raises SessionNotFound, or TemporarilyUnavailable if the query takes too long."""
         try:
             exists = await self._questions.ask(None, session_id)
         except NotSent:

@@ -1,4 +1,4 @@
-"""The bid log: every accepted bid's way from Redis into PostgreSQL, and what went wrong on it.
+"""The bid log: moves accepted bids from Redis to PostgreSQL and records incidents.
 
-It knows nothing of placing, and never decides whether a bid is accepted.
+It knows nothing of placing bids and never decides whether one is accepted.
 """

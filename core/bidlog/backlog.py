@@ -1,10 +1,9 @@
-"""Bounds the bids that wait in Redis to be persisted, before they take all its memory.
+"""Bounds the bids in Redis that wait to be persisted, before they exhaust its memory.
 
-While PostgreSQL is away the bid logs grow. Were Redis left to run full, it would refuse
-every write: loads, logouts, the broker's jobs. So bids are refused first, at a bound that
-leaves Redis room, and taken again as soon as the drain has made some. Each process looks
-for itself, once a second and only while bids come in: one that relied on a worker's word
-would rely on PostgreSQL's, for the workers wait for it.
+During a PostgreSQL outage the bid logs grow. A full Redis would refuse every write: session
+loads, logouts, the broker's jobs. So bids are refused earlier, at a bound that leaves room,
+until the drain catches up. Each process measures the backlog itself, once a second while
+bids arrive: the workers may be blocked by the same outage.
 """
 
 import logging
@@ -27,13 +26,12 @@ from core.runtime import Background
 
 log = structlog.get_logger(__name__)
 
-# What a bid takes at most, that of a member who is new to the session: an entry of the log,
-# and the bidder's place. core/operations/capacity.py has what each was measured to take; this
-# is above it.
+# Upper bound for one bid of a new bidder: a log entry and the bidder's place. The measured
+# costs are in core/operations/capacity.py.
 BID_BYTES = 700
-# From this share of the bound on, a balancer should send bids elsewhere.
+# From this share of the bound on, the process reports that it is not ready.
 NEAR_BOUND_SHARE = 0.9
-# Above this share of Redis's maxmemory no bid is taken.
+# Above this share of Redis's maxmemory bids are refused.
 MEMORY_SHARE = 0.9
 LOOK_INTERVAL_SECONDS = 1.0
 
@@ -46,7 +44,7 @@ class Level(StrEnum):
     FULL = "full"
 
 
-# What is logged, and how loudly, when a level is reached.
+# Log level and event for each new backlog level.
 EVENTS = {
     Level.OK: (logging.INFO, "persist_backlog_ok"),
     Level.HALF_FULL: (logging.WARNING, "persist_backlog_half_full"),
@@ -56,34 +54,34 @@ EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Bids that wait to be persisted, of all sessions, and how many may."""
+    """Bids of all sessions that wait to be persisted, and their bound."""
 
     bids: int
     max_bids: int
 
     @property
     def level(self) -> Level:
-        """How full it is."""
+        """Its fill level."""
         if self.bids >= self.max_bids:
             return Level.FULL
         return Level.HALF_FULL if self.bids * 2 >= self.max_bids else Level.OK
 
     @property
     def is_near_bound(self) -> bool:
-        """Whether bids will be refused soon, or are."""
+        """Whether bids are refused now or may be soon."""
         return self.bids >= NEAR_BOUND_SHARE * self.max_bids
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one server holds of the backlog. `room`: how many bids more; None: any number."""
+class ServerBacklog:
+    """One server's part of the backlog. `room`: how many more bids fit; None: unlimited."""
 
     bids: int
     room: int | None
 
 
 def room_in(memory: Mapping[str, Any]) -> int | None:
-    """How many bids more a server has room for, by INFO's section on memory."""
+    """How many more bids fit into a server, from its INFO memory; None: unlimited."""
     if not memory["maxmemory"]:
         return None
     return int((memory["maxmemory"] * MEMORY_SHARE - memory["used_memory"]) // BID_BYTES)
@@ -99,36 +97,36 @@ class BacklogGuard:
         self._look_at = 0.0
 
     def require_room(self, background: Background) -> None:
-        """Raise BacklogFull when no bid may be taken; what is known may be a second old.
+        """Raises BacklogFull, from a measurement that may be a second old.
 
-        The bid that looks need not wait for it: a node of a cluster that hangs would hold it up.
+        It is refreshed in the background: a hanging cluster node must not delay the bid.
         """
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_INTERVAL_SECONDS
-            background.leave(self._look)
+            background.start(self._look)
         if self._level is Level.FULL:
             raise errors.BacklogFull
 
     def _look(self) -> None:
-        # Each bid finds an outage for itself.
+        # During an outage the bid's own call fails.
         with suppress(*outages.REDIS):
             self._note(self.measure())
 
     def measure(self) -> Backlog:
-        """Ask Redis. Memory bounds the backlog only where Redis has a maxmemory."""
-        shares = self._shares()
-        bids = sum(share.bids for share in shares)
-        rooms = [bids + share.room for share in shares if share.room is not None]
+        """Query Redis. Memory bounds the backlog only if maxmemory is set."""
+        servers = self._backlog_by_server()
+        bids = sum(server.bids for server in servers)
+        rooms = [bids + server.room for server in servers if server.room is not None]
         return Backlog(bids, max(0, min([self._max_bids, *rooms])))
 
-    def _shares(self) -> list[Share]:
-        """What each server holds."""
+    def _backlog_by_server(self) -> list[ServerBacklog]:
+        """The backlog of each server."""
         session_ids: Any = self._redis.smembers(keys.LOADED_SESSIONS)
-        return [Share(self._count(session_ids), room_in(self._redis.info("memory")))]
+        return [ServerBacklog(self._count(session_ids), room_in(self._redis.info("memory")))]
 
     def _count(self, session_ids: Iterable[str]) -> int:
-        """Bids that wait in these sessions' logs."""
+        """Number of bids in these sessions' logs."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in session_ids:
                 pipeline.xlen(keys.bid_log(session_id))
@@ -137,15 +135,15 @@ class BacklogGuard:
 
     def _note(self, found: Backlog) -> None:
         if found.level is not self._level:
-            loudness, event = EVENTS[found.level]
-            log.log(loudness, event, bids=found.bids, max_bids=found.max_bids)
+            log_level, event = EVENTS[found.level]
+            log.log(log_level, event, bids=found.bids, max_bids=found.max_bids)
         self._level = found.level
 
 
 class ClusterBacklogGuard(BacklogGuard):
-    """The fullest master bounds the backlog of all: whose sessions come next is not known.
+    """The fullest master bounds the total, since any session may get the next bids.
 
-    A master that is away is left out: its sessions take no bids, and must not stop others'.
+    Unreachable masters are left out: their sessions get no bids and must not block others.
     """
 
     def __init__(self, redis: Redis, *, max_bids: int) -> None:
@@ -153,21 +151,21 @@ class ClusterBacklogGuard(BacklogGuard):
         self._cluster = cast(ClusterClient, redis)
         self._session_ids: Any = ()
 
-    def _shares(self) -> list[Share]:
-        """What each master holds that answers. Raises what redis-py raises when none does."""
-        # The set lies on one of them. Without it, those last known are counted.
+    def _backlog_by_server(self) -> list[ServerBacklog]:
+        """The backlog of each reachable master. Raises ConnectionError if there is none."""
+        # The set is on one master. If that is down, the last known sessions are counted.
         with suppress(*outages.REDIS):
             self._session_ids = self._redis.smembers(keys.LOADED_SESSIONS)
         sessions_of: dict[tuple[str, int], list[str]] = defaultdict(list)
         for session_id in self._session_ids:
             with suppress(redis_errors.SlotNotCoveredError):
                 sessions_of[self._cluster.master_of(keys.bid_log(session_id))].append(session_id)
-        shares = []
+        servers = []
         for node in self._cluster.masters():
             with suppress(*outages.REDIS):
                 memory = self._redis.info("memory", target_nodes=node)
                 bids = self._count(sessions_of[node.host, node.port])
-                shares.append(Share(bids, room_in(memory)))
-        if not shares:
+                servers.append(ServerBacklog(bids, room_in(memory)))
+        if not servers:
             raise redis_errors.ConnectionError(NO_MASTER)
-        return shares
+        return servers

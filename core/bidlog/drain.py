@@ -1,11 +1,11 @@
-"""The bid log and its drain: from a Redis stream into the append-only table `bids`.
+"""Drains the bid log: from a Redis stream into the append-only table `bids`.
 
-PostgreSQL holds the offset. It moves in the transaction that inserts the batch, and
-the log is trimmed only after that commit: a crash anywhere repeats a read, never a
-row, and loses none. One drain a session at a time, by the lock on the offset's row;
-the lock frees itself when its holder dies.
+PostgreSQL holds the offset. It advances in the transaction that inserts the batch, and the
+log is trimmed after that commit: a crash repeats a read, never a row, and loses none. The
+lock on the offset's row allows one drain per session; PostgreSQL releases it if the holder
+dies.
 
-What of a log is new, where sequences may have been given out twice: core/bidlog/rewind.py.
+core/bidlog/rewind.py finds the new entries after sequences were given out twice.
 """
 
 import io
@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from core import errors
 from core.bidlog.entries import COLUMNS, Entry, LoggedBid, sequence_of, storable
-from core.bidlog.incidents import Event, record
-from core.bidlog.rewind import Due, new_among, place, report_gaps, report_rewind
+from core.bidlog.incidents import Incident, record
+from core.bidlog.rewind import PendingBid, assign_sequences, new_entries, report_gaps, report_rewind
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, BidLogOffset
 from core.redis import clock, keys, scripts
@@ -36,19 +36,19 @@ from core.telemetry import metrics
 log = structlog.get_logger(__name__)
 
 _COPY = f"COPY bids ({', '.join(COLUMNS)}) FROM STDIN"
-# How long a scheduled drain is trusted to come. A lost job delays no bid for longer:
-# the next bid after that, or the sweep, schedules another.
+# How long a scheduled drain is expected to start. After that the next bid or the sweep
+# schedules another, in case the job was lost.
 DRAIN_TRUST_US = 5_000_000
-# How long a close waits between two looks at a log that another drain is working on.
+# A close's pause between attempts while another drain holds the lock.
 _TURN_WAIT_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction of a drain did.
+    """The result of one transaction of a drain.
 
-    `handled_through`: the log's entries up to here are in PostgreSQL, 0 when it knows of
-    none. By their own ids, which are lower than `persisted_sequence` after a rewind.
+    `handled_through`: the log's entries up to this one are in PostgreSQL; 0: none. Counted
+    by entry ids, which are below `persisted_sequence` after a rewind.
     """
 
     rows: int
@@ -58,7 +58,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What one drain did; `unfinished` when it stopped for time with entries left."""
+    """The result of one drain. `unfinished`: its time ran out with entries left."""
 
     rows: int
     unfinished: bool = False
@@ -81,15 +81,15 @@ class BidLog:
         self._batch_size = batch_size
 
     def drain(self, session_id: UUID, *, seconds: float) -> Drained:
-        """Persist one session's log until it is empty or the time is over.
+        """Persist one session's log until it is empty, for at most `seconds`.
 
-        Leaves at once when another drain of the session is at work: that one looks at
-        the log again after each commit, so nothing it could not see is left behind.
-        Leaves the rest to the next drain when that is on its way: under a flash the log
-        is never empty, and reading on would only make batches small.
+        Returns at once while another drain of the session is active: that one reads the log
+        again after each commit, so nothing is left behind. Stops early if the next drain is
+        already scheduled: during a sale the log is never empty, and reading on would only
+        make batches small.
         """
         give_up_at = time.monotonic() + seconds
-        # First: from here on a new bid must schedule a new drain.
+        # First: any later bid must schedule a new drain.
         self._redis.hdel(keys.session_params(session_id), "drain_trusted_until")
         rows = 0
         while self._redis.xlen(keys.bid_log(session_id)):
@@ -104,11 +104,11 @@ class BidLog:
         return Drained(rows)
 
     def _is_scheduled(self, session_id: UUID) -> bool:
-        """Whether a drain was scheduled that has not begun: it would have cleared the mark."""
+        """Whether a drain is scheduled but not started: starting clears the mark."""
         return bool(self._redis.hexists(keys.session_params(session_id), "drain_trusted_until"))
 
     def run_once(self, session_id: UUID) -> Batch | None:
-        """Persist one batch; None when another drain of the session is at work."""
+        """Persist one batch; None while another drain of the session is active."""
         started_at = time.monotonic()
         with self._database.begin() as db:
             offset = db.scalar(
@@ -127,10 +127,10 @@ class BidLog:
         return batch
 
     def persist_through(self, session_id: UUID, sequence: int, *, seconds: float) -> None:
-        """Persist until all up to `sequence` are in PostgreSQL, taking turns with other drains.
+        """Persist all bids up to `sequence`, taking turns with other drains.
 
-        Call it only when the gate is shut. Sequences that Redis gave out but no longer
-        holds are reported as a gap, loudly, and do not hold up the close for ever.
+        The gate must be shut. Sequences that Redis gave out but has lost are recorded as a
+        gap, so that they cannot block the close. Raises TemporarilyUnavailable after `seconds`.
         """
         give_up_at = time.monotonic() + seconds
         while True:
@@ -147,9 +147,9 @@ class BidLog:
                 raise errors.TemporarilyUnavailable("The bid log is still being drained.")
 
     def claim_backlogged(self) -> list[UUID]:
-        """Open sessions with entries in their log that no scheduled drain will fetch.
+        """Open sessions with log entries and no scheduled drain.
 
-        The caller is trusted to drain them: they are not named again for a while.
+        The caller must drain them: claimed sessions are not returned again for a while.
         """
         with self._database.begin() as db:
             session_ids = list(
@@ -166,7 +166,7 @@ class BidLog:
         claimed = []
         waiting = zip(session_ids, replies[::2], replies[1::2], strict=True)
         for session_id, length, (status, trusted_until) in waiting:
-            # A mark further ahead than any is set was made before the clock was set back.
+            # A mark too far ahead was set before the clock was set back.
             if not length or now_us < int(trusted_until or 0) <= now_us + DRAIN_TRUST_US:
                 continue
             claimed.append(session_id)
@@ -189,13 +189,13 @@ class BidLog:
             )
             for entry in entries:
                 if entry[1].get("user_id") == str(user_id):
-                    # One that makes no sense is the drain's to report.
+                    # The drain reports malformed entries.
                     with suppress(ValueError):
                         bids.append(LoggedBid.parse(session_id, entry))
         return bids
 
     def _with_bid_of(self, user_id: UUID, session_ids: Iterable[UUID]) -> list[UUID]:
-        """Those of the sessions in which the member has bid: only their logs are worth reading."""
+        """Those of the sessions in which the member has a standing bid."""
         asked = list(session_ids)
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in asked:
@@ -207,23 +207,23 @@ class BidLog:
             ]
 
     def _lags_behind(self, session_id: UUID, offset: int) -> bool:
-        """Whether a rewound log has entries left that the offset has passed."""
+        """Whether a rewound log has entries at or below the offset."""
         return bool(self._redis.xrange(keys.bid_log(session_id), max=f"{offset}-0", count=1))
 
     def _persist_next(self, db: Session, session_id: UUID, offset: int) -> Batch:
         """Insert the next entries and move the offset, in the caller's transaction."""
         read = new = self._read(session_id)
         if read and sequence_of(read[0][0]) <= offset:
-            # A trim was missed, or sequences were given out a second time.
-            new = new_among(db, session_id, read)
+            # A trim was missed, or sequences were given out twice.
+            new = new_entries(db, session_id, read)
             first = sequence_of(new[0][0]) if new else sequence_of(read[-1][0]) + 1
             if first > offset:
-                # A whole batch of what no drain has seen, behind those that wait for a trim.
+                # Skip the entries that only need trimming: read a full batch behind them.
                 new = self._read(session_id, first=f"{first}-0")
                 read = new or read
             elif new:
                 read = new = self._read_rewound(db, session_id, first=new[0][0])
-        due = place(new, offset)
+        due = assign_sequences(new, offset)
         return Batch(
             rows=self._store(db, session_id, offset, due) if due else 0,
             persisted_sequence=due[-1].sequence if due else offset,
@@ -235,18 +235,18 @@ class BidLog:
         return self._redis.xrange(name, min=first, count=self._batch_size)  # type: ignore[return-value]
 
     def _read_rewound(self, db: Session, session_id: UUID, *, first: str) -> list[Entry]:
-        """New entries of a log in which sequences were given out a second time.
+        """New entries of a log in which sequences were given out twice.
 
-        The session, without params, takes no bid from here on until it has been loaded from
-        PostgreSQL again; so one batch ends the rewind, unless there is more than fits in.
+        Deletes the params, so that the session accepts no bids until it is loaded again:
+        the rewind ends with this batch, or with the last if they do not fit into one.
         """
         self._redis.delete(keys.session_params(session_id))
-        return new_among(db, session_id, self._read(session_id, first=first))
+        return new_entries(db, session_id, self._read(session_id, first=first))
 
-    def _store(self, db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> int:
-        """Insert what is due and move the offset; how many rows that made."""
+    def _store(self, db: Session, session_id: UUID, offset: int, due: Sequence[PendingBid]) -> int:
+        """Insert the bids and advance the offset; returns the number of rows."""
         if self._replication:
-            # PostgreSQL must not know a bid that a failover takes back.
+            # PostgreSQL must not have a bid that a failover could undo.
             self._replication.confirm(keys.bid_log(session_id))
         report_rewind(db, session_id, offset, due)
         report_gaps(db, session_id, offset, due)
@@ -257,22 +257,22 @@ class BidLog:
         return len(bids)
 
     def _note_late(self, db: Session, session_id: UUID, bids: Sequence[LoggedBid]) -> None:
-        """Record bids that Redis took after the end, and have it take no more."""
+        """Record bids accepted after the end, and shut the gate again."""
         end = db.scalars(
             select(BiddingSession.end_time).where(BiddingSession.id == session_id)
         ).one()
         late = [bid.sequence for bid in bids if bid.accepted_at > end]
         if late:
             details = {"end_time": end.isoformat(), "sequences": late}
-            record(db, session_id, Event.BIDS_AFTER_END, **details)
-            # Before the commit: should it fail, all of this is done again.
+            record(db, session_id, Incident.BIDS_AFTER_END, **details)
+            # Before the commit: if this fails, the batch is repeated.
             self._shut_gate(session_id, end)
 
     def _shut_gate(self, session_id: UUID, end: datetime) -> None:
-        """Shut the gate of a session that Redis has forgotten to be over.
+        """Shut the gate of a session whose end Redis has lost.
 
-        Named among the loaded ones, it is closed once more by the next tick, which leads
-        readers back to the results.
+        As a loaded session it is closed again by the next tick, which publishes its results
+        once more.
         """
         self._redis.sadd(keys.LOADED_SESSIONS, str(session_id))
         params = keys.session_params(session_id)
@@ -285,8 +285,8 @@ class BidLog:
             keys.bid_log(session_id), minid=f"{handled_through + 1}-0", approximate=False
         )
 
-    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
-        """Parse entries; one that makes no sense is set aside, never in the way."""
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[PendingBid]) -> list[LoggedBid]:
+        """Parse entries. Malformed ones are set aside, so that they cannot block the drain."""
         bids = []
         for entry, _, sequence in due:
             try:
@@ -295,7 +295,7 @@ class BidLog:
                 record(
                     db,
                     session_id,
-                    Event.ENTRY_SET_ASIDE,
+                    Incident.ENTRY_SET_ASIDE,
                     id=entry[0],
                     sequence=sequence,
                     fields=storable(entry[1]),
@@ -304,7 +304,7 @@ class BidLog:
         return bids
 
     def _give_up_missing(self, session_id: UUID, sequence: int) -> None:
-        """Record what is still missing up to `sequence`; others may have done so meanwhile."""
+        """Record the sequences still missing up to `sequence`, unless done meanwhile."""
         with self._database.begin() as db:
             offset = db.scalars(
                 select(BidLogOffset.persisted_sequence)
@@ -316,7 +316,7 @@ class BidLog:
             record(
                 db,
                 session_id,
-                Event.BID_LOG_GAP,
+                Incident.BID_LOG_GAP,
                 first_missing=offset + 1,
                 last_missing=sequence,
             )
@@ -324,7 +324,7 @@ class BidLog:
 
 
 def _copy(db: Session, bids: Iterable[LoggedBid]) -> None:
-    """Append rows with COPY, several times as fast as INSERT for the same rows."""
+    """Append rows with COPY, several times as fast as INSERT."""
     lines = io.StringIO("".join([bid.copy_line() for bid in bids]))
     cursor: Any = db.connection().connection.cursor()
     with cursor:

@@ -1,4 +1,4 @@
-"""Entries of the bid log: one accepted bid each, as place_bids.lua writes them."""
+"""Entries of the bid log: one accepted bid each, written by place_bids.lua."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -26,12 +26,12 @@ _REMEMBERED = 10_000
 _CENT = Decimal("0.01")
 
 Entry = tuple[str, dict[str, str]]
-# What no two bids of a session have in common, whatever sequences they have.
+# Unique among the bids of a session, whatever their sequences.
 Identity = tuple[UUID, datetime, Decimal]
 
 
 class LoggedBid(Struct, frozen=True):
-    """One entry of the log, checked. Doubles are text in which every bit survives."""
+    """One validated entry of the log. Doubles are text, exact to the last bit."""
 
     session_id: UUID
     sequence: int
@@ -44,9 +44,9 @@ class LoggedBid(Struct, frozen=True):
 
     @classmethod
     def parse(cls, session_id: UUID, entry: Entry, sequence: int | None = None) -> "LoggedBid":
-        """Check an entry. Raises ValueError when it is none that the script wrote.
+        """Validate an entry. Raises ValueError if the script cannot have written it.
 
-        `sequence`: the bid's, where it is not the one that its member was told.
+        `sequence`: the bid's, if it differs from the entry's.
         """
         entry_id, fields = entry
         try:
@@ -65,7 +65,7 @@ class LoggedBid(Struct, frozen=True):
 
     @property
     def identity(self) -> Identity:
-        """What tells this bid from all others of its session."""
+        """A value unique among the bids of its session."""
         return self.user_id, self.accepted_at, self.price
 
     def copy_line(self) -> str:
@@ -78,12 +78,12 @@ class LoggedBid(Struct, frozen=True):
 
 
 def sequence_of(entry_id: str) -> int:
-    """A bid's place in the log from its entry's id, `<sequence>-0`."""
+    """The sequence in an entry's id, `<sequence>-0`."""
     return int(entry_id.partition("-")[0])
 
 
 def storable(fields: dict[str, str]) -> dict[str, str]:
-    """The fields in a form that PostgreSQL's JSON can hold, which knows no NUL."""
+    """The fields with NUL escaped, which PostgreSQL's JSON cannot hold."""
     return {
         name.replace("\0", r"\x00"): text.replace("\0", r"\x00") for name, text in fields.items()
     }
@@ -103,8 +103,8 @@ def _double(text: str) -> str:
     return repr(number)
 
 
-# Members bid again, and all bids of one call have one moment: most of a batch's texts have
-# been read before, and reading one anew takes ten times as long.
+# Members bid repeatedly, and all bids of one call have the same time, so most texts recur.
+# Parsing takes ten times as long as the cache.
 _known = lru_cache(_REMEMBERED)
 _known_uuid = _known(UUID)
 _known_double = _known(_double)

@@ -1,10 +1,10 @@
-"""Which entries of a log are new, where Redis may have given sequences out a second time.
+"""Finds a log's new entries when Redis may have given sequences out twice.
 
-A log that begins above the offset is new from there on. One that begins at or below it has
-entries that a drain took and did not trim, or Redis came back older than PostgreSQL. There
-each entry is looked for in PostgreSQL, and what is new goes behind all that is stored, in the
-log's order. No bid ever gets a sequence below the one that its member was told, so whatever
-is above the offset is new for certain.
+A log that begins above the offset is all new. One that begins at or below it has entries
+that were drained but not trimmed, or Redis has restored a state older than PostgreSQL's.
+Then each entry is looked up in PostgreSQL, and new ones get sequences behind all stored
+bids, in the log's order. No bid gets a sequence below the one its member was given, so all
+entries above the offset are new.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.bidlog.entries import Entry, Identity, LoggedBid, sequence_of, storable
-from core.bidlog.incidents import Event, record
+from core.bidlog.incidents import Incident, record
 from core.postgres.models import Bid, SessionEvent
 
 _MOVED = text("""
@@ -25,59 +25,59 @@ _MOVED = text("""
 """)
 
 
-class Due(NamedTuple):
-    """An entry that is not in PostgreSQL yet.
+class PendingBid(NamedTuple):
+    """An entry not yet in PostgreSQL.
 
-    `told`: the sequence that its member was told. `sequence`: the one that the bid gets.
+    `entry_sequence`: the one its member was given. `sequence`: the one it is stored with.
     """
 
     entry: Entry
-    told: int
+    entry_sequence: int
     sequence: int
 
 
-def place(entries: Iterable[Entry], offset: int) -> list[Due]:
-    """The entries with their sequences: those they were told, but behind all that is stored."""
+def assign_sequences(entries: Iterable[Entry], offset: int) -> list[PendingBid]:
+    """The entries with their own sequences, or the next ones behind all stored bids."""
     due = []
     for entry in entries:
-        told = sequence_of(entry[0])
-        offset = max(offset + 1, told)
-        due.append(Due(entry, told, offset))
+        given = sequence_of(entry[0])
+        offset = max(offset + 1, given)
+        due.append(PendingBid(entry, given, offset))
     return due
 
 
-def report_rewind(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
-    moved = {one.entry[0]: one.sequence for one in due if one.sequence != one.told}
+def report_rewind(db: Session, session_id: UUID, offset: int, due: Sequence[PendingBid]) -> None:
+    moved = {one.entry[0]: one.sequence for one in due if one.sequence != one.entry_sequence}
     if moved:
-        record(db, session_id, Event.REDIS_REWOUND, persisted_sequence=offset, moved=moved)
+        record(db, session_id, Incident.REDIS_REWOUND, persisted_sequence=offset, moved=moved)
 
 
-def report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[Due]) -> None:
-    """Record sequences that were told and are in no entry.
+def report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[PendingBid]) -> None:
+    """Record sequences that were given out but are in no entry.
 
-    What is missing in front of a rewound batch cannot be told from what was handled before.
+    In front of a rewound batch, missing and already persisted entries look the same.
     """
-    told, sequence = min(offset, due[0].told - 1), offset
+    given, sequence = min(offset, due[0].entry_sequence - 1), offset
     for one in due:
-        if one.told > told + 1:
-            # Where others' bids have got these sequences, nothing is missing in `bids`.
-            taken = {"taken_through": sequence} if sequence > told else {}
+        if one.entry_sequence > given + 1:
+            # Sequences that other bids have been stored with are not missing in `bids`.
+            taken = {"taken_through": sequence} if sequence > given else {}
             record(
                 db,
                 session_id,
-                Event.BID_LOG_GAP,
-                first_missing=told + 1,
-                last_missing=one.told - 1,
+                Incident.BID_LOG_GAP,
+                first_missing=given + 1,
+                last_missing=one.entry_sequence - 1,
                 **taken,
             )
-        _, told, sequence = one
+        _, given, sequence = one
 
 
-def new_among(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
-    """Those entries that are neither in `bids` nor set aside.
+def new_entries(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that are neither in `bids` nor set aside.
 
-    A bid is looked for where it was told to be, and wherever a rewind has put an entry with
-    its id: a few rows by their key, however many the session has.
+    Looks up each bid by its own sequence and by those that rewinds gave to its entry id: a
+    few primary keys, however many bids the session has.
     """
     places = _places(db, session_id, entries)
     stored = _stored(db, session_id, {place for some in places.values() for place in some})
@@ -94,11 +94,11 @@ def new_among(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[E
 
 
 def _places(db: Session, session_id: UUID, entries: Iterable[Entry]) -> dict[str, list[int]]:
-    """Where in `bids` each entry's bid can be, by the entry's id."""
+    """By entry id, the sequences its bid may be stored with."""
     places = {entry_id: [sequence_of(entry_id)] for entry_id, _ in entries}
     moved = db.execute(
         _MOVED,
-        {"session_id": session_id, "kind": Event.REDIS_REWOUND.value, "entry_ids": list(places)},
+        {"session_id": session_id, "kind": Incident.REDIS_REWOUND.value, "entry_ids": list(places)},
     )
     for entry_id, sequence in moved:
         places[entry_id].append(sequence)
@@ -106,7 +106,7 @@ def _places(db: Session, session_id: UUID, entries: Iterable[Entry]) -> dict[str
 
 
 def _stored(db: Session, session_id: UUID, sequences: Iterable[int]) -> dict[int, Identity]:
-    """Which bids are stored with these sequences."""
+    """The bids stored with these sequences."""
     rows = db.execute(
         select(Bid.sequence, Bid.user_id, Bid.accepted_at, Bid.price).where(
             Bid.session_id == session_id, Bid.sequence.in_(sequences)
@@ -118,12 +118,12 @@ def _stored(db: Session, session_id: UUID, sequences: Iterable[int]) -> dict[int
 def _set_aside(
     db: Session, session_id: UUID, entries: Iterable[Entry]
 ) -> list[tuple[str, dict[str, str]]]:
-    """The entries with these ids that were set aside: their ids and fields."""
+    """Ids and fields of those entries that were set aside."""
     id_of_entry = SessionEvent.details["id"].astext
     rows = db.execute(
         select(id_of_entry, SessionEvent.details["fields"]).where(
             SessionEvent.session_id == session_id,
-            SessionEvent.kind == Event.ENTRY_SET_ASIDE.value,
+            SessionEvent.kind == Incident.ENTRY_SET_ASIDE.value,
             id_of_entry.in_([entry_id for entry_id, _ in entries]),
         )
     )

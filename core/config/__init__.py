@@ -1,4 +1,4 @@
-"""Settings, read once from the environment. It connects to nothing."""
+"""Settings, read once from the environment. It makes no connections."""
 
 from core.config.reader import ConfigError, SettingsReader
 from core.config.settings import (

@@ -1,4 +1,4 @@
-"""How the channels to the outside are reached. Shown or logged, none of it gives a secret away."""
+"""Settings of the e-mail and webhook channels. Their `repr` shows no secret."""
 
 from base64 import b64decode
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from core.config.reader import ConfigError, SettingsReader
 
-WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret starts with
-# What Standard Webhooks asks for.
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+# As Standard Webhooks requires.
 WEBHOOK_KEY_BYTES = range(24, 65)
 
 
 class Tls(StrEnum):
-    """How a connection to the mail server is made private."""
+    """How the connection to the mail server is encrypted."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -23,7 +23,7 @@ class Tls(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """A mail server. Without a user there is no login."""
+    """A mail server. With an empty user there is no login."""
 
     host: str
     port: int
@@ -35,22 +35,22 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Where the shop's system listens, and the key its messages are signed with."""
+    """The shop's endpoint and the key that signs messages to it."""
 
     url: str = field(repr=False)
     key: bytes = field(repr=False)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this host never leaves the machine."""
+    """Whether traffic to this host stays on the machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def is_web_address(url: str, *, plain_allowed: bool) -> bool:
-    """Whether messages may be posted there: https; plain http on this machine or if allowed."""
+def is_webhook_url(url: str, *, plain_allowed: bool) -> bool:
+    """Whether messages may be posted to it: https; plain http to this machine or if allowed."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -64,7 +64,7 @@ def is_web_address(url: str, *, plain_allowed: bool) -> bool:
 
 
 def webhook_key(secret: str) -> bytes:
-    """The key in a secret of Standard Webhooks. Raises ValueError when it is none."""
+    """The key in a Standard Webhooks secret. Raises ValueError if it is malformed."""
     if not secret.startswith(WEBHOOK_SECRET_PREFIX):
         raise ValueError("no prefix")
     key = b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
@@ -85,10 +85,12 @@ def read_mail(read: SettingsReader, debug: bool) -> MailSettings | None:
     if not settings.host:
         return None
     if "@" not in settings.sender:
-        raise ConfigError("SMTP_FROM must be the address that e-mails come from.")
+        raise ConfigError("SMTP_FROM must be the sender's e-mail address.")
     private = settings.tls is not Tls.NONE or is_loopback(settings.host)
     if settings.user and not (private or debug):
-        raise ConfigError("SMTP_TLS must be starttls or tls: the password would be sent in clear.")
+        raise ConfigError(
+            "SMTP_TLS must be starttls or tls: otherwise the password is sent unencrypted."
+        )
     return settings
 
 
@@ -100,18 +102,18 @@ def _tls(read: SettingsReader) -> Tls:
 
 
 def read_webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
-    """Neither the address, which may carry a token, nor the secret is shown."""
+    """Error messages show neither the URL, which may contain a token, nor the secret."""
     url, secret = read.text("WEBHOOK_URL", ""), read.secret("WEBHOOK_SECRET", "")
     if not url:
         return None
-    if not is_web_address(url, plain_allowed=debug):
+    if not is_webhook_url(url, plain_allowed=debug):
         raise ConfigError(
-            "WEBHOOK_URL must be an https address; http will do on this machine, or with DEBUG."
+            "WEBHOOK_URL must be an https URL; http is allowed to this machine or with DEBUG."
         )
     try:
         return WebhookSettings(url, webhook_key(secret))
     except ValueError:
         how = "python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
         raise ConfigError(
-            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, as made with: {how}"
+            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64. Make them with: {how}"
         ) from None

@@ -1,4 +1,4 @@
-"""How often one may ask. 0 switches a limit off."""
+"""Rate limits of requests. 0 switches a limit off."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -16,23 +16,23 @@ _LIMITS_SCHEMES = (
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """Quotas, and the Redis that counts; its URL may carry a password."""
+    """Quotas, and the Redis that counts them; its URL may contain a password."""
 
     storage_url: str = field(repr=False)
-    # By address: everybody behind one router shares these.
+    # By address: clients behind one router share these.
     registrations_per_minute: int
     logins_per_minute: int
     reads_per_minute: int
     # By address and name together: registering or logging in with one name.
     tries_per_minute: int
-    # By account, from addresses it never logged in from.
+    # By account, from addresses it has not logged in from before.
     stranger_logins_per_hour: int
     # By member.
     member_reads_per_minute: int
 
 
 def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSettings:
-    """Counters may get lost, like jobs and unlike bids: they live where the jobs do."""
+    """Counters default to the broker's Redis: losing them, like jobs, does no harm."""
     is_redis = broker_url.startswith(("redis://", "rediss://"))
 
     def quota(name: str, default: int) -> int:
@@ -45,8 +45,8 @@ def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitS
         )
     if not _is_complete(url):
         raise ConfigError(
-            "LIMITS_REDIS_URL must be a URL whose ports are numbers. A cluster's hosts and "
-            "sentinels need theirs, and the service's name follows: redis+sentinel://host:port/name."
+            "LIMITS_REDIS_URL must be a URL with numeric ports. Cluster nodes and sentinels need "
+            "one each, and sentinels a service name: redis+sentinel://host:port/name."
         )
     return LimitSettings(
         storage_url=url,
@@ -60,7 +60,7 @@ def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitS
 
 
 def _is_complete(url: str) -> bool:
-    """Whether it can be connected to: nobody does before the first request."""
+    """Checked at the start, since the first connection is made by the first request."""
     try:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2].split(",")

@@ -1,4 +1,4 @@
-"""Typed values from the environment's text. What is malformed stops the start with a sentence."""
+"""Typed values from the environment's text. A malformed value stops the start with a sentence."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ class ConfigError(Exception):
 
 
 class SettingsReader:
-    """Reads typed values from a mapping and remembers which names it was asked for."""
+    """Reads typed values from a mapping and records the names it has read."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -23,7 +23,7 @@ class SettingsReader:
         return self._values.get(name) or default
 
     def secret(self, name: str, default: str) -> str:
-        """A secret, or the content of the file that NAME_FILE names, as containers mount it."""
+        """A secret, or the content of the file in NAME_FILE, as containers mount secrets."""
         path = self.text(f"{name}_FILE", "")
         value = self.text(name, "")
         if value or not path:
@@ -32,9 +32,7 @@ class SettingsReader:
             return Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
-            raise ConfigError(
-                f"{name}_FILE names {path}, which cannot be read: {reason}."
-            ) from None
+            raise ConfigError(f"{name}_FILE: cannot read {path}: {reason}.") from None
 
     def integer(self, name: str, default: int, *, low: int, high: int) -> int:
         number = self._parsed(name, str(default), int, "a whole number")
@@ -56,10 +54,10 @@ class SettingsReader:
         try:
             return parse(text)
         except (ValueError, KeyError):
-            raise ConfigError(f"{name} must be {wanted}, but it is {text!r}.") from None
+            raise ConfigError(f"{name} must be {wanted}, but is {text!r}.") from None
 
     @staticmethod
     def _within(name: str, number: T, low: float, high: float) -> T:
         if not low <= number <= high:  # type: ignore[operator]
-            raise ConfigError(f"{name} must be between {low} and {high}, but it is {number}.")
+            raise ConfigError(f"{name} must be between {low} and {high}, but is {number}.")
         return number

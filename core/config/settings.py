@@ -1,9 +1,9 @@
 """Every setting, read once from the environment into a frozen object.
 
 Order of precedence: the process environment, then `.env`, then
-`.data/running.env`, which `make run` writes while its own servers are up so
-that command-line tools find them. A configured host switches off everything
-that file says about the same server.
+`.data/running.env`, which `make run` writes while its servers are up so that
+command-line tools find them. A configured host overrides all of that file's
+settings for the same server.
 """
 
 import os
@@ -33,14 +33,14 @@ from core.config.tokens import (
     read_metrics_token,
     read_previous_jwt_secret,
 )
-from core.config.web import AccessLog, read_access_log, read_cors_origins
+from core.config.web import AccessLogMode, read_access_log, read_cors_origins
 
 __all__ = [
     "DEBUG_JWT_SECRET",
     "DOTENV_PATH",
     "PROJECT_ROOT",
     "RUNNING_ENV_PATH",
-    "AccessLog",
+    "AccessLogMode",
     "ConfigError",
     "Settings",
     "SettingsReader",
@@ -56,7 +56,7 @@ RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says, checked. Units are the last word of a name."""
+    """The environment's settings, checked. A name ends with its unit."""
 
     debug: bool
     host: str
@@ -68,7 +68,7 @@ class Settings:
     trusted_proxies: int
     hsts_seconds: int
     live_max_watchers: int
-    access_log: AccessLog
+    access_log: AccessLogMode
     metrics_folder: str
     metrics_token: str
 
@@ -83,9 +83,9 @@ class Settings:
     redis_port: int
     redis_db: int
     redis_password: str
-    # Addresses of some of a cluster's nodes; empty: the one Redis above.
+    # Addresses of some of a cluster's nodes; empty: the single Redis above.
     redis_cluster: tuple[tuple[str, int], ...]
-    # None: a bid is answered without asking replicas.
+    # None: bids are answered without confirmation by replicas.
     redis_replicas: Replicas | None
     broker_url: str
 
@@ -112,12 +112,12 @@ class Settings:
 
     @property
     def max_queue_wait_seconds(self) -> float:
-        """How long a request may wait to be taken up; infinity when there is no bound."""
+        """How long a request may wait for a thread or a call; infinity if unbounded."""
         return self.max_queue_wait_ms / 1000 or inf
 
     @property
     def database_url(self) -> URL:
-        """SQLAlchemy's address of PostgreSQL. A host that starts with `/` is a socket folder."""
+        """PostgreSQL's URL for SQLAlchemy. A host that starts with `/` is a socket folder."""
         on_socket = self.postgres_host.startswith("/")
         return URL.create(
             "postgresql+psycopg2",
@@ -133,24 +133,24 @@ class Settings:
 
     @property
     def database_address(self) -> str:
-        """Where PostgreSQL is, for messages to an operator; never with a password."""
+        """PostgreSQL's address for messages to an operator; without a password."""
         return f"{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
 
     @property
     def redis_address(self) -> str:
-        """Where Redis is, for messages to an operator; never with a password."""
+        """Redis's address for messages to an operator; without a password."""
         if self.redis_cluster:
             return ",".join(f"{host}:{port}" for host, port in self.redis_cluster)
         return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings of this process; of the given mapping alone when there is one (for tests)."""
+    """The settings of this process; from `environ` alone if given (for tests)."""
     return read_settings(SettingsReader(gather_values() if environ is None else environ))
 
 
 def gather_values() -> dict[str, str]:
-    """Name to text, from the environment and the files behind it."""
+    """Values by name, from the environment and the two files."""
     configured = {**_file_values(DOTENV_PATH), **os.environ}
     running = _file_values(RUNNING_ENV_PATH)
     for prefix in ("POSTGRES_", "REDIS_"):
@@ -162,7 +162,7 @@ def gather_values() -> dict[str, str]:
 
 
 def _without(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
-    """Half a server's settings from one place and half from another would reach neither."""
+    """Drop a server's settings: mixing two sources would reach neither server."""
     return {name: value for name, value in values.items() if not name.startswith(prefix)}
 
 
@@ -171,7 +171,7 @@ def _file_values(path: Path) -> dict[str, str]:
 
 
 def read_settings(read: SettingsReader) -> Settings:
-    """Build the settings. Names, defaults and bounds stand here and in core/*_settings.py."""
+    """Build the settings. Names, defaults and bounds are here and in the modules of core.config."""
     debug = read.flag("DEBUG", False)
     port = read.integer("PORT", 8000, low=1, high=65535)
     redis_host = read.text("REDIS_HOST", "localhost")
@@ -180,10 +180,10 @@ def read_settings(read: SettingsReader) -> Settings:
     redis_password = read.secret("REDIS_PASSWORD", "")
     redis_cluster = read_redis_cluster(read)
     if redis_cluster and redis_db:
-        raise ConfigError("REDIS_DB must be 0 with REDIS_CLUSTER: a cluster has no other database.")
+        raise ConfigError("REDIS_DB must be 0 with REDIS_CLUSTER: a cluster has only database 0.")
     broker_url = read_broker_url(
         read,
-        # The bids' own Redis, the next database: good to start with, see docs/operations.md.
+        # The next database of the bids' Redis: enough to start with, see docs/operations.md.
         default=redis_url(redis_host, redis_port, redis_db + 1, redis_password),
         on_cluster=bool(redis_cluster),
     )

@@ -1,8 +1,8 @@
-"""The secrets that tokens are signed and known by. A poor one stops the start."""
+"""Secrets that sign and verify tokens. A weak one stops the start."""
 
 from core.config.reader import ConfigError, SettingsReader
 
-# Used only while DEBUG is on; with DEBUG off it stops the start.
+# For DEBUG only; with DEBUG off it stops the start.
 DEBUG_JWT_SECRET = "debug-only-secret-never-for-production-use"  # noqa: S105
 # RFC 7518, section 3.2: an HMAC key must be at least as long as the hash.
 JWT_SECRET_MIN_BYTES = 32
@@ -24,7 +24,7 @@ def read_jwt_secret(read: SettingsReader, debug: bool) -> str:
 
 
 def read_previous_jwt_secret(read: SettingsReader, current: str, debug: bool) -> str:
-    """A poor key would let anybody in, whichever of the two it is."""
+    """The previous key verifies tokens too, so it must be as strong as the current one."""
     secret = read.secret("JWT_SECRET_PREVIOUS", "")
     if secret and not debug:
         _require_good_secret("JWT_SECRET_PREVIOUS", secret)

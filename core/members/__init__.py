@@ -1,1 +1,1 @@
-"""Members: accounts, roles, revoked tokens, weights. It knows nothing of sessions' bids."""
+"""Members: accounts, roles, revoked tokens, weights. Imports nothing about bidding."""

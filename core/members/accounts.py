@@ -1,4 +1,4 @@
-"""Members and admins: registering, logging in, who may administer."""
+"""Accounts of members and admins: registration and login."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from core.rules.weighting import NEW_MEMBER_WEIGHT
 
 log = structlog.get_logger(__name__)
 
-# Any constant will do: two first registrations at once must take turns.
+# An arbitrary advisory lock id: it serialises concurrent first registrations.
 _FIRST_ACCOUNT_LOCK = 4_275_002
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What an account's owner may see of it."""
+    """An account as its owner sees it."""
 
     user_id: UUID
     username: str
@@ -39,7 +39,7 @@ class Account:
 
 
 class Accounts:
-    """Keeps accounts. Passwords are stored as argon2id hashes only."""
+    """Creates and authenticates accounts. Passwords are stored as argon2id hashes only."""
 
     def __init__(
         self,
@@ -53,22 +53,21 @@ class Accounts:
         self._redis = redis
         self._first_account_is_admin = first_account_is_admin
         self._hasher = hasher or PasswordHasher()
-        # Made at once: the first unknown name must not take longer than the next.
-        self._nobody_hash = self._hasher.hash("the password of nobody")
+        # Computed here, so that the first unknown name takes no longer than the next.
+        self._dummy_hash = self._hasher.hash("dummy password")
 
     def register(self, username: str, email: str, password: str) -> Account:
-        """Create a member; the first one on an empty database becomes the admin."""
+        """Create a member; the first account of an empty database becomes an admin."""
         return self._create(username, email, password, force_admin=False)
 
     def create_admin(self, username: str, email: str, password: str) -> Account:
-        """Create an admin; only the command line calls this."""
+        """Create an admin; called by the command line only."""
         return self._create(username, email, password, force_admin=True)
 
     def seed(self, count: int) -> list[Account]:
-        """Create members in bulk, for load tests; none of them is ever an admin.
+        """Create members in bulk for load tests; none becomes an admin.
 
-        They share the hash of one random password that is thrown away, so nobody can
-        log in to them.
+        All share the hash of one random, discarded password, so logging in is impossible.
         """
         password_hash = self._hasher.hash(token_urlsafe())
         batch = token_hex(4)
@@ -86,13 +85,13 @@ class Accounts:
     def authenticate(self, username: str, password: str) -> Account:
         """The account with this name and password.
 
-        An unknown name costs one hash as well, so that neither the words nor the time
-        of the answer tell which of the two was wrong. That an account is disabled is for
-        those to know who have its password.
+        An unknown name costs one hash as well, so neither the text nor the timing of the
+        answer reveals whether the name exists. Only the right password reveals that an
+        account is disabled.
         """
         with self._database.begin() as db:
             user = db.scalar(select(User).where(func.lower(User.username) == func.lower(username)))
-        password_hash = user.password_hash if user else self._nobody_hash
+        password_hash = user.password_hash if user else self._dummy_hash
         try:
             self._hasher.verify(password_hash, password)
         except VerifyMismatchError:
@@ -113,7 +112,7 @@ class Accounts:
         return _account(user)
 
     def get_admin(self, user_id: UUID) -> Account:
-        """The account behind a token, refused unless it is an admin's at this moment."""
+        """The account behind a token. Raises AdminRequired unless it is an admin now."""
         account = self.get(user_id)
         if not account.is_admin:
             raise errors.AdminRequired
@@ -137,7 +136,7 @@ class Accounts:
         return _account(user)
 
     def _cache_weights(self, users: Sequence[User]) -> None:
-        """Spare new members' first bids a look into PostgreSQL. Only a convenience."""
+        """Spare new members' first bids a query. Best effort."""
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for user in users:
@@ -147,7 +146,7 @@ class Accounts:
             log.warning("weights_not_cached", count=len(users))
 
     def _upgrade_hash(self, user: User, password: str) -> None:
-        """Follow argon2's recommended parameters as they grow."""
+        """Rehash when argon2's recommended parameters have changed."""
         if not self._hasher.check_needs_rehash(user.password_hash):
             return
         password_hash = self._hasher.hash(password)
@@ -156,7 +155,7 @@ class Accounts:
 
 
 def _is_first_account(db: Session) -> bool:
-    """Whether no account exists. Registrations take turns only while that is so."""
+    """Whether no account exists. Registrations are serialised only until one does."""
     anybody = select(exists().select_from(User))
     if db.scalar(anybody):
         return False

@@ -1,8 +1,8 @@
-"""Which tokens were logged out, and whose are refused altogether.
+"""Revoked tokens and disabled members.
 
-PostgreSQL is the truth. Redis holds the whole list in one sorted set, so that the
-script that places a bid can look a token up without a further round trip; a Redis
-that lost the set is given it back before the next token is judged.
+PostgreSQL is authoritative. Redis holds the whole list in one sorted set, so that the bid
+script can check a token without another round trip. If Redis has lost the set, it is
+reloaded before the next token is checked.
 """
 
 from datetime import UTC, datetime
@@ -20,72 +20,71 @@ from core.postgres.models import BiddingSession, RevokedToken, User
 from core.redis import keys
 from core.rules.lifecycle import Status
 
-# A session's copy is read from PostgreSQL anew this often, so that whatever a failover
-# took from it is put right.
+# How often a session's copy is reloaded from PostgreSQL, which repairs what a failover lost.
 _REVOCATIONS_TTL_SECONDS = 3600
 
 
 class Revocations:
-    """Revokes tokens and tells which ones are revoked, across all processes at once."""
+    """Revokes and checks tokens, with immediate effect in all processes."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database
         self._redis = redis
 
     def revoke(self, token_id: str, expires_at: datetime) -> None:
-        """Refuse this token from now on. Safe to repeat."""
+        """Revoke a token. Safe to repeat."""
         with self._database.begin() as db:
             db.execute(
                 insert(RevokedToken)
                 .values(token_id=token_id, expires_at=expires_at)
                 .on_conflict_do_nothing()
             )
-        self._refuse(token_id, until=expires_at.timestamp())
+        self._add(token_id, until=expires_at.timestamp())
 
-    def shut_out(self, user_id: UUID) -> None:
-        """Refuse all tokens of a member from now on; the caller has it in PostgreSQL."""
-        self._refuse(str(user_id), until=inf)
+    def disable(self, user_id: UUID) -> None:
+        """Refuse all tokens of a member. Redis only: the caller updates PostgreSQL."""
+        self._add(str(user_id), until=inf)
 
-    def let_in(self, user_id: UUID) -> None:
-        """Take `shut_out` back."""
-        self._admit(str(user_id))
+    def enable(self, user_id: UUID) -> None:
+        """Undo `disable`."""
+        self._remove(str(user_id))
 
-    def shut_out_members(self) -> list[UUID]:
-        """Whom Redis shuts out."""
+    def disabled_members(self) -> list[UUID]:
+        """Members that are disabled in Redis."""
         names: Any = self._redis.zrangebyscore(keys.REVOKED_TOKENS, inf, inf)
         return [UUID(name) for name in names if name != keys.REVOCATIONS_LOADED]
 
-    def require_good(self, token_id: str, user_id: UUID) -> None:
+    def require_valid(self, token_id: str, user_id: UUID) -> None:
         """Raises TokenRevoked or AccountDisabled."""
         loaded, revoked, disabled = self._redis.zmscore(
             keys.REVOKED_TOKENS, [keys.REVOCATIONS_LOADED, token_id, str(user_id)]
         )
         if loaded is None:
             self.load()
-            self.require_good(token_id, user_id)
+            self.require_valid(token_id, user_id)
         if revoked is not None:
             raise errors.TokenRevoked
         if disabled is not None:
             raise errors.AccountDisabled
 
-    def _refuse(self, name: str, *, until: float) -> None:
-        """Put a token's or a member's id on the list."""
+    def _add(self, name: str, *, until: float) -> None:
+        """Add a token's or a member's id to the list."""
         self._redis.zadd(keys.REVOKED_TOKENS, {name: until})
 
-    def _admit(self, name: str) -> None:
-        """Take it off the list."""
+    def _remove(self, name: str) -> None:
+        """Remove it from the list."""
         self._redis.zrem(keys.REVOKED_TOKENS, name)
 
-    def key_beside(self, session_id: UUID) -> str:  # noqa: ARG002 - one list for all here
-        """The list that the bid script of this session reads."""
+    def key_for_script(self, session_id: UUID) -> str:  # noqa: ARG002 - one list for all sessions
+        """Key of the list that the bid script reads for this session."""
         return keys.REVOKED_TOKENS
 
-    def load_beside(self, session_id: UUID) -> None:  # noqa: ARG002 - likewise
-        """Give Redis back the list that the bid script of this session reads."""
+    def load_for_script(self, session_id: UUID) -> None:  # noqa: ARG002 - likewise
+        """Reload the list that the bid script reads for this session."""
         self.load()
 
     def load(self) -> None:
-        """Give Redis the whole list back."""
+        """Reload the whole list into Redis."""
         self._fill(keys.REVOKED_TOKENS)
 
     def _fill(self, name: str, *, lasting_seconds: int | None = None) -> None:
@@ -97,15 +96,15 @@ class Revocations:
             )
             expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
             disabled = db.scalars(select(User.id).where(User.disabled_at.is_not(None)))
-            shut_out = {str(user_id): inf for user_id in disabled}
+            members = {str(user_id): inf for user_id in disabled}
         with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.zadd(name, {**expiries, **shut_out, keys.REVOCATIONS_LOADED: inf})
+            pipeline.zadd(name, {**expiries, **members, keys.REVOCATIONS_LOADED: inf})
             if lasting_seconds:
                 pipeline.expire(name, lasting_seconds)
             pipeline.execute()
 
     def purge_expired(self) -> int:
-        """Forget tokens that have expired by themselves; returns how many."""
+        """Delete revoked tokens that have expired; returns how many."""
         now = datetime.now(UTC)
         with self._database.begin() as db:
             purged = db.scalars(
@@ -118,32 +117,32 @@ class Revocations:
 
 
 class ClusterRevocations(Revocations):
-    """Keeps each session's own copy of the logged-out tokens besides the whole list."""
+    """Also keeps a copy of the list for each session, in the session's slot."""
 
-    def key_beside(self, session_id: UUID) -> str:
+    def key_for_script(self, session_id: UUID) -> str:
         return keys.revoked_tokens(session_id)
 
-    def load_beside(self, session_id: UUID) -> None:
-        self._fill(self.key_beside(session_id), lasting_seconds=_REVOCATIONS_TTL_SECONDS)
+    def load_for_script(self, session_id: UUID) -> None:
+        self._fill(self.key_for_script(session_id), lasting_seconds=_REVOCATIONS_TTL_SECONDS)
 
-    def _refuse(self, name: str, *, until: float) -> None:
-        super()._refuse(name, until=until)
+    def _add(self, name: str, *, until: float) -> None:
+        super()._add(name, until=until)
         with self._redis.pipeline(transaction=False) as pipeline:
             for copy in self._copies():
                 pipeline.zadd(copy, {name: until})
-                # For one that was not there; others keep the time they have.
+                # NX: existing copies keep their expiry.
                 pipeline.expire(copy, _REVOCATIONS_TTL_SECONDS, nx=True)
             pipeline.execute()
 
-    def _admit(self, name: str) -> None:
-        super()._admit(name)
+    def _remove(self, name: str) -> None:
+        super()._remove(name)
         with self._redis.pipeline(transaction=False) as pipeline:
             for copy in self._copies():
                 pipeline.zrem(copy, name)
             pipeline.execute()
 
     def _copies(self) -> list[str]:
-        """Of all sessions that may take a bid. One made later reads the token from PostgreSQL."""
+        """Keys of all open sessions' copies. A copy made later reads the token from PostgreSQL."""
         with self._database.begin() as db:
             open_sessions = db.scalars(
                 select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)

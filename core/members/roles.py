@@ -1,4 +1,4 @@
-"""What operators do to members: make them admins or not, shut them out or let them in."""
+"""Operators' changes to members: granting and revoking admin rights, disabling, enabling."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ from core.postgres.models import User
 log = structlog.get_logger(__name__)
 
 
-class NotToldYet(Exception):
-    """The member is let in, but Redis could not be told and still refuses its tokens."""
+class RedisNotUpdated(Exception):
+    """The member is enabled in PostgreSQL, but Redis was unreachable and refuses its tokens."""
 
     def __init__(self, username: str) -> None:
         super().__init__(username)
@@ -25,10 +25,10 @@ class NotToldYet(Exception):
 
 
 class Membership:
-    """Changes accounts by name, in any case. Every change may be repeated.
+    """Changes accounts by name, ignoring case. Every change may be repeated.
 
-    A disabled member's tokens are refused from that moment; the standing bids stay, for
-    a rank that others were told cannot be taken back.
+    A disabled member's tokens are refused at once. The standing bids stay, because ranks
+    that other members have been shown cannot be withdrawn.
     """
 
     def __init__(self, database: Database, revocations: Revocations) -> None:
@@ -36,51 +36,51 @@ class Membership:
         self._revocations = revocations
 
     def promote(self, username: str) -> str:
-        """Make a member an admin; the name as it was registered."""
+        """Grant admin rights; returns the name as registered."""
         return self._set_admin(username, is_admin=True)
 
     def demote(self, username: str) -> str:
-        """Make an admin a member again; the very next request is refused."""
+        """Revoke admin rights, from the next request on."""
         return self._set_admin(username, is_admin=False)
 
     def disable(self, username: str) -> str:
-        """Shut a member out: neither logging in nor any token works.
+        """Refuse the member's logins and tokens.
 
-        Redis is told before the commit: when it is away, nothing has changed, and at no
-        moment does it let in whom PostgreSQL shuts out.
+        Redis is updated before the commit: if it is down nothing changes, and Redis never
+        accepts a member that PostgreSQL has disabled.
         """
         with self._database.begin() as db:
             user = _locked(db, username)
             user.disabled_at = user.disabled_at or datetime.now(UTC)
             db.flush()
-            self._revocations.shut_out(user.id)
+            self._revocations.disable(user.id)
         log.info("member_disabled", user_id=str(user.id))
         return user.username
 
     def enable(self, username: str) -> str:
-        """Let a member in again; tokens that have neither expired nor been logged out are good.
+        """Enable a member; tokens that are neither expired nor revoked work again.
 
-        Redis is told after the commit, for the same reason. Raises NotToldYet when it is
-        away then: repeating this tells it, and so does `let_in_enabled`.
+        Redis is updated after the commit, for the same reason. Raises RedisNotUpdated if it is
+        down then; repeating the call updates it, and so does `reenable_members`.
         """
         with self._database.begin() as db:
             user = _locked(db, username)
             user.disabled_at = None
         try:
-            self._let_in([user.id])
+            self._enable_in_redis([user.id])
         except outages.ALL as outage:
-            raise NotToldYet(user.username) from outage
+            raise RedisNotUpdated(user.username) from outage
         log.info("member_enabled", user_id=str(user.id))
         return user.username
 
-    def let_in_enabled(self) -> int:
-        """Let in whom Redis shuts out and PostgreSQL does not, since one of the two was away
-        when that changed; returns how many.
+    def reenable_members(self) -> int:
+        """Enable in Redis the members that PostgreSQL has enabled, after an outage of one of
+        the two; returns how many.
         """
-        return self._let_in(self._revocations.shut_out_members())
+        return self._enable_in_redis(self._revocations.disabled_members())
 
-    def _let_in(self, user_ids: Sequence[UUID]) -> int:
-        """Tell Redis of those who are enabled, while nobody can disable them."""
+    def _enable_in_redis(self, user_ids: Sequence[UUID]) -> int:
+        """Enable them in Redis while row locks keep them from being disabled."""
         with self._database.begin() as db:
             enabled = db.scalars(
                 select(User.id)
@@ -89,7 +89,7 @@ class Membership:
                 .with_for_update()
             ).all()
             for user_id in enabled:
-                self._revocations.let_in(user_id)
+                self._revocations.enable(user_id)
         return len(enabled)
 
     def _set_admin(self, username: str, *, is_admin: bool) -> str:
@@ -105,5 +105,5 @@ def _locked(db: Session, username: str) -> User:
         select(User).where(func.lower(User.username) == func.lower(username)).with_for_update()
     )
     if user is None:
-        raise errors.AccountNotFound
+        raise errors.AccountNotFound(username)
     return user

@@ -1,6 +1,6 @@
-"""Member weights: computed set-wise in PostgreSQL, cached in Redis for the bid path.
+"""Member weights: computed set-wise in PostgreSQL, cached in Redis for bids.
 
-The formula and its source are in core/rules/weighting.py; a test holds the two together.
+The formula is in core/rules/weighting.py; a test compares the two.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -20,11 +20,11 @@ from core.redis import keys
 from core.redis.cluster import ClusterClient
 from core.rules import weighting
 
-# Any constant will do: two recomputations at once would lock the same members' rows
+# An arbitrary advisory lock id: concurrent recomputations would lock the same members' rows
 # in different orders.
 _RECOMPUTATION_LOCK = 4_275_003
 _CACHE_CHUNK = 5000
-# How long the job that the close enqueues is trusted to come, and each one after it.
+# How long an enqueued recomputation is expected to run before it counts as lost.
 _TRUSTED = timedelta(seconds=60)
 
 _RECOMPUTE = f"""
@@ -55,33 +55,33 @@ _RECOMPUTE = f"""
 
 
 class Weights:
-    """Recomputes member weights and keeps the cache of them."""
+    """Recomputes and caches member weights."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
         self._database = database
         self._redis = redis
 
-    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:
-        """Keys of the cached weights, where the bid script can read them."""
+    def keys_for_script(self, user_ids: Iterable[UUID | str]) -> list[str]:
+        """Keys of the cached weights, if the bid script can read them."""
         return [keys.user_weight(user_id) for user_id in user_ids]
 
-    def place_of(self, user_id: UUID) -> Hashable:  # noqa: ARG002 - one for all here
-        """Where a weight is looked for: members of one place may be asked for together."""
+    def group_of(self, user_id: UUID) -> Hashable:  # noqa: ARG002 - one group for all members
+        """The group whose weights one `find` can look up."""
         return None
 
     def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """Weights that the bid script did not find, of members of one place. Blocks.
+        """Weights that the bid script did not find, of members of one group. Blocks.
 
-        From PostgreSQL, and put into the cache; without those of accounts that do not exist.
+        Reads PostgreSQL and fills the cache; unknown accounts are left out.
         """
         weights = self.read(user_ids)
-        # Bids can do without the cache; it may be that which is away.
+        # Best effort: the cache may be the server that is down.
         with suppress(*outages.REDIS):
             self._cache(weights.items(), only_new=True)
         return weights
 
     def read(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """`find` without the cache."""
+        """Weights from PostgreSQL, bypassing the cache."""
         with self._database.begin() as db:
             rows = db.execute(select(User.id, User.weight).where(User.id.in_(user_ids)))
             return {row.id: row.weight for row in rows}
@@ -89,7 +89,7 @@ class Weights:
     def recompute_bidders_of(self, session_id: UUID, now: datetime) -> int:
         """Recompute the weights of an ended session's bidders; returns how many."""
         members = self._recompute(now, session_id)
-        # Last: a process that dies before leaves the session due.
+        # Last: if the process dies before this, the session stays due.
         with self._database.begin() as db:
             db.execute(
                 update(BiddingSession)
@@ -99,9 +99,9 @@ class Weights:
         return members
 
     def claim_due(self) -> list[UUID]:
-        """Ended sessions whose recomputation was lost, or was killed before it was done.
+        """Ended sessions whose recomputation was lost or killed.
 
-        The caller is trusted to enqueue it: they are not named again for a while.
+        The caller must enqueue it: claimed sessions are not returned again for a while.
         """
         with self._database.begin() as db:
             session_ids = db.scalars(
@@ -113,10 +113,10 @@ class Weights:
         return [session_id for session_id in session_ids if self._claim(session_id)]
 
     def _claim(self, session_id: UUID) -> bool:
-        return bool(self._redis.set(keys.weighing_claim(session_id), 1, nx=True, ex=_TRUSTED))
+        return bool(self._redis.set(keys.recomputation_claim(session_id), 1, nx=True, ex=_TRUSTED))
 
-    def recompute_everybody(self, now: datetime) -> int:
-        """Recompute the weights of all members who ever took part; returns how many."""
+    def recompute_all(self, now: datetime) -> int:
+        """Recompute the weights of all members who ever bid; returns how many."""
         return self._recompute(now, None)
 
     def _recompute(self, now: datetime, session_id: UUID | None) -> int:
@@ -140,8 +140,8 @@ class Weights:
         return len(user_ids)
 
     def _refresh_cache(self, user_ids: Sequence[UUID]) -> None:
-        """Only after the commit, for the cache must never be ahead of the truth; and what
-        is true by now, for another recomputation may have come in between.
+        """Cache committed weights, read again because another recomputation may have run
+        since.
         """
         with self._database.begin() as db:
             _take_turns(db)
@@ -149,7 +149,7 @@ class Weights:
             self._cache([(user_id, weight) for user_id, weight in weights])
 
     def _cache(self, weights: Iterable[tuple[UUID, float]], *, only_new: bool = False) -> None:
-        """`only_new`: never over a value that a recomputation wrote meanwhile."""
+        """`only_new`: keep a value that a recomputation wrote meanwhile."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for user_id, weight in weights:
                 pipeline.set(keys.user_weight(user_id), repr(weight), nx=only_new)
@@ -157,34 +157,34 @@ class Weights:
 
 
 def _take_turns(db: Session) -> None:
-    """Wait until no other recomputation is at work; the end of the transaction lets it in."""
+    """Wait for other recomputations; the lock is held until the transaction ends."""
     db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _RECOMPUTATION_LOCK})
 
 
 class ClusterWeights(Weights):
-    """The cache lies on the members' nodes, where no session's script can read it."""
+    """The cache is on the members' nodes, where a session's script cannot read it."""
 
     def __init__(self, database: Database, redis: Redis) -> None:
         super().__init__(database, redis)
-        self._asked: set[Hashable] = set()
+        self._nodes_in_use: set[Hashable] = set()
 
-    def keys_beside(self, user_ids: Iterable[UUID | str]) -> list[str]:  # noqa: ARG002 - none, whoever it is
+    def keys_for_script(self, user_ids: Iterable[UUID | str]) -> list[str]:  # noqa: ARG002 - none for any member
         return []
 
-    def place_of(self, user_id: UUID) -> Hashable:
-        return cast(ClusterClient, self._redis).known_master_of(keys.user_weight(user_id))
+    def group_of(self, user_id: UUID) -> Hashable:
+        return cast(ClusterClient, self._redis).cached_master_of(keys.user_weight(user_id))
 
     def find(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """Asked of the members' node; not when that is away."""
-        place = self.place_of(user_ids[0])
-        if place in self._asked:
-            # Whoever asked was given up: the node hangs, and must not take another thread.
+        """Reads the members' node, or PostgreSQL if that node is down."""
+        node = self.group_of(user_ids[0])
+        if node in self._nodes_in_use:
+            # The earlier lookup timed out: the node hangs, and must not occupy another thread.
             return self.read(user_ids)
-        self._asked.add(place)
+        self._nodes_in_use.add(node)
         try:
             return self._find_at_node(user_ids)
         finally:
-            self._asked.discard(place)
+            self._nodes_in_use.discard(node)
 
     def _find_at_node(self, user_ids: Sequence[UUID]) -> dict[UUID, float]:
         try:

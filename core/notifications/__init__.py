@@ -1,4 +1,4 @@
-"""Results announced to members and to the shop: inbox, e-mail, webhooks.
+"""Announces results to members and the shop: inbox, e-mail, webhooks.
 
-It reads finished results and never changes them.
+It reads final results and never changes them.
 """

@@ -1,8 +1,8 @@
-"""Telling the bidders of a closed session how it ended, each one once.
+"""Notifies every bidder of a closed session once.
 
-The close writes one announcement. From it the notifications are written set-wise, best
-ranks first, and the announcement's `told_through_rank` moves in the transaction that
-writes them: a process that dies anywhere repeats a read, never a notification.
+The close writes one announcement. Notifications are written from it set-wise, best ranks
+first, and the announcement's `told_through_rank` advances in the same transaction: a crash
+repeats a read, never a notification.
 """
 
 import time
@@ -19,45 +19,45 @@ from core.postgres.models import Announcement, WebhookDelivery
 from core.sessions.results import count_bidders
 from core.telemetry import metrics
 
-# Long enough to be quick, short enough that the first winners are told at once.
+# Large enough to be fast, small enough that the first winners are notified at once.
 CHUNK_MEMBERS = 5000
 
 _WRITE_NOTIFICATIONS = text("""
-    WITH told AS (
+    WITH notified AS (
         INSERT INTO notifications (session_id, user_id, kind)
         SELECT session_id, user_id, :kind
           FROM rankings
          WHERE session_id = :session_id AND rank > :after AND rank <= :through
         RETURNING id)
     INSERT INTO email_deliveries (notification_id)
-    SELECT id FROM told WHERE :by_email
+    SELECT id FROM notified WHERE :by_email
 """)
 
 
-class Kind(StrEnum):
-    """What a notification is about."""
+class NotificationKind(StrEnum):
+    """The kinds of notifications."""
 
     SESSION_ENDED = "session_ended"
 
 
-class Event(StrEnum):
-    """What the shop's system is told of, in the spelling of Standard Webhooks."""
+class WebhookEvent(StrEnum):
+    """The kinds of webhook messages, spelled as in Standard Webhooks."""
 
     SESSION_ENDED = "session.ended"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one call did. `unfinished`: its time was over before everybody was told."""
+class Announced:
+    """The members notified by one call. `unfinished`: its time ran out before the last one."""
 
     members: int
     unfinished: bool
 
 
-class Telling:
-    """Writes the notifications of closed sessions, and what the channels are to deliver.
+class Announcing:
+    """Writes the notifications of closed sessions and enqueues their deliveries.
 
-    A channel that is off gets nothing: switched on later, it tells of later sessions only.
+    A channel that is off gets none: once switched on, it announces later sessions only.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Telling:
         self._chunk_members = chunk_members
 
     def unfinished(self) -> Sequence[UUID]:
-        """Closed sessions not all of whose bidders are told, oldest first."""
+        """Closed sessions with bidders not yet notified, oldest first."""
         with self._database.begin() as db:
             return db.scalars(
                 select(Announcement.session_id)
@@ -82,22 +82,22 @@ class Telling:
                 .order_by(Announcement.created_at)
             ).all()
 
-    def tell(self, session_id: UUID, *, seconds: float) -> Told:
-        """Tell the bidders of one session, for so many seconds at most.
+    def announce(self, session_id: UUID, *, seconds: float) -> Announced:
+        """Notify the bidders of one session, for at most `seconds`.
 
-        A second call at the same time leaves at once. Safe to repeat.
+        A concurrent second call returns at once. Safe to repeat.
         """
         deadline = time.monotonic() + seconds
         members = 0
-        while (told := self._tell_next(session_id)) is not None:
-            members += told
-            metrics.NOTIFICATIONS.labels("in_app", "delivered").inc(told)
+        while (notified := self._announce_next(session_id)) is not None:
+            members += notified
+            metrics.NOTIFICATIONS.labels("in_app", "delivered").inc(notified)
             if time.monotonic() > deadline:
-                return Told(members, unfinished=True)
-        return Told(members, unfinished=False)
+                return Announced(members, unfinished=True)
+        return Announced(members, unfinished=False)
 
-    def _tell_next(self, session_id: UUID) -> int | None:
-        """How many were told now; None when none is left or another process is at it."""
+    def _announce_next(self, session_id: UUID) -> int | None:
+        """How many members were notified; None if none is left or another process is active."""
         with self._database.begin() as db:
             announcement = _lock(db, session_id)
             if announcement is None:
@@ -105,11 +105,13 @@ class Telling:
             after, last = announcement.told_through_rank, count_bidders(db, session_id)
             through = min(after + self._chunk_members, last)
             if after == 0 and self._by_webhook:
-                db.add(WebhookDelivery(session_id=session_id, event=Event.SESSION_ENDED.value))
+                db.add(
+                    WebhookDelivery(session_id=session_id, event=WebhookEvent.SESSION_ENDED.value)
+                )
             db.execute(
                 _WRITE_NOTIFICATIONS,
                 {
-                    "kind": Kind.SESSION_ENDED.value,
+                    "kind": NotificationKind.SESSION_ENDED.value,
                     "session_id": session_id,
                     "after": after,
                     "through": through,
@@ -123,7 +125,7 @@ class Telling:
 
 
 def _lock(db: Session, session_id: UUID) -> Announcement | None:
-    """The announcement, for this transaction alone; None when it is done or another's."""
+    """The announcement, locked; None if it is finished or locked by another process."""
     return db.scalars(
         select(Announcement)
         .where(Announcement.session_id == session_id, Announcement.finished_at.is_(None))

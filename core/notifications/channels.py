@@ -1,16 +1,16 @@
-"""The ways to the outside at a glance, for the admin."""
+"""The state of the e-mail and webhook channels, for admins."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.notifications.email import Mailer
-from core.notifications.outbox import Backlog
+from core.notifications.outbox import DeliveryBacklog
 from core.notifications.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """Whether a channel is on, and what it has still to deliver or has given up."""
+    """Whether a channel is on, and how many deliveries are waiting or were given up."""
 
     channel: str
     is_on: bool
@@ -26,12 +26,12 @@ class Channels:
         self._webhooks = webhooks
 
     def read(self) -> Sequence[ChannelState]:
-        """One entry a channel."""
+        """One entry per channel."""
         return [
             _state("email", self._mailer.is_on, self._mailer.backlog()),
             _state("webhook", self._webhooks.is_on, self._webhooks.backlog()),
         ]
 
 
-def _state(channel: str, is_on: bool, backlog: Backlog) -> ChannelState:
+def _state(channel: str, is_on: bool, backlog: DeliveryBacklog) -> ChannelState:
     return ChannelState(channel, is_on, backlog.waiting, backlog.given_up)

@@ -1,7 +1,7 @@
-"""Telling members by e-mail how a session ended.
+"""Delivers results to members by e-mail.
 
-A batch goes over one connection. Between the server's word for a message and the commit
-that notes it lies the only moment in which a crash makes that one message go out twice.
+A batch uses one connection. Only a crash between the server's acceptance of a message and
+the commit that records it sends that message twice.
 """
 
 import smtplib
@@ -16,17 +16,23 @@ import structlog
 from sqlalchemy.orm import Session
 
 from core.config.channels import MailSettings, Tls
-from core.notifications.email_message import BadAddress, compose
+from core.notifications.email_message import InvalidAddress, compose
 from core.notifications.inbox import Notice, notices
-from core.notifications.outbox import Backlog, ChannelDown, Delivered, DeliveryFailed, Outbox
+from core.notifications.outbox import (
+    ChannelDown,
+    Delivered,
+    DeliveryBacklog,
+    DeliveryFailed,
+    Outbox,
+)
 from core.postgres.database import Database
 from core.postgres.models import EmailDelivery, Notification, User
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-# A message that the server refuses for the moment. While no server can be reached at
-# all no attempt is counted: everything waits for its return.
+# After a temporary refusal of one message. While the server is unreachable no attempt is
+# counted.
 RETRY_DELAYS = (
     timedelta(minutes=1),
     timedelta(minutes=10),
@@ -54,16 +60,16 @@ class Mailer:
         self._outbox = Outbox(
             database, EmailDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
         )
-        # From the first one on Prometheus must see them rise, so they begin at 0.
+        # Starts at 0, so that Prometheus sees the first increase.
         self._unreachable = metrics.NOTIFICATIONS.labels("email", "unreachable")
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a mail server."""
+        """Whether a mail server is configured."""
         return self._settings is not None
 
     def deliver_due(self, *, seconds: float) -> Delivered:
-        """Send every e-mail that is due, for so many seconds at most."""
+        """Send every e-mail that is due, for at most `seconds`."""
         if self._settings is None:
             return Delivered(attempts=0, unfinished=False)
         with closing(MailServer(self._settings, self._timeout_seconds)) as server:
@@ -74,15 +80,15 @@ class Mailer:
                 self._unreachable.inc()
                 return Delivered(attempts=0, unfinished=False)
 
-    def backlog(self) -> Backlog:
-        """E-mails that wait, and e-mails that were given up."""
+    def backlog(self) -> DeliveryBacklog:
+        """Counts of e-mails that are waiting and that were given up."""
         return self._outbox.backlog()
 
 
 class MailServer:
-    """One connection, opened when it is first needed, and again after it broke.
+    """One connection, opened on first use and reopened after an error.
 
-    Errors are told by name and code alone: their messages carry addresses.
+    Reports errors by class and code only: their messages contain addresses.
     """
 
     def __init__(self, settings: MailSettings, timeout_seconds: float) -> None:
@@ -92,7 +98,7 @@ class MailServer:
         self._smtp: smtplib.SMTP | None = None
 
     def send(self, message: EmailMessage) -> None:
-        """Raises DeliveryFailed when this message is not taken, ChannelDown when none is."""
+        """Raises DeliveryFailed if this message is refused, ChannelDown if every one would be."""
         smtp = self._smtp = self._smtp or self._connect()
         try:
             smtp.send_message(message)
@@ -100,7 +106,7 @@ class MailServer:
             [(code, _)] = refused.recipients.values()
             raise _refused(code) from None
         except smtplib.SMTPSenderRefused as refused:
-            # Our own address is not liked: that is no fault of this message.
+            # Our own address is refused, which would fail every message.
             raise ChannelDown(f"sender refused: {refused.smtp_code}") from None
         except smtplib.SMTPDataError as refused:
             raise _refused(refused.smtp_code) from None
@@ -111,7 +117,7 @@ class MailServer:
             raise DeliveryFailed(type(error).__name__) from None
 
     def close(self) -> None:
-        """Take leave, if the server still listens."""
+        """Quit and close the connection."""
         if self._smtp is not None:
             with suppress(OSError, smtplib.SMTPException):
                 self._smtp.quit()
@@ -124,7 +130,7 @@ class MailServer:
         except (OSError, smtplib.SMTPException) as error:
             raise ChannelDown(_name(error)) from None
         try:
-            self._introduce(smtp)
+            self._secure_and_log_in(smtp)
         except (OSError, smtplib.SMTPException) as error:
             smtp.close()
             raise ChannelDown(_name(error)) from None
@@ -137,7 +143,7 @@ class MailServer:
             return smtplib.SMTP_SSL(host, port, timeout=self._timeout_seconds, context=context)
         return smtplib.SMTP(host, port, timeout=self._timeout_seconds)
 
-    def _introduce(self, smtp: smtplib.SMTP) -> None:
+    def _secure_and_log_in(self, smtp: smtplib.SMTP) -> None:
         if self._settings.tls is Tls.STARTTLS:
             smtp.starttls(context=ssl.create_default_context())
         if self._settings.user:
@@ -165,13 +171,13 @@ def _send(server: MailServer, db: Session, delivery: EmailDelivery) -> None:
             sender=server.sender,
             sent_at=datetime.now(UTC),
         )
-    except BadAddress:
+    except InvalidAddress:
         raise DeliveryFailed("no usable address", final=True) from None
     server.send(message)
 
 
 def _refused(code: int) -> DeliveryFailed:
-    """RFC 5321: 5yz is for good, 4yz for the moment."""
+    """RFC 5321: 5yz is permanent, 4yz temporary."""
     return DeliveryFailed(f"refused: {code}", final=500 <= code < 600)  # noqa: PLR2004 - SMTP's own
 
 

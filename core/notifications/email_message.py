@@ -1,4 +1,4 @@
-"""The e-mail that tells a member how a session ended. Pure: nothing is sent here."""
+"""Composes the e-mail about a session's result. Pure: it sends nothing."""
 
 from datetime import datetime
 from email.headerregistry import Address
@@ -12,15 +12,15 @@ from core.notifications.inbox import Notice
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    # Names of products and members are shown as text, whatever stands in them.
+    # Names of products and members may contain markup.
     autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     keep_trailing_newline=True,
 )
 
 
-class BadAddress(Exception):
-    """No message can be sent to this address. Raised without it: it must not be logged."""
+class InvalidAddress(Exception):
+    """The address is malformed. Raised without it: addresses must not be logged."""
 
 
 def compose(
@@ -28,8 +28,7 @@ def compose(
 ) -> EmailMessage:
     """The message in plain text and HTML.
 
-    Its Message-ID comes from the notification: should it be sent twice, both are known
-    to be one.
+    Its Message-ID derives from the notification, so that clients recognise a duplicate.
     """
     message = EmailMessage()
     message["From"] = sender
@@ -37,7 +36,7 @@ def compose(
     message["Subject"] = _subject(notice)
     message["Date"] = format_datetime(sent_at)
     message["Message-ID"] = message_id(notice, sender)
-    # RFC 3834: no automatic reply, please.
+    # RFC 3834: suppresses automatic replies.
     message["Auto-Submitted"] = "auto-generated"
     words = {"notice": notice, "username": username}
     message.set_content(_TEMPLATES.get_template("session_ended.txt").render(words))
@@ -53,14 +52,14 @@ def message_id(notice: Notice, sender: str) -> str:
 
 
 def _recipient(address: str) -> Address:
-    # Its parser raises a kind of its own for each thing that can be wrong.
+    # The parser raises many unrelated exception types.
     try:
         return Address(addr_spec=address)
     except Exception:  # noqa: BLE001 - see above
-        raise BadAddress from None
+        raise InvalidAddress from None
 
 
 def _subject(notice: Notice) -> str:
-    # A header is one line, and Unicode knows more line breaks than a product's name may hold.
+    # A header is one line; product names may contain some of Unicode's line breaks.
     product = " ".join(notice.product_name.split())
     return f"You won: {product}" if notice.is_winner else f"The sale has ended: {product}"

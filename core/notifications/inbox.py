@@ -1,4 +1,4 @@
-"""What members are told in-app: reading it, and marking it as read."""
+"""Members' in-app notifications: listing them and marking them as read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Notice:
 
     @property
     def is_winner(self) -> bool:
-        """Whether the member gets one of the items."""
+        """Whether the member won an item."""
         return scoring.is_winning(self.rank, self.inventory)
 
     @property
@@ -47,7 +47,7 @@ class Notice:
 
 
 class Notifications:
-    """Keeps members' notifications."""
+    """Lists members' notifications and marks them as read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class Notifications:
     def of_member(
         self, user_id: UUID, *, unread_only: bool, page: int, page_size: int
     ) -> tuple[Sequence[Notice], int]:
-        """One page of a member's notifications, newest first, and how many there are in all."""
+        """One page of a member's notifications, newest first, and the total count."""
         own = [Notification.user_id == user_id]
         if unread_only:
             own.append(Notification.read_at.is_(None))
@@ -66,7 +66,7 @@ class Notifications:
             return [Notice(**row) for row in rows.mappings()], total
 
     def mark_read(self, user_id: UUID, notification_id: UUID) -> None:
-        """Note that the member has read this one. The first time counts; safe to repeat."""
+        """Mark one as read. Safe to repeat; the first time is kept."""
         with self._database.begin() as db:
             marked = db.scalar(
                 update(Notification)
@@ -78,7 +78,7 @@ class Notifications:
             raise errors.NotificationNotFound
 
     def mark_all_read(self, user_id: UUID) -> None:
-        """Note that the member has read all there are by now."""
+        """Mark all current ones as read."""
         with self._database.begin() as db:
             db.execute(
                 update(Notification)
@@ -88,7 +88,7 @@ class Notifications:
 
 
 def notices() -> Select[*tuple[Any, ...]]:
-    """Notifications with what they are about, in the columns of a Notice."""
+    """Notifications joined with their results, in the columns of a Notice."""
     return (
         select(
             Notification.id.label("notification_id"),

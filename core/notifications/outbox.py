@@ -1,9 +1,9 @@
 """Deliveries of one channel: found when due, claimed one by one, settled.
 
-The row of a delivery stays locked from before it is sent until it is settled, in one
-transaction. A process that dies gives the lock back at once, and at most the one
-delivery it had in hand is sent a second time. One process at a time delivers on a
-channel, so that a slow one can never hold up the other.
+A delivery's row stays locked, in one transaction, from before it is sent until it is
+settled. If the process dies the lock is released, and at most the delivery in progress is
+sent twice. One process at a time delivers on a channel, so a slow channel cannot occupy
+the workers of the others.
 """
 
 import time
@@ -26,22 +26,22 @@ from core.telemetry import metrics
 log = structlog.get_logger(__name__)
 
 _DUE_LIMIT = 100
-# Longer than any takes. A host that vanished keeps its claim for so long.
+# Longer than any delivery takes. A vanished host keeps its claim for this long.
 _SEND_SECONDS = 120.0
 
 D = TypeVar("D", EmailDelivery, WebhookDelivery)
 
 
-class Status(StrEnum):
+class DeliveryStatus(StrEnum):
     WAITING = "waiting"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up"
 
 
 class DeliveryFailed(Exception):
-    """This delivery did not succeed. `reason` is kept and logged: never an address.
+    """A delivery failed. `reason` is stored and logged, so it must contain no address.
 
-    `final`: another attempt would fail the same way.
+    `final`: a retry would fail the same way.
     """
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
@@ -51,20 +51,20 @@ class DeliveryFailed(Exception):
 
 
 class ChannelDown(Exception):
-    """Nobody could be reached, so nothing was attempted. The message is logged."""
+    """The channel's server is unreachable; nothing was attempted. The message is logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What one call did. `unfinished`: its time was over before all was attempted."""
+    """The attempts of one call. `unfinished`: its time ran out with deliveries left."""
 
     attempts: int
     unfinished: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many deliveries wait for their next attempt, and how many were given up."""
+class DeliveryBacklog:
+    """Counts of deliveries that wait for their next attempt, and that were given up."""
 
     waiting: int
     given_up: int
@@ -90,10 +90,10 @@ class Outbox(Generic[D]):
             metrics.NOTIFICATIONS.labels(self._channel, outcome)
 
     def deliver(self, send: Callable[[Session, D], None], *, seconds: float) -> Delivered:
-        """Attempt everything that is due, for so many seconds at most.
+        """Attempt every delivery that is due, for at most `seconds`.
 
-        `send` raises DeliveryFailed, or ChannelDown, which ends the call. While another
-        process delivers on the channel this one leaves at once.
+        `send` may raise DeliveryFailed, or ChannelDown, which ends the call. Returns at once
+        while another process delivers on the channel.
         """
         deadline = time.monotonic() + seconds
         attempts = 0
@@ -106,34 +106,35 @@ class Outbox(Generic[D]):
                         return Delivered(attempts, unfinished=True)
         return Delivered(attempts, unfinished=False)
 
-    def backlog(self) -> Backlog:
-        """What is left to do, and what was left undone."""
+    def backlog(self) -> DeliveryBacklog:
+        """Counts of deliveries that are waiting and that were given up."""
         with self._database.begin() as db:
-            return Backlog(
-                waiting=self._count(db, Status.WAITING), given_up=self._count(db, Status.GIVEN_UP)
+            return DeliveryBacklog(
+                waiting=self._count(db, DeliveryStatus.WAITING),
+                given_up=self._count(db, DeliveryStatus.GIVEN_UP),
             )
 
-    def condition(self, status: Status) -> ColumnElement[bool]:
-        """What a row of this status has in the table."""
+    def condition(self, status: DeliveryStatus) -> ColumnElement[bool]:
+        """The SQL condition for a row of this status."""
         is_waiting = self._table.next_attempt_at.is_not(None)
         is_delivered = self._table.delivered_at.is_not(None)
         match status:
-            case Status.WAITING:
+            case DeliveryStatus.WAITING:
                 return is_waiting
-            case Status.DELIVERED:
+            case DeliveryStatus.DELIVERED:
                 return is_delivered
-            case Status.GIVEN_UP:
+            case DeliveryStatus.GIVEN_UP:
                 return ~is_waiting & ~is_delivered
 
-    def _count(self, db: Session, status: Status) -> int:
+    def _count(self, db: Session, status: DeliveryStatus) -> int:
         counted = select(func.count()).select_from(self._table).where(self.condition(status))
         return db.scalar(counted) or 0
 
     @contextmanager
     def _turn(self, seconds: float) -> Iterator[bool]:
-        """Whether this process may deliver now. The lock goes with its transaction.
+        """Whether this process may deliver now. The transaction holds the lock.
 
-        That one is silent throughout: for so many seconds, and until the last send is over.
+        It stays idle for `seconds` and until the last send ends.
         """
         with self._database.begin() as db:
             allow_silence(db, seconds=seconds + _SEND_SECONDS)
@@ -166,7 +167,7 @@ class Outbox(Generic[D]):
                 metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
 
     def _claim(self, db: Session, delivery_id: UUID) -> D | None:
-        """The delivery, for this transaction alone; None when it is settled or another's."""
+        """The delivery, locked; None if it is settled or locked by another process."""
         return db.scalars(
             select(self._table)
             .where(self._table.id == delivery_id, self._table.next_attempt_at <= func.now())
@@ -174,7 +175,7 @@ class Outbox(Generic[D]):
         ).one_or_none()
 
     def _postpone(self, delivery: D, failure: DeliveryFailed) -> None:
-        """Note the failure, and when to try again: later each time, and at last never."""
+        """Record the failure and schedule the next attempt, or give up after the last."""
         given_up = failure.final or delivery.attempts >= len(self._retry_delays)
         log.warning(
             "delivery_failed",
@@ -191,8 +192,8 @@ class Outbox(Generic[D]):
         delivery.last_error = failure.reason
 
 
-def status_of(delivery: EmailDelivery | WebhookDelivery) -> Status:
-    """What became of a delivery so far."""
+def status_of(delivery: EmailDelivery | WebhookDelivery) -> DeliveryStatus:
+    """A delivery's current status."""
     if delivery.next_attempt_at is not None:
-        return Status.WAITING
-    return Status.GIVEN_UP if delivery.delivered_at is None else Status.DELIVERED
+        return DeliveryStatus.WAITING
+    return DeliveryStatus.GIVEN_UP if delivery.delivered_at is None else DeliveryStatus.DELIVERED

@@ -1,7 +1,7 @@
-"""Telling the shop's own system that a session has ended, as Standard Webhooks has it.
+"""Delivers results to the shop's system, following Standard Webhooks.
 
-A message is `session.ended` with the results. Its `webhook-id` stays the same over all
-attempts and replays, so that the receiver can tell a repetition from news.
+A message is `session.ended` with the results. All attempts and replays have the same
+`webhook-id`, so that the receiver can detect duplicates.
 """
 
 import json
@@ -22,13 +22,20 @@ from sqlalchemy.orm import Session
 
 from core import errors
 from core.config.channels import WebhookSettings
-from core.notifications.outbox import Backlog, Delivered, DeliveryFailed, Outbox, Status, status_of
+from core.notifications.outbox import (
+    Delivered,
+    DeliveryBacklog,
+    DeliveryFailed,
+    DeliveryStatus,
+    Outbox,
+    status_of,
+)
 from core.postgres.database import Database, page_of
 from core.postgres.models import BiddingSession, WebhookDelivery
 from core.sessions.results import RankedEntry, count_bidders, entries
 from core.sessions.sessions import SessionView, view_of
 
-# Eight attempts over 27 hours: a shop that is down for a night misses nothing.
+# Eight attempts over 27 hours: enough for a shop that is down overnight.
 RETRY_DELAYS = (
     timedelta(seconds=10),
     timedelta(minutes=5),
@@ -38,7 +45,7 @@ RETRY_DELAYS = (
     timedelta(hours=10),
     timedelta(hours=10),
 )
-# A message stays within what receivers take. The rest is at /api/results/{session_id}.
+# Keeps the message small enough for receivers. The rest is at /api/results/{session_id}.
 MAX_WINNERS = 1000
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 10.0
@@ -53,7 +60,7 @@ class DeliveryView:
     delivery_id: UUID
     session_id: UUID
     event: str
-    status: Status
+    status: DeliveryStatus
     attempts: int
     last_error: str | None
     created_at: datetime
@@ -62,7 +69,7 @@ class DeliveryView:
 
 
 class Webhooks:
-    """Delivers to the shop's system, and keeps the log of it."""
+    """Delivers to the shop's system and keeps the delivery log."""
 
     def __init__(
         self,
@@ -83,23 +90,23 @@ class Webhooks:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a system to tell."""
+        """Whether a webhook is configured."""
         return self._settings is not None
 
     def deliver_due(self, *, seconds: float) -> Delivered:
-        """Send every message that is due, for so many seconds at most."""
+        """Send every message that is due, for at most `seconds`."""
         if self._settings is None:
             return Delivered(attempts=0, unfinished=False)
         return self._outbox.deliver(self._send, seconds=seconds)
 
-    def backlog(self) -> Backlog:
-        """Messages that wait, and messages that were given up."""
+    def backlog(self) -> DeliveryBacklog:
+        """Counts of messages that are waiting and that were given up."""
         return self._outbox.backlog()
 
     def list(
-        self, status: Status | None, *, page: int, page_size: int
+        self, status: DeliveryStatus | None, *, page: int, page_size: int
     ) -> tuple[Sequence[DeliveryView], int]:
-        """One page of deliveries, newest first, and how many there are in all."""
+        """One page of deliveries, newest first, and the total count."""
         wanted = self._outbox.condition(status) if status else true()
         newest = (
             select(WebhookDelivery)
@@ -111,7 +118,7 @@ class Webhooks:
             return [_view(row) for row in rows], total
 
     def replay(self, delivery_id: UUID) -> None:
-        """Send a message again, whatever became of it, under its old `webhook-id`."""
+        """Enqueue a message again, whatever its status, under its old `webhook-id`."""
         with self._database.begin() as db:
             found = db.scalar(
                 update(WebhookDelivery)
@@ -123,29 +130,29 @@ class Webhooks:
             raise errors.DeliveryNotFound
 
     def _send(self, db: Session, delivery: WebhookDelivery) -> None:
-        assert self._settings is not None  # noqa: S101 - deliver_due has looked
+        assert self._settings is not None  # noqa: S101 - deliver_due checks it
         body = json.dumps(_message(db, delivery), separators=(",", ":")).encode()
         headers = signed_headers(self._settings.key, str(delivery.id), int(time.time()), body)
         status = self._post(self._settings.url, body, headers)
-        if status // 100 != 2:  # noqa: PLR2004 - HTTP's own number
-            # Gone: the receiver asks never to be called again.
+        if status // 100 != 2:  # noqa: PLR2004 - the class of 2xx
+            # 410 Gone: the receiver wants no further messages.
             raise DeliveryFailed(f"answered {status}", final=status == HTTPStatus.GONE)
 
     def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """The answer's status. Redirects are not followed, and no word of the answer is read."""
+        """The answer's status. Redirects are not followed; the body is not read."""
         try:
             answer = self._http.request(
                 "POST", url, body=body, headers=headers, redirect=False, preload_content=False
             )
         except urllib3.exceptions.HTTPError as error:
-            # The name alone: the message carries the address, which may carry a token.
+            # The class only: the message contains the URL, which may contain a token.
             raise DeliveryFailed(type(error).__name__) from None
         answer.close()
         return answer.status
 
 
 def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks. `timestamp`: seconds since 1970, of this attempt."""
+    """The headers of Standard Webhooks. `timestamp`: of this attempt, seconds since 1970."""
     signature = digest(key, f"{message_id}.{timestamp}.".encode() + body, sha256)
     return {
         "content-type": "application/json",

@@ -1,1 +1,1 @@
-"""Running the service: health, metrics of all servers, audit, capacity, the admins' log."""
+"""Operating the service: health, gauges, audit, capacity, the log of admin actions."""

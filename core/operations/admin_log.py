@@ -1,8 +1,7 @@
-"""Who administered what, and when.
+"""The log of admin actions: who did what, and when.
 
-What is asked for is recorded before it is done, in a transaction of its own, and how it
-went after: a process that dies between the two leaves a row that says "asked". So nothing
-is ever done that is not recorded.
+An action is recorded before it runs, in its own transaction, and its outcome afterwards. If
+the process dies in between, the row still says "asked": no action goes unrecorded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ from core import errors, outages
 from core.postgres.database import Database, page_of
 from core.postgres.models import AdminAction
 
-__all__ = ["Actor", "AdminAction", "AdminActions", "Done"]
+__all__ = ["ActionOutcome", "Actor", "AdminAction", "AdminActions"]
 
 
-class Done(StrEnum):
-    """How an action went."""
+class ActionOutcome(StrEnum):
+    """The outcome of an action."""
 
     ASKED = "asked"
     DONE = "done"
@@ -32,7 +31,7 @@ class Done(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts; without an id from the command line, by the name the system knows."""
+    """Who acts. Without an id: an operating-system user on the command line."""
 
     name: str
     user_id: UUID | None = None
@@ -48,21 +47,21 @@ class AdminActions:
     def recording(
         self, actor: Actor, action: str, details: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """Record an action around its doing. What is put into the yielded details is kept, too."""
+        """Record the action that the block runs. Details added to the yielded dict are stored."""
         kept = dict(details)
         action_id = self._ask(actor, action, kept)
         try:
             yield kept
         except errors.Refusal:
-            self._settle(action_id, Done.REFUSED, kept)
+            self._settle(action_id, ActionOutcome.REFUSED, kept)
             raise
         except BaseException:
-            self._settle(action_id, Done.FAILED, kept)
+            self._settle(action_id, ActionOutcome.FAILED, kept)
             raise
-        self._settle(action_id, Done.DONE, kept)
+        self._settle(action_id, ActionOutcome.DONE, kept)
 
     def list(self, *, page: int, page_size: int) -> tuple[Sequence[AdminAction], int]:
-        """One page, newest first, and how many there are in all."""
+        """One page, newest first, and the total count."""
         with self._database.begin() as db:
             newest = select(AdminAction).order_by(AdminAction.id.desc())
             return page_of(db, newest, page=page, page_size=page_size)
@@ -74,8 +73,8 @@ class AdminActions:
             db.flush()
             return row.id
 
-    def _settle(self, action_id: int, outcome: Done, details: dict[str, Any]) -> None:
-        # What is done is done: with PostgreSQL away the row stays "asked".
+    def _settle(self, action_id: int, outcome: ActionOutcome, details: dict[str, Any]) -> None:
+        # The action cannot be undone: during an outage the row stays "asked".
         with suppress(*outages.DATABASE), self._database.begin() as db:
             row = db.get_one(AdminAction, action_id)
             row.outcome, row.details = outcome.value, dict(details)

@@ -1,9 +1,8 @@
-"""Proves a session's ranks and winners from its bid log, at any time.
+"""Verifies a session's ranks and winners against its bid log, at any time.
 
-The log is the rows of `bids` followed by the entries that no drain has persisted. Each
-check recomputes what it proves and names what differs. Losses that were recorded in
-`session_events` when they were noticed are listed beside it: they explain the sequences
-that are missing, and make no difference.
+The log is the rows of `bids` followed by the entries not yet persisted. Each check
+recomputes its subject and lists the differences. Losses recorded in `session_events` are
+listed separately: they explain missing sequences and are not differences.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +25,15 @@ from core.redis import keys
 from core.rules import scoring
 from core.rules.lifecycle import Status
 
-# How many differences a check names; it counts them all.
+# A check lists this many differences; it counts all.
 MAX_SHOWN = 10
-# Millions of rows become objects in a transaction that locks nothing.
+# Reading millions of rows takes long; the transaction holds no locks.
 _READ_SECONDS = 3600.0
-_NO_BOARD = "Redis does not hold this session: there is no board until a request loads it"
+_NO_BOARD = "the session is not in Redis; it has no board until a request loads it"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BoardPlace:
     """One bid of the log, or one place of a board."""
 
     sequence: int
@@ -57,13 +56,13 @@ class AuditedBid:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One proof: how many things were looked at, which differ, which losses are known.
+    """The result of one check. `shown`: the first differences; `known`: recorded losses.
 
-    `obstacle`: why it could not be made at all; None when it was.
+    `obstacle`: why the check could not run; None if it ran.
     """
 
     name: str
-    looked_at: int
+    checked_bids: int
     differences: int
     shown: Sequence[str]
     known: Sequence[str]
@@ -72,7 +71,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the checks read."""
+    """The input of the checks."""
 
     session: BiddingSession
     offset: int
@@ -81,21 +80,21 @@ class Evidence:
     bids: Sequence[AuditedBid]
     losses: Sequence[Loss]
     late: frozenset[int]
-    strange_entries: Sequence[str]
-    board: Sequence[Standing]
+    suspect_entries: Sequence[str]
+    board: Sequence[BoardPlace]
     ranks: Sequence[int]
     sequence_in_redis: int | None
 
     @property
     def has_no_board(self) -> bool:
-        """Whether Redis has lost an open session, so that there is no board to check."""
+        """Whether Redis has lost this open session, and with it the board."""
         return self.session.status != Status.ENDED.value and self.sequence_in_redis is None
 
     def is_late(self, bid: AuditedBid) -> bool:
-        """Whether it came after the end, so that the results leave it out."""
+        """Whether it was accepted after the end, and so does not count."""
         if bid.sequence <= self.offset:
             return bid.sequence in self.late
-        # The drain will say it by its time.
+        # Not drained yet: the drain will decide by the same times.
         return self.session.status == Status.ENDED.value and bid.accepted_at > self.session.end_time
 
 
@@ -112,16 +111,16 @@ class Audit:
         return [_check(name, found, evidence) for name, found in _CHECKS.items()]
 
     def _gather(self, session_id: UUID) -> Evidence:
-        """Read Redis in one transaction, then PostgreSQL: a drain between them hides no bid.
+        """Read Redis in one transaction, then PostgreSQL, so that no drain can hide a bid.
 
-        An entry it has persisted is in both and counts once. Rows above what Redis had
-        given out by then are newer than the board that was read, and left out.
+        Entries persisted in between are in both and count once. Rows above the sequence read
+        from Redis are newer than the board, and are left out.
         """
         with self._database.begin() as db:
             offset_before = _persisted_sequence(db, session_id)
         log, board, sequence = self._read_redis(session_id)
         with self._database.begin() as db:
-            # One snapshot: the rows and the offset must be of one moment.
+            # One snapshot, so that rows and offset match.
             db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             allow_silence(db, seconds=_READ_SECONDS)
             session = db.get(BiddingSession, session_id)
@@ -139,7 +138,7 @@ class Audit:
         newest = None if ended else sequence
         persisted = [_of_row(row) for row in rows if newest is None or row.sequence <= newest]
         undrained, strange = _parse(session_id, log, offset, rows)
-        final = [Standing(row.sequence, row.user_id, row.score) for row in rankings]
+        final = [BoardPlace(row.sequence, row.user_id, row.score) for row in rankings]
         return Evidence(
             session=session,
             offset=offset,
@@ -150,13 +149,13 @@ class Audit:
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
             losses=[loss for loss in recorded if newest is None or loss.first <= newest],
             late=late,
-            strange_entries=strange,
+            suspect_entries=strange,
             board=final if ended else board,
             ranks=[row.rank for row in rankings],
             sequence_in_redis=None if ended else sequence,
         )
 
-    def _read_redis(self, session_id: UUID) -> tuple[list[Entry], list[Standing], int | None]:
+    def _read_redis(self, session_id: UUID) -> tuple[list[Entry], list[BoardPlace], int | None]:
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.xrange(keys.bid_log(session_id))
             pipeline.zrevrange(keys.ranking(session_id), 0, -1, withscores=True)
@@ -164,7 +163,7 @@ class Audit:
             reply: list[Any] = pipeline.execute()
         log, board, sequence = reply
         places = [
-            Standing(scoring.member_sequence(member), UUID(scoring.member_user_id(member)), score)
+            BoardPlace(scoring.member_sequence(member), UUID(scoring.member_user_id(member)), score)
             for member, score in board
         ]
         return log, places, None if sequence is None else int(sequence)
@@ -187,7 +186,7 @@ def _of_row(row: Bid) -> AuditedBid:
 def _parse(
     session_id: UUID, log: Sequence[Entry], offset: int, rows: Sequence[Bid]
 ) -> tuple[list[AuditedBid], list[str]]:
-    """The log's entries above the offset, and what is wrong with entries."""
+    """The log's bids above the offset, and a description of each faulty entry."""
     stored = {(row.user_id, row.accepted_at, row.price) for row in rows}
     bids, strange = [], []
     for entry in log:
@@ -219,11 +218,11 @@ def _scores(evidence: Evidence) -> Iterator[str]:
     for bid in evidence.bids:
         score = scoring.score(terms, bid.price, bid.response_time, bid.weight)
         if score != bid.score:
-            yield f"bid {bid.sequence} has score {bid.score!r}, its terms give {score!r}"
+            yield f"bid {bid.sequence} has score {bid.score!r}, recomputed: {score!r}"
 
 
 def _sequences(evidence: Evidence) -> Iterator[str]:
-    """From 1, each once or recorded as lost: a gap and a duplicate both break the count."""
+    """Sequences must run from 1, each present once or recorded as lost."""
     stretches = [(bid.sequence, bid.sequence) for bid in evidence.bids]
     stretches += [(loss.first, loss.last) for loss in evidence.losses]
     expected = 1
@@ -246,7 +245,7 @@ def _offset(evidence: Evidence) -> Iterator[str]:
 
 
 def _entries(evidence: Evidence) -> Iterator[str]:
-    yield from evidence.strange_entries
+    yield from evidence.suspect_entries
 
 
 def _board(evidence: Evidence) -> Iterator[str]:
@@ -254,22 +253,22 @@ def _board(evidence: Evidence) -> Iterator[str]:
         return
     latest = {bid.user_id: bid for bid in evidence.bids if not evidence.is_late(bid)}
     ranked = sorted(latest.values(), key=lambda bid: (-bid.score, bid.sequence))
-    # A bid that only the log has lost stands on the board until Redis is loaded anew.
+    # A bid lost from the log only is on the board until the session is reloaded.
     unproven = {place.user_id for place in evidence.board if _is_lost(evidence, place)}
     board = [place for place in evidence.board if place.user_id not in unproven]
     expected = [
-        Standing(bid.sequence, bid.user_id, bid.score)
+        BoardPlace(bid.sequence, bid.user_id, bid.score)
         for bid in ranked
         if bid.user_id not in unproven
     ]
     if len(expected) != len(board):
-        yield f"the board has {len(board)} places, the log gives {len(expected)}"
+        yield f"the board has {len(board)} places, by the log it has {len(expected)}"
     for rank, (due, found) in enumerate(zip(expected, board, strict=False), start=1):
         if due != found:
-            yield f"rank {rank} is bid {found.sequence}, the log gives bid {due.sequence}"
+            yield f"rank {rank} is bid {found.sequence}, by the log it is bid {due.sequence}"
 
 
-def _is_lost(evidence: Evidence, place: Standing) -> bool:
+def _is_lost(evidence: Evidence, place: BoardPlace) -> bool:
     return any(place.sequence in loss for loss in evidence.losses)
 
 
@@ -279,7 +278,7 @@ def _winners(evidence: Evidence) -> Iterator[str]:
     if winners > inventory:
         yield f"{winners} winners for {inventory} items"
     if list(evidence.ranks) != list(range(1, len(evidence.ranks) + 1)):
-        yield "the ranks are not 1, 2, 3 and so on"
+        yield "the ranks are not consecutive from 1"
 
 
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {

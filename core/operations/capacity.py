@@ -1,7 +1,7 @@
-"""What a sale needs, from measured costs. The constants stand here and nowhere else.
+"""Plans the capacity for a sale from measured costs; all constants are here.
 
-Measured on two cores of a cloud machine (docs/benchmark.md says how to repeat it), with
-everything on them at once: the load's generator, web, Redis, workers and PostgreSQL.
+Measured on two cores of a cloud machine that ran everything at once: load generator, web,
+Redis, workers and PostgreSQL. docs/benchmark.md describes how to repeat it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from math import ceil
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One measured number: what it says, its unit, and how it was measured."""
+    """One measured cost, and how it was measured."""
 
     value: float
     unit: str
@@ -72,17 +72,17 @@ CONSTANTS = (
     BID_MEMORY,
 )
 
-# How busy a core may be planned: the rest is for what nobody foresaw.
-PLANNED_LOAD = 0.7
-# Redis needs room for the copy-on-write of a rewrite of its file, and for fragments.
+# Planned CPU utilisation; the rest is reserve.
+PLANNED_UTILISATION = 0.7
+# Room for copy-on-write during an AOF rewrite, and for fragmentation.
 MEMORY_FACTOR = 2.0
-# Bids wait so long for the drain that gathers them (DRAIN_GATHER_MS), and as long for its end.
+# A bid's time in the log: DRAIN_GATHER_MS until the drain starts, and as long until it ends.
 GATHER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Sale:
-    """What is expected. `peak_rate` is in bids a second over all sessions."""
+class SaleForecast:
+    """The expected load. `peak_rate`: bids a second over all sessions."""
 
     bidders: int
     peak_rate: float
@@ -92,12 +92,12 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the sale needs; bytes are of Redis, over all its masters."""
+class CapacityPlan:
+    """The capacity that the sale needs. `redis_bytes`: over all masters."""
 
     web_processes: int
     redis_masters: int
-    # Bids a second that one session can take at most, for it cannot be spread.
+    # Bids a second of one session at most, since it cannot be spread over masters.
     session_rate_limit: float
     session_rate: float
     worker_processes: int
@@ -107,24 +107,24 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether no session gets more bids than one Redis takes."""
+        """Whether each session's rate is within that of one Redis."""
         return self.session_rate <= self.session_rate_limit
 
 
-def plan(sale: Sale) -> Plan:
-    """The smallest system that the constants allow for the sale."""
-    rate_of_one_redis = PLANNED_LOAD / seconds(REDIS_CPU)
+def plan(sale: SaleForecast) -> CapacityPlan:
+    """The smallest system that suffices for the sale."""
+    rate_of_one_redis = PLANNED_UTILISATION / seconds(REDIS_CPU)
     masters = ceil(sale.peak_rate / rate_of_one_redis)
     web_cpu = WEB_CPU if masters == 1 else CLUSTER_WEB_CPU
     outage_backlog = ceil(sale.peak_rate * sale.outage_seconds)
     memory = sale.bidders * (BIDDER_MEMORY.value + WEIGHT_MEMORY.value)
     memory += outage_backlog * BID_MEMORY.value
-    return Plan(
-        web_processes=ceil(sale.peak_rate * seconds(web_cpu) / PLANNED_LOAD),
+    return CapacityPlan(
+        web_processes=ceil(sale.peak_rate * seconds(web_cpu) / PLANNED_UTILISATION),
         redis_masters=masters,
         session_rate_limit=rate_of_one_redis,
         session_rate=sale.peak_rate / sale.sessions,
-        worker_processes=ceil(sale.peak_rate / (DRAIN_RATE.value * PLANNED_LOAD)),
+        worker_processes=ceil(sale.peak_rate / (DRAIN_RATE.value * PLANNED_UTILISATION)),
         backlog_bids=_backlog(sale),
         outage_backlog_bids=outage_backlog,
         redis_bytes=ceil(memory * MEMORY_FACTOR),
@@ -136,8 +136,8 @@ def seconds(cost: Constant) -> float:
     return cost.value / 1_000_000
 
 
-def _backlog(sale: Sale) -> int:
-    """Bids waiting at the end of the peak: one session is drained by one process at a time."""
+def _backlog(sale: SaleForecast) -> int:
+    """Bids waiting at the end of the peak; one process at a time drains a session."""
     rate = sale.peak_rate / sale.sessions
-    behind = max(0.0, rate - DRAIN_RATE.value * PLANNED_LOAD) * sale.peak_seconds
+    behind = max(0.0, rate - DRAIN_RATE.value * PLANNED_UTILISATION) * sale.peak_seconds
     return ceil((behind + rate * GATHER_SECONDS) * sale.sessions)

@@ -1,8 +1,8 @@
-"""What the servers say at the moment they are asked: backlog, closes, who answers.
+"""Gauges read from the servers at each scrape: backlog, overdue closes, reachability.
 
-Every web process can tell it, so where several hosts are scraped each shows the same:
-take the greatest, not the sum. Asking is bounded: at most once in two seconds a process,
-the sessions that run or wait for their close only, and no longer than the servers' time-outs.
+Every web process exports the same values, so across hosts take the maximum, not the sum.
+Reading is bounded: at most every two seconds per process, only sessions that run or wait
+for their close, and by the servers' time-outs.
 """
 
 import time
@@ -32,8 +32,8 @@ _QUICKLY = text("SET LOCAL statement_timeout = '2s'")
 
 
 @dataclass(frozen=True, slots=True)
-class Sessions:
-    """Sessions that have begun and are not final. `overdue_seconds`: since the earliest end."""
+class RunningSessions:
+    """Sessions started but not final. `overdue_seconds`: since the earliest end."""
 
     ids: Sequence[UUID]
     due_soon: int
@@ -41,31 +41,31 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """Accepted bids not yet in PostgreSQL, and the age of the oldest."""
+class UndrainedBids:
+    """Accepted bids not yet in PostgreSQL, and the oldest one's age."""
 
     bids: int
     oldest_seconds: float
 
 
 class StateGauges(Collector):
-    """Reads the state of the service from its servers."""
+    """Reads the service's state from its servers."""
 
     def __init__(self, database: Database, redis: Redis, backlog: BacklogGuard) -> None:
         self._database = database
         self._redis = redis
         self._backlog = backlog
         self._mutex = Lock()
-        self._sessions: Sessions | None = None
+        self._sessions: RunningSessions | None = None
         self._found: list[Metric] = []
         self._good_until = 0.0
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the servers."""
+        """Nothing: registering must not query the servers."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges; those whose server does not answer are missing."""
+        """The gauges, without those of an unreachable server."""
         with self._mutex:
             if time.monotonic() >= self._good_until:
                 self._found = list(self._ask())
@@ -73,32 +73,34 @@ class StateGauges(Collector):
             return self._found
 
     def _ask(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("flashbid_server_up", "Whether it answers.", labels=["server"])
+        up = GaugeMetricFamily(
+            "flashbid_server_up", "Whether the server answers.", labels=["server"]
+        )
         try:
-            self._sessions = read_sessions(self._database)
+            self._sessions = read_running_sessions(self._database)
         except SQLAlchemyError:
             up.add_metric(["postgresql"], 0)
         else:
             up.add_metric(["postgresql"], 1)
             yield from _session_gauges(self._sessions)
         try:
-            # With PostgreSQL away the backlog grows, in the sessions last known to run.
-            waiting = read_waiting(self._redis, self._sessions.ids if self._sessions else ())
+            # During a PostgreSQL outage, the sessions last known to run.
+            waiting = read_undrained_bids(self._redis, self._sessions.ids if self._sessions else ())
             max_bids = self._backlog.measure().max_bids
         except outages.REDIS:
             up.add_metric(["redis"], 0)
         else:
             up.add_metric(["redis"], 1)
             yield GaugeMetricFamily(
-                "flashbid_backlog_max_bids", "Above so many no bid is taken.", value=max_bids
+                "flashbid_backlog_max_bids", "Bound above which bids are refused.", value=max_bids
             )
             if self._sessions is not None:
                 yield from _backlog_gauges(waiting)
         yield up
 
 
-def read_sessions(database: Database) -> Sessions:
-    """The sessions at work, by PostgreSQL's clock. At most a thousand, the oldest ends first."""
+def read_running_sessions(database: Database) -> RunningSessions:
+    """Running sessions by PostgreSQL's clock: at most a thousand, earliest ends first."""
     now = func.clock_timestamp()
     with database.begin() as db:
         db.execute(_QUICKLY)
@@ -112,15 +114,15 @@ def read_sessions(database: Database) -> Sessions:
             .order_by(BiddingSession.end_time)
             .limit(_MAX_SESSIONS)
         ).all()
-    return Sessions(
+    return RunningSessions(
         ids=[row.id for row in rows],
         due_soon=sum(row.is_due_soon and row.overdue < 0 for row in rows),
         overdue_seconds=max([0.0, *(float(row.overdue) for row in rows)]),
     )
 
 
-def read_waiting(redis: Redis, session_ids: Sequence[UUID]) -> Waiting:
-    """What waits in these sessions' bid logs. Two small commands a session."""
+def read_undrained_bids(redis: Redis, session_ids: Sequence[UUID]) -> UndrainedBids:
+    """Bids waiting in these sessions' logs. Two small commands per session."""
     with redis.pipeline(transaction=False) as pipeline:
         for session_id in session_ids:
             pipeline.xlen(keys.bid_log(session_id))
@@ -128,20 +130,20 @@ def read_waiting(redis: Redis, session_ids: Sequence[UUID]) -> Waiting:
         replies: list[Any] = pipeline.execute()
     now_us = clock.to_microseconds(clock.now(redis))
     oldest_us = [_accepted_at_us(entries, now_us) for entries in replies[1::2]]
-    return Waiting(
+    return UndrainedBids(
         bids=sum(replies[::2]), oldest_seconds=max([0, *(now_us - at for at in oldest_us)]) / 1e6
     )
 
 
 def _accepted_at_us(entries: list[Any], now_us: int) -> int:
-    """When the log's first entry was accepted; now when there is none, or it makes no sense."""
+    """When the log's first entry was accepted; now if there is none or it is malformed."""
     text_found = entries[0][1].get("accepted_at", "") if entries else ""
     return int(text_found) if text_found.isascii() and text_found.isdigit() else now_us
 
 
-def _session_gauges(sessions: Sessions) -> Iterator[Metric]:
+def _session_gauges(sessions: RunningSessions) -> Iterator[Metric]:
     yield GaugeMetricFamily(
-        "flashbid_sessions_running", "Begun and not final.", value=len(sessions.ids)
+        "flashbid_sessions_running", "Started, without final results.", value=len(sessions.ids)
     )
     yield GaugeMetricFamily(
         "flashbid_sessions_due_soon", "Ending in the next 60 seconds.", value=sessions.due_soon
@@ -153,7 +155,7 @@ def _session_gauges(sessions: Sessions) -> Iterator[Metric]:
     )
 
 
-def _backlog_gauges(waiting: Waiting) -> Iterator[Metric]:
+def _backlog_gauges(waiting: UndrainedBids) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "flashbid_backlog_bids", "Accepted bids not yet in PostgreSQL.", value=waiting.bids
     )

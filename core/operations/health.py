@@ -1,4 +1,4 @@
-"""Whether the servers behind everything answer, and whether this process should be sent bids."""
+"""Health of PostgreSQL and Redis, and this process's readiness for bids."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -39,7 +39,7 @@ class Health:
 
     @property
     def status(self) -> str:
-        """Say "healthy" when both servers answer."""
+        """Return "healthy" if both servers answer, else "degraded"."""
         return "healthy" if self.is_healthy else "degraded"
 
     @property
@@ -50,9 +50,9 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether bids are taken: Redis writes and runs the script, and has room for them.
+    """Whether bids are accepted: Redis can write, run the script and store them.
 
-    PostgreSQL is not asked. While it is away bids wait in Redis, until that is near its bound.
+    PostgreSQL is not checked: during its outage bids wait in Redis, up to their bound.
     """
 
     redis: str
@@ -60,17 +60,17 @@ class Readiness:
 
     @property
     def status(self) -> str:
-        """Say "ready" when a balancer should send bids here."""
+        """Return "ready" if a load balancer should send bids here, else "not_ready"."""
         return "ready" if self.is_ready else "not_ready"
 
     @property
     def is_ready(self) -> bool:
-        """Whether a bid would be taken."""
+        """Whether a bid would be accepted."""
         return self.redis == OK and self.backlog == OK
 
 
 def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Readiness:
-    """Write to Redis, call the script, look at the room that is left."""
+    """Write to Redis, run the script, measure the backlog."""
     try:
         _require_writes(redis, bidding)
         is_near_bound = backlog.measure().is_near_bound
@@ -82,34 +82,34 @@ def check_readiness(redis: Redis, bidding: Bidding, backlog: BacklogGuard) -> Re
 
 
 def _require_writes(redis: Redis, bidding: Bidding) -> None:
-    """On a cluster one master that takes bids will do: where another is away, it is so for
-    all web processes. Raises what the last one asked has raised.
+    """On a cluster one working master is enough: an outage of another affects all web
+    processes alike. Raises the last probe's error.
     """
-    *others, last = _ids_of_no_session(redis)
-    for nobody in others:
+    *others, last = _probe_ids(redis)
+    for probe_id in others:
         with suppress(Unconfirmed, *outages.REDIS):
-            _probe(redis, bidding, nobody)
+            _probe(redis, bidding, probe_id)
             return
     _probe(redis, bidding, last)
 
 
-def _ids_of_no_session(redis: Redis) -> Iterable[UUID]:
-    """One whose keys would lie on each server."""
+def _probe_ids(redis: Redis) -> Iterable[UUID]:
+    """For each server, an id of no session whose keys would be there."""
     return redis.id_on_each_master() if isinstance(redis, ClusterClient) else [_NO_SESSION]
 
 
-def _probe(redis: Redis, bidding: Bidding, nobody: UUID) -> None:
-    redis.set(keys.write_probe(nobody), 1, px=_PROBE_TTL_MS)
-    bidding.probe(nobody)
+def _probe(redis: Redis, bidding: Bidding, probe_id: UUID) -> None:
+    redis.set(keys.write_probe(probe_id), 1, px=_PROBE_TTL_MS)
+    bidding.probe(probe_id)
 
 
 def check(engine: Engine, redis: Redis, backlog: BacklogGuard) -> Health:
-    """Ask both servers."""
+    """Check both servers."""
     found = _check_redis(redis)
     return Health(
         database=_check_database(engine),
         redis=found,
-        # Not asked again where it did not answer: that would cost the time-out once more.
+        # Skipped during an outage: it would cost another time-out.
         persist_backlog=_check_backlog(backlog) if found == OK else UNKNOWN,
     )
 

@@ -1,4 +1,4 @@
-"""Counts for the admin."""
+"""Statistics for admins."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from core.rules.lifecycle import Status, status_at
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The shop at a glance. `persist_backlog`: accepted bids not yet in PostgreSQL."""
+    """The shop's counts. `persist_backlog`: accepted bids not yet in PostgreSQL."""
 
     total_users: int
     total_products: int
@@ -37,7 +37,7 @@ class Statistics:
         self._redis = redis
 
     def read(self) -> Stats:
-        """Count now. Accepted bids are read after persisted ones, so the backlog is never < 0."""
+        """The counts. Persisted bids are read before accepted ones: the backlog is never < 0."""
         with self._database.begin() as db:
             users = db.scalar(select(func.count()).select_from(User)) or 0
             products = db.scalar(select(func.count()).select_from(Product)) or 0
@@ -57,7 +57,7 @@ class Statistics:
         )
         persisted = {row.id: row.persisted_sequence for row in sessions}
         open_ids = [row.id for row in sessions if row.status != Status.ENDED.value]
-        given_out = sum({**persisted, **self._given_out(open_ids, persisted)}.values())
+        given_out = sum({**persisted, **self._last_sequences(open_ids, persisted)}.values())
         skipped = sum(row.skipped_sequences for row in sessions)
         backlog = given_out - sum(persisted.values())
         return Stats(
@@ -71,8 +71,10 @@ class Statistics:
             persist_backlog=backlog,
         )
 
-    def _given_out(self, open_ids: list[UUID], persisted: Mapping[UUID, int]) -> dict[UUID, int]:
-        """Highest sequence given out, for sessions that Redis still counts."""
+    def _last_sequences(
+        self, open_ids: list[UUID], persisted: Mapping[UUID, int]
+    ) -> dict[UUID, int]:
+        """The last sequence given out in each open session."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for session_id in open_ids:
                 pipeline.hget(keys.session_params(session_id), "sequence")

@@ -1,1 +1,1 @@
-"""PostgreSQL: the engine, the tables and their migrations. It knows no Redis and no rule."""
+"""PostgreSQL: the engine, the tables and their migrations. Imports neither Redis nor rules."""

@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: one engine a process, one transaction a `begin()`."""
+"""Access to PostgreSQL: one engine per process, one transaction per `begin()`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +20,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
 
-# A host that vanishes says no goodbye. Left to itself the system misses it after two hours
-# where the connection is silent, after a quarter of one where something was sent; we after
-# 10 + 3 x 5 seconds either way. A host that is only slow answers all the same, for it is
-# its kernel that does.
+# A host that vanishes does not close its connections. By default the system notices after two
+# hours on an idle connection, after 15 minutes on one with unsent data; with these settings
+# after 10 + 3 x 5 seconds on both. A slow host is not affected: its kernel answers the probes.
 VANISHED_SERVER: Mapping[str, int] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -31,12 +30,11 @@ VANISHED_SERVER: Mapping[str, int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-# The same in the other direction: what a vanished client of ours had locked is free again
-# after a minute. The first ends a transaction that waits for its client's next statement,
-# the others one that sends to it, or waits for the rest of a COPY. A minute is longer than
-# any of ours is silent, which is at most for some of Redis's time-outs, and those that may
-# be silent for longer say so by `allow_silence`. `tcp_user_timeout` is no shorter, because
-# it also ends the connection of a client that is there, but reads nothing for so long.
+# The reverse: locks of a vanished client are released after a minute. The first setting ends
+# a transaction that waits for its client's next statement, the others one that sends to the
+# client or waits for the rest of a COPY. Our transactions are idle for at most a few Redis
+# time-outs; longer ones call `allow_silence`. `tcp_user_timeout` is no shorter, because it
+# also disconnects a live client that reads nothing for that long.
 VANISHED_CLIENT: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "20s",
@@ -48,7 +46,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class UnknownSchema(Exception):
-    """The schema is of a version that this code has no migrations for."""
+    """The schema is at a version without a migration in this code."""
 
 
 def page_of(
@@ -60,14 +58,14 @@ def page_of(
 
 
 def create_database_engine(settings: Settings) -> Engine:
-    """A pooled engine that notices dead connections before it hands them out."""
+    """A pooled engine that tests connections before use."""
     return create_engine(
         settings.database_url,
         pool_size=settings.postgres_pool_size,
         max_overflow=settings.postgres_pool_size,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
-        # Errors are logged, and values may be e-mail addresses or hashes of passwords.
+        # Errors are logged; parameters may be e-mail addresses or password hashes.
         hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **VANISHED_SERVER},
     )
@@ -79,34 +77,33 @@ def create_database(engine: Engine) -> Database:
 
 
 def allow_silence(db: Session, *, seconds: float) -> None:
-    """Let the transaction be idle for so long; otherwise VANISHED_CLIENT says how long."""
+    """Let the transaction be idle for `seconds` instead of VANISHED_CLIENT's limit."""
     name = "idle_in_transaction_session_timeout"
     db.execute(select(func.set_config(name, f"{round(seconds)}s", True)))
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest migration. Safe to run twice at once.
+    """Upgrade the schema to the newest migration. Safe to run concurrently.
 
-    Raises UnknownSchema when a newer version has been here.
+    Raises UnknownSchema if a newer version has upgraded it further.
     """
     with engine.begin() as connection:
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
             raise UnknownSchema(str(error)) from error
-        # Here the migrations' lock is still held. It is no migration, since a database that
-        # was restored from a dump has all migrations, but not its roles' settings.
+        # Under the migrations' lock, but not a migration: a database restored from a dump has
+        # all migrations, but not its role settings.
         set_session_defaults(connection, VANISHED_CLIENT)
 
 
 def set_session_defaults(connection: Connection, defaults: Mapping[str, str]) -> None:
-    """Give these settings to every connection that this role makes to this database from now on.
+    """Set these defaults for this role's future connections to this database only.
 
-    Kept by the server, they cost nothing and hold behind a pooler as well, which gives its
-    own connections on from client to client: a SET would outlive its transaction there,
-    startup options are refused, and SET LOCAL would be one more round trip for each
-    transaction, and still without effect on TCP. A role may do this for itself. The same
-    role's other databases are not touched.
+    The server stores them, so they cost nothing and work behind a pooler, which shares its
+    connections between clients: there a SET would outlive its transaction, startup options
+    are refused, and SET LOCAL costs a round trip per transaction without effect on TCP. A
+    role may change its own defaults.
     """
     quote = connection.dialect.identifier_preparer.quote_identifier
     database = quote(connection.scalars(select(func.current_database())).one())
@@ -117,7 +114,7 @@ def set_session_defaults(connection: Connection, defaults: Mapping[str, str]) ->
 
 
 def lacks_tables(error: Exception) -> bool:
-    """Whether this was raised because the schema is older than the code, or none at all."""
+    """Whether the cause is a schema that is missing or older than the code."""
     return isinstance(error, ProgrammingError) and isinstance(
         error.orig, UndefinedTable | UndefinedColumn
     )

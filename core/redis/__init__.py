@@ -1,1 +1,1 @@
-"""Redis: clients, key names, scripts and the one clock. It knows no PostgreSQL and no rule."""
+"""Redis: clients, key names, scripts and the clock. Imports neither PostgreSQL nor rules."""

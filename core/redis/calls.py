@@ -1,4 +1,4 @@
-"""Redis calls for an event loop, by redis-py's asyncio client: on one server, and on a cluster."""
+"""Redis calls from an event loop, with redis-py's asyncio client: one server or a cluster."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from core.redis.cluster import ClusterClient
 from core.redis.replication import is_confirmed, request_confirmation
 from core.runtime import Background
 
-# Of one node. What comes beyond them waits for one: a flood of questions about sessions that
-# are none must not take all that Redis has.
+# Per node; further calls wait for a free one. Bounds the connections that a flood of requests
+# can open.
 MAX_CONNECTIONS = 100
 _SCRIPT_CALLS = frozenset({"EVALSHA", "EVAL"})
 _FIRST_SCRIPT_KEY = 3
@@ -27,15 +27,15 @@ _NODE_IS_AWAY = (
 
 
 class Calls:
-    """Calls one Redis. A call is confirmed by so many replicas, if any are asked for."""
+    """Calls one Redis. With `replicas`, each call must be confirmed by that many."""
 
     def __init__(self, redis: Redis, replicas: Replicas | None) -> None:
         self._redis, self._replicas = redis, replicas
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def execute(self, *command: str | float, asking: bool = False) -> Any:
-        """The command's reply. Raises what redis-py raises, and Unconfirmed when too few
-        replicas have what the server had by then. `asking`: the key's slot is moving here.
+        """The command's reply. Raises redis-py's errors, and Unconfirmed if too few replicas
+        confirm in time. `asking`: the key's slot is moving to this node.
         """
         async with self._free:
             if self._replicas is None and not asking:
@@ -50,10 +50,10 @@ class Calls:
             if self._replicas:
                 request_confirmation(pipeline, key_of(command), self._replicas)
             replies = await pipeline.execute(raise_on_error=False)
-        reply, *told = replies[asking:]
+        reply, *confirmation = replies[asking:]
         if isinstance(reply, Exception):
             raise reply
-        if self._replicas and not is_confirmed(told, self._replicas):
+        if self._replicas and not is_confirmed(confirmation, self._replicas):
             raise errors.Unconfirmed
         return reply
 
@@ -61,9 +61,8 @@ class Calls:
 class ClusterCalls:
     """Calls the node of each command's key.
 
-    A node that does not answer holds up only its own sessions' calls. Nothing waits here
-    for a failover: the call fails, and is made again by whoever made it. What is sent
-    elsewhere because a slot has moved, or is moving, was not executed where it went first.
+    An unresponsive node delays only its own sessions' calls. During a failover calls fail and
+    the caller repeats them. A redirected call was not executed by the first node.
     """
 
     def __init__(
@@ -78,22 +77,22 @@ class ClusterCalls:
         self._nodes: dict[tuple[str, int], Calls] = {}
 
     async def execute(self, *command: str | float) -> Any:
-        """The command's reply. Raises what redis-py raises, and Unconfirmed."""
+        """The command's reply. Raises redis-py's errors, and Unconfirmed."""
         key = key_of(command)
-        address = self._cluster.known_master_of(key)
+        address = self._cluster.cached_master_of(key)
         if address is None:
-            await self._background.run(self._cluster.learn_order)
+            await self._background.run(self._cluster.refresh_topology)
             address = self._cluster.master_of(key)
         try:
             return await self._node_at(address).execute(*command)
         except redis_errors.MovedError as error:
-            self._background.leave(self._cluster.learn_order)
+            self._background.start(self._cluster.refresh_topology)
             return await self._node_at(error.node_addr).execute(*command)
         except redis_errors.AskError as error:
             return await self._node_at(error.node_addr).execute(*command, asking=True)
         except _NODE_IS_AWAY:
             self._cluster.note_failure(address)
-            self._background.leave(self._cluster.learn_order)
+            self._background.start(self._cluster.refresh_topology)
             raise
 
     def _node_at(self, address: tuple[str, int]) -> Calls:
@@ -104,5 +103,5 @@ class ClusterCalls:
 
 
 def key_of(command: tuple[str | float, ...]) -> str:
-    """The first key of a command or of a script's call."""
+    """The first key of a command or a script call."""
     return str(command[_FIRST_SCRIPT_KEY if command[0] in _SCRIPT_CALLS else 1])

@@ -1,7 +1,6 @@
-"""The one clock that decides anything: the Redis server's.
+"""The Redis server's clock, which times every bid and every session.
 
-Web and worker hosts may disagree about the time; a bid is in time, and a session is
-due, by this clock alone.
+Clocks of web and worker hosts may differ, so none of them decides anything.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ def now(redis: Redis) -> datetime:
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """A moment from microseconds since 1970, exactly."""
+    """The time from microseconds since 1970, exactly."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 

@@ -1,8 +1,8 @@
 """Redis Cluster: sessions spread over several masters by the hash tag in their keys.
 
-Everything one script touches lies in its session's slot, so a bid is one call on one
-node. What all sessions share cannot be read by a script there: each session has its own
-copy of the logged-out tokens, and a member's weight is asked for at the first bid.
+All keys of a script are in its session's slot, so a bid is one call to one node. A script
+cannot read keys shared by all sessions: each session has its own copy of the revoked
+tokens, and a member's weight is looked up for the first bid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,26 +23,26 @@ from redis.exceptions import (
 from core import outages
 from core.redis import keys
 
-# A dead node makes every thread ask for the new order at once; one question will do.
-_ORDER_TRUSTED_SECONDS = 0.2
+# Every thread notices a dead node at once; one refresh is enough for all.
+_MIN_REFRESH_SECONDS = 0.2
 NO_MASTER = "No master of the cluster answers."
 
 
 class ClusterClient:
-    """A RedisCluster that connects when it is first used, as a Redis does."""
+    """A RedisCluster that connects on first use, like Redis."""
 
     def __init__(self, addresses: tuple[tuple[str, int], ...], options: Mapping[str, Any]) -> None:
         self._addresses, self._options = addresses, options
         self._lock = Lock()
         self._cluster: RedisCluster | None = None
-        self._ordered_at = monotonic()
+        self._refreshed_at = monotonic()
         self._failed_node: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connected(), name)
 
     def connected(self) -> RedisCluster:
-        """The cluster's client. Raises RedisClusterException when no node answers."""
+        """The cluster's client. Raises RedisClusterException if no node answers."""
         with self._lock:
             if self._cluster is None:
                 self._cluster = RedisCluster(
@@ -51,11 +51,11 @@ class ClusterClient:
                         for host, port in self._addresses
                     ],
                     require_full_coverage=False,
-                    # The addresses given stay: a lost node's successor is found from any.
+                    # Keep the configured addresses: any of them knows a lost node's successor.
                     dynamic_startup_nodes=False,
                     **self._options,
                 )
-                self._ordered_at = monotonic()
+                self._refreshed_at = monotonic()
             return self._cluster
 
     def close(self) -> None:
@@ -65,19 +65,19 @@ class ClusterClient:
                 self._cluster = None
 
     def ping(self) -> bool:
-        """Whether the cluster answers: a node that is away stops its own sessions only."""
+        """Whether any master answers: an outage of one affects only its own sessions."""
         for node in self.masters():
             with suppress(*outages.REDIS):
                 return bool(self.connected().ping(target_nodes=node))
         raise ConnectionError(NO_MASTER)
 
     def masters(self) -> list[ClusterNode]:
-        """Those that serve, as far as is known."""
+        """The masters of the cached topology."""
         nodes: list[ClusterNode] = self.connected().get_primaries()  # type: ignore[no-untyped-call]
         return nodes
 
     def id_on_each_master(self) -> Iterator[UUID]:
-        """For each master an id of no session whose keys would lie there."""
+        """For each master, an id of no session whose keys would be there."""
         missing = {(node.host, node.port) for node in self.masters()}
         for number in range(REDIS_CLUSTER_HASH_SLOTS):
             if not missing:
@@ -89,18 +89,18 @@ class ClusterClient:
                     yield UUID(int=number)
 
     def master_of(self, key: str) -> tuple[str, int]:
-        """Host and port of the node that serves this key, as far as is known."""
+        """Host and port of the key's node in the cached topology; connects if necessary."""
         node = self.connected().get_node_from_key(key)  # type: ignore[no-untyped-call]
         return node.host, node.port
 
     def server_of(self, key: str) -> Redis:
-        """A client of the node that serves this key, as far as is known."""
+        """A client of the key's node in the cached topology."""
         cluster = self.connected()
         node = cluster.get_node_from_key(key)  # type: ignore[no-untyped-call]
         return cluster.get_redis_connection(node)
 
-    def known_master_of(self, key: str) -> tuple[str, int] | None:
-        """`master_of` without waiting, for anything; None when it is not known."""
+    def cached_master_of(self, key: str) -> tuple[str, int] | None:
+        """`master_of` without blocking; None if unknown."""
         cluster = self._cluster
         if cluster is not None:
             with suppress(SlotNotCoveredError):
@@ -109,14 +109,14 @@ class ClusterClient:
         return None
 
     def note_failure(self, address: tuple[str, int]) -> None:
-        """Ask this node last from now on: it may hang, and the question with it."""
+        """Query this node last in refreshes: it may hang."""
         self._failed_node = get_node_name(*address)
 
-    def learn_order(self) -> None:
-        """Ask the cluster anew which node serves what; not when that was done just now."""
+    def refresh_topology(self) -> None:
+        """Reload the topology from the cluster, unless that was done just now."""
         cluster = self.connected()
         with self._lock:
-            if monotonic() - self._ordered_at < _ORDER_TRUSTED_SECONDS:
+            if monotonic() - self._refreshed_at < _MIN_REFRESH_SECONDS:
                 return
-            self._ordered_at = monotonic()
+            self._refreshed_at = monotonic()
         cluster.nodes_manager.initialize(last_failed_node_name=self._failed_node)

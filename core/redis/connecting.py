@@ -1,4 +1,4 @@
-"""Clients of Redis, of both kinds: for threads, and for an event loop."""
+"""Creates Redis clients: for threads and for event loops."""
 
 from functools import partial
 from typing import Any, cast
@@ -19,15 +19,15 @@ from core.redis.cluster import ClusterClient
 from core.runtime import EventLoop, Runtime
 
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
-# Longer than a slow fsync: a reply lost to a time-out leaves a member in doubt.
+# Longer than a slow fsync: after a time-out the outcome of a bid is unknown.
 REDIS_TIMEOUT_SECONDS = 5.0
 RETRIES = 1
 
 
 def create_redis(settings: Settings) -> Redis:
-    """A pooled client of the one Redis, or of the cluster where one is configured."""
+    """A pooled client of the single Redis, or of the cluster if one is configured."""
     if settings.redis_cluster:
-        # The same commands, though no Redis to the type checker.
+        # It has the same commands, but is not a subclass.
         return cast(Redis, ClusterClient(settings.redis_cluster, _redis_options(settings)))
     return _connect(settings, settings.redis_host, settings.redis_port)
 
@@ -35,9 +35,9 @@ def create_redis(settings: Settings) -> Redis:
 def create_calls(
     settings: Settings, redis: Redis, runtime: Runtime, replicas: Replicas | None, *, retries: int
 ) -> Calls | ClusterCalls:
-    """What carries an event loop's calls, confirmed by so many replicas.
+    """Calls for an event loop, confirmed by `replicas` if given.
 
-    `retries`: how often they are sent again when no reply comes. Bids never are.
+    `retries`: how often a call without a reply is repeated; 0 for bids.
     """
     connect = partial(_connect_asynchronously, settings, runtime.loop, retries=retries)
     if isinstance(redis, ClusterClient):
@@ -56,19 +56,19 @@ def _connect_asynchronously(
     options = _redis_options(settings) | {
         "retry": AsyncRetry(NoBackoff(), retries),
         "max_connections": MAX_CONNECTIONS,
-        # While they are on, the pool takes no notice of a connection that has ended.
+        # While enabled, the pool does not detect closed connections.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     pool = _Pool(host=host, port=port, db=settings.redis_db, **options)
-    loop.at_end(pool.aclose)
+    loop.on_close(pool.aclose)
     return redis_asyncio.Redis.from_pool(pool)
 
 
 class _Pool(redis_asyncio.ConnectionPool):
-    """Tells a server that cannot be reached from one that took a command and was lost."""
+    """Distinguishes an unreachable server from one lost after it received a command."""
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection that is up. Raises NothingSent."""
+        """Return an open connection. Raises NothingSent."""
         try:
             return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
         except (redis_errors.ConnectionError, redis_errors.TimeoutError) as error:
@@ -76,16 +76,16 @@ class _Pool(redis_asyncio.ConnectionPool):
 
 
 def _redis_options(settings: Settings) -> dict[str, Any]:
-    """One retry, at once. A connection that died idle the pool replaces by itself.
+    """One immediate retry. The pool replaces connections that died while idle.
 
-    Boards and background work may ask twice. A bid may not: Redis may have placed the first
-    and refuse the second, as the session has ended by then, or place it over a newer one of
-    the member's. Whose reply is lost is told so, and decides.
+    Reads and background work may be retried. A bid may not: if the first attempt was placed,
+    the second may be refused because the session has ended, or replace the member's newer
+    bid. The member gets OutcomeUnknown and decides.
     """
     return {
         "password": settings.redis_password or None,
         "decode_responses": True,
-        # Bytes that are no text must reach the checks, not stop the reader before them.
+        # Undecodable bytes must reach the validation instead of failing the read.
         "encoding_errors": "backslashreplace",
         "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": REDIS_TIMEOUT_SECONDS,

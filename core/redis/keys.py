@@ -1,15 +1,15 @@
-"""Names of every Redis key. Nothing outside this module spells one.
+"""Names of all Redis keys; no other module builds one.
 
-The braces are literal: on a cluster they make all keys of a session share a slot,
-which a script needs.
+The braces are literal: on a cluster these hash tags put all keys of a session into one slot,
+as scripts require.
 """
 
 from uuid import UUID
 
 USER_WEIGHT_PREFIX = "user:weight:"
-# Sorted set: token id (jti) -> when it expires, seconds since 1970; and disabled members'
-# user ids -> infinity, so that one look answers for both. The member
-# REVOCATIONS_LOADED says that the set is complete; without it PostgreSQL is asked.
+# Sorted set: revoked token id (jti) -> its expiry, seconds since 1970; disabled member's user
+# id -> infinity. The entry REVOCATIONS_LOADED marks the set as complete; without it, it must be
+# reloaded from PostgreSQL.
 REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"
 # Set: ids of the sessions whose bid log may have entries.
@@ -17,7 +17,7 @@ LOADED_SESSIONS = "sessions:loaded"
 
 
 def write_probe(session_id: UUID | str) -> str:
-    """String, short-lived: written to see whether this session's server takes a write."""
+    """String, short-lived: written to test whether the session's server accepts writes."""
     return f"probe:write:{{{session_id}}}"
 
 
@@ -37,7 +37,7 @@ def standing_bid(session_id: UUID | str, user_id: UUID | str) -> str:
 
 
 def standing_bid_prefix(session_id: UUID | str) -> str:
-    """What every standing bid's key of a session starts with."""
+    """Prefix of a session's standing-bid keys."""
     return f"bid:{{{session_id}}}:"
 
 
@@ -47,35 +47,33 @@ def bid_log(session_id: UUID | str) -> str:
 
 
 def session_load(session_id: UUID | str) -> str:
-    """String: token of the one process that is loading the session from PostgreSQL."""
+    """String: token of the process that is loading the session from PostgreSQL."""
     return f"session:load:{{{session_id}}}"
 
 
 def close_claim(session_id: UUID | str) -> str:
-    """String, short-lived: token of the one process that closes the session, or that a close
-    was enqueued just now.
+    """String, short-lived: token of the process that is closing the session, or a mark that a
+    close is enqueued.
     """
     return f"session:closing:{{{session_id}}}"
 
 
-def weighing_claim(session_id: UUID | str) -> str:
-    """String, short-lived: a lost recomputation of this session's weights was enqueued again."""
+def recomputation_claim(session_id: UUID | str) -> str:
+    """String, short-lived: a recomputation of this session's weights was enqueued again."""
     return f"session:weighing:{{{session_id}}}"
 
 
 def revoked_tokens(session_id: UUID | str) -> str:
-    """Sorted set: a session's own copy of REVOKED_TOKENS, where a script must find it in
-    the session's slot.
-    """
+    """Sorted set: a session's copy of REVOKED_TOKENS in its slot, for scripts on a cluster."""
     return f"tokens:revoked:{{{session_id}}}"
 
 
 def replication_mark(key: str) -> str:
-    """String without meaning, in the key's slot: a write that replicas can confirm."""
+    """Empty string in the key's slot: a write for replicas to confirm."""
     tag = key.partition("{")[2].partition("}")[0]
     return f"replicated:{{{tag or key}}}"
 
 
 def user_weight(user_id: UUID | str) -> str:
-    """String: cached weight; PostgreSQL is the truth."""
+    """String: cached weight; PostgreSQL is authoritative."""
     return f"{USER_WEIGHT_PREFIX}{user_id}"

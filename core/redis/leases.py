@@ -1,12 +1,11 @@
-"""Leases: work that one process at a time should do, however long it takes.
+"""Leases: for work that one process at a time should do, however long it takes.
 
-A lease is a key in Redis that names its holder and soon lapses by itself. While the work
-goes on a thread beside it renews the lease: slow work keeps it, a process that was killed
-frees it, and one that stands still loses it.
+A lease is a short-lived Redis key with its holder's token. A thread renews it while the work
+runs, so slow work keeps the lease, and a killed or frozen process loses it.
 
-A lease only spares work. It may be lost at any moment, so whatever must not be done by two
-is guarded once more where it is done: by a script that compares the token in the moment of
-writing, or by a lock in PostgreSQL.
+A lease only avoids duplicate work. It can be lost at any moment, so work that must not run
+twice has a second guard: a script that compares the token when it writes, or a PostgreSQL
+lock.
 """
 
 import time
@@ -24,26 +23,26 @@ from core.redis.scripts import Outcome
 
 log = structlog.get_logger(__name__)
 
-# How soon another can take the place of a holder that died.
+# After a holder dies, its lease is free again within this time.
 TTL_MS = 5_000
 RENEW_SECONDS = 1.0
-# Work that takes longer hangs, on a server that went without a word; another may try.
+# Work that takes longer is presumed to hang, as on a vanished server; another process may try.
 LONGEST_SECONDS = 600.0
-# In the place of a token: somebody was sent for, and whoever comes may take the lease.
+# Stored instead of a token: the work is enqueued, and the first worker may take the lease.
 _RESERVED = "1"
 
 
 def reserve(redis: Redis, name: str) -> bool:
-    """Keep a lease that is free for whoever will be sent to take it.
+    """Reserve a free lease for the worker that will take it.
 
-    False when it is held, or reserved. A reservation lapses as a lease does.
+    False if it is held or reserved. A reservation expires like a lease.
     """
     return bool(redis.set(name, _RESERVED, nx=True, px=TTL_MS))
 
 
 @contextmanager
 def held(redis: Redis, name: str) -> Iterator[str | None]:
-    """Hold a lease as long as the block runs; its token, or None when another holds it."""
+    """Hold a lease while the block runs; yields its token, or None if another holds it."""
     token = token_hex(16)
     [outcome] = scripts.take_lease(redis, [name], [token, TTL_MS, _RESERVED])
     if outcome != Outcome.LEASE_HELD:
@@ -57,19 +56,19 @@ def held(redis: Redis, name: str) -> Iterator[str | None]:
     finally:
         is_over.set()
         keeper.join()
-        # A lease that cannot be given back lapses.
+        # If Redis is down, the lease expires.
         with suppress(*outages.REDIS):
             scripts.extend_lease(redis, [name], [token, 0])
 
 
 def _keep(redis: Redis, name: str, token: str, is_over: Event) -> None:
-    """Renew a lease until its work is over, takes too long, or the lease is another's."""
+    """Renew a lease until its work ends or takes too long, or the lease is lost."""
     give_up_at = time.monotonic() + LONGEST_SECONDS
     while not is_over.wait(RENEW_SECONDS) and time.monotonic() < give_up_at:
         try:
             [outcome] = scripts.extend_lease(redis, [name], [token, TTL_MS])
         except outages.REDIS:
-            continue  # Redis may be back before the lease has lapsed
+            continue  # Redis may be back before the lease expires
         if outcome != Outcome.LEASE_HELD:
             log.warning("lease_lost", lease=name)
             return

@@ -1,11 +1,10 @@
-"""Holds what must not be undone by a failover until the replicas have it.
+"""Waits for replicas to confirm writes that a failover must not undo.
 
-Replication is asynchronous: a master that dies takes with it what no replica had yet. A
-gate that was shut would be open again, and a sequence that PostgreSQL has would be given
-out a second time.
+Replication is asynchronous: a master that dies loses its unreplicated writes. A shut gate
+would be open again, and a sequence already in PostgreSQL would be given out twice.
 
-WAIT looks back from its own connection's last write, and a replay has found a bid that
-another connection wrote. So a write of no meaning goes before it.
+WAIT covers writes up to the last one of its own connection, but a replayed bid was written
+by another. So a dummy write precedes it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,27 +20,27 @@ _MARK_LIFE_SECONDS = 60
 
 
 def request_confirmation(pipeline: Any, key: str, replicas: Replicas) -> None:
-    """Have the key's server confirm what it has by now, at the end of a pipeline to it."""
+    """Append a WAIT for all earlier writes of the key's server to a pipeline."""
     pipeline.set(keys.replication_mark(key), "", ex=_MARK_LIFE_SECONDS)
     pipeline.execute_command("WAIT", replicas.count, replicas.timeout_ms)
 
 
 def is_confirmed(replies: Sequence[object], replicas: Replicas) -> bool:
-    """Whether these replies to `request_confirmation` are those of enough replicas."""
+    """Whether the replies to `request_confirmation` show enough replicas."""
     mark, reached = replies
     return mark is True and isinstance(reached, int) and reached >= replicas.count
 
 
 class Replication:
-    """Asks for confirmation where REDIS_WAIT_REPLICAS says so; does nothing elsewhere."""
+    """Waits for confirmation if REDIS_WAIT_REPLICAS is set; otherwise does nothing."""
 
     def __init__(self, server_of: Callable[[str], Redis], replicas: Replicas | None) -> None:
         self._server_of, self._replicas = server_of, replicas
 
     def confirm(self, key: str) -> None:
-        """Return when the replicas have what this key's server had taken by now.
+        """Wait until the replicas have all current writes of the key's server.
 
-        Raises Unconfirmed when they do not in time.
+        Raises Unconfirmed if too few confirm in time.
         """
         if self._replicas is None:
             return

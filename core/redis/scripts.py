@@ -1,7 +1,7 @@
-"""The Redis scripts: one `.lua` file an operation, called by SHA, reloaded on NOSCRIPT.
+"""The Redis scripts: one `.lua` file per operation, called by SHA, reloaded on NOSCRIPT.
 
-What a reply means is decided here and nowhere else: `Outcome` lists every first
-element a script returns. Keys and arguments are described in each script's header.
+`Outcome` lists the first element of every reply. Each script's header describes its keys,
+arguments and replies.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 class Script:
-    """One Lua file. Calling it costs one round trip; a flushed script cache costs one more."""
+    """One Lua file. A call costs one round trip, or two after a flush of the script cache."""
 
     def __init__(self, name: str) -> None:
         self.source = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ class Script:
         keys: Sequence[str],
         args: Sequence[str | int | float | bytes],
     ) -> list[Any]:
-        """The reply, where `execute` sends a command without blocking."""
+        """The reply; `execute` sends a command from an event loop."""
         try:
             reply = await execute("EVALSHA", self.sha, len(keys), *keys, *args)
         except NoScriptError:

@@ -1,1 +1,1 @@
-"""The pure rules: score, weight, a session's states. Standard library only."""
+"""Pure rules: scores, weights, a session's states. Standard library only."""

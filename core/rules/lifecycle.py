@@ -1,7 +1,7 @@
 """A session's life: scheduled -> active <-> inactive -> ended. Pure.
 
-The stored status says what the shop wants; the clock says what is so. The script
-that places bids follows the clock, and so does every status shown to a client.
+The stored status is the shop's decision; the clock adds the start and the end. Bids and
+every status shown to a client follow both.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 
 def status_at(stored: Status, start: datetime, end: datetime, now: datetime) -> Status:
-    """What the session is at `now`, however late the job comes that stores it."""
+    """The session's status at `now`, even if the stored one lags behind."""
     if stored is Status.ENDED or now >= end:
         return Status.ENDED
     if stored is Status.SCHEDULED and now >= start:

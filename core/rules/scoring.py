@@ -1,4 +1,4 @@
-"""How a bid is scored and ranked. Pure: the scripts and the SQL must agree with this file.
+"""Scores and ranks bids. Pure. The scripts and the SQL must compute the same.
 
     Score = alpha * Price + beta / (ResponseTime + 1) + gamma * UserWeight
 
@@ -10,10 +10,9 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
-# The largest price a bid may name; PostgreSQL keeps prices as numeric(12, 2).
+# The largest price of a bid; PostgreSQL stores prices as numeric(12, 2).
 MAX_PRICE = Decimal("9999999999.99")
-# Bounds alpha, beta and gamma so that no score leaves the range in which doubles
-# still tell cents apart from rounding by much more than any shop could need.
+# Bounds alpha, beta and gamma, so that scores stay finite and far more precise than needed.
 MAX_COEFFICIENT = 1e15
 # Sequences count down from here inside a ranking member; 15 digits are exact in a double.
 _SEQUENCE_CEILING = 999_999_999_999_999
@@ -73,5 +72,5 @@ def member_sequence(member: str) -> int:
 
 
 def is_winning(rank: int, inventory: int) -> bool:
-    """A rank wins when there is an item for it."""
+    """Whether there is an item for this rank."""
     return rank <= inventory

@@ -2,8 +2,8 @@
 
     W = clamp(1 + 0.25 * ln(1 + p) + 0.5 * ln(1 + w), 1, 5)
 
-p and w are the member's sessions joined and won, each counted 0.5 ** (age / 30 days),
-so that old glory fades and a new member starts at exactly 1.
+p and w count the member's sessions joined and won, each as 0.5 ** (age / 30 days), so that
+old sessions fade. A new member has exactly 1.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ HALF_LIFE_DAYS = 30.0
 
 
 def decayed(ages_days: Iterable[float]) -> float:
-    """How much sessions of these ages still count."""
+    """The decayed count of sessions of these ages."""
     return sum(float(0.5 ** (age / HALF_LIFE_DAYS)) for age in ages_days)
 
 
 def weight(joined: float, won: float) -> float:
-    """Weight of a member with so many decayed sessions joined and won."""
+    """Weight from the decayed counts of sessions joined and won."""
     raw = NEW_MEMBER_WEIGHT + JOINED_FACTOR * log(1 + joined) + WON_FACTOR * log(1 + won)
     return min(max(raw, NEW_MEMBER_WEIGHT), MAX_WEIGHT)

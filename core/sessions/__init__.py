@@ -1,4 +1,4 @@
 """Bidding sessions: their terms, loading into Redis, closing and results.
 
-It knows nothing of how a bid is placed.
+It knows nothing of placing bids.
 """

@@ -1,7 +1,7 @@
-"""Closing sessions: gate shut, log drained, rankings in one statement, result published.
+"""Closes sessions: shuts the gate, drains the log, writes the rankings, publishes them.
 
-Every step can be repeated: a close may be killed anywhere, run late, or run twice at
-once, and the results are the same and are written once.
+Every step can be repeated. A close that is killed, late or concurrent with another yields
+the same results, written once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,8 +30,8 @@ from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-# Score descending, then the earlier bid: the order of the board in Redis. A bid that came
-# after the end stands in `bids`, too (see Event.BIDS_AFTER_END), and does not count.
+# Score descending, then the earlier bid: the order of the board in Redis. Bids accepted after
+# the end are in `bids`, too (see Incident.BIDS_AFTER_END), but do not count.
 _WRITE_RANKINGS = text(f"""
     INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
     SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
@@ -43,7 +43,7 @@ _WRITE_RANKINGS = text(f"""
              ORDER BY user_id, sequence DESC) standing
 """)  # noqa: S608 - constants
 _DRAIN_SECONDS = 60.0
-# About a millisecond of Redis a chunk.
+# A chunk takes Redis about a millisecond.
 _EXPIRE_CHUNK = 1000
 
 
@@ -68,8 +68,8 @@ class Closing:
         self._ended_keys_ttl_seconds = ended_keys_ttl_seconds
 
     def due(self) -> Sequence[UUID]:
-        """Sessions whose time is over and whose results are not written and published; and
-        those that Redis has taken up again, having come back older than their results.
+        """Sessions past their end without published results, and closed ones that a Redis
+        restored from an older state has reopened.
         """
         now = clock.now(self._redis)
         is_over = and_(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
@@ -84,20 +84,20 @@ class Closing:
             ).all()
 
     def _loaded(self) -> list[UUID]:
-        """Sessions that may take bids, as far as Redis knows. Publishing takes one off."""
+        """Sessions that may get bids according to Redis. Publishing removes them."""
         try:
             names: Any = self._redis.smembers(keys.LOADED_SESSIONS)
         except outages.REDIS:
-            # On a cluster they lie on one node, and no other node's session waits for it.
+            # On a cluster one node has the set; its outage must not block the others' sessions.
             return []
         return [UUID(name) for name in names]
 
     def claim(self, session_id: UUID) -> bool:
         """Whether a close of this session should be enqueued now.
 
-        Keeps a beat that ticks every second from piling up closes before or behind one that
-        is at work; lapses by itself, so that a lost job is enqueued again. A node of a
-        cluster that is away holds up no other node's sessions.
+        Keeps the beat, which ticks every second, from enqueuing a close twice. The claim
+        expires, so that a lost job is enqueued again. An outage of one cluster node does not
+        block other nodes' sessions.
         """
         try:
             return leases.reserve(self._redis, keys.close_claim(session_id))
@@ -106,10 +106,10 @@ class Closing:
             return False
 
     def close(self, session_id: UUID) -> bool:
-        """Write and publish a session's results when its time is over.
+        """Write and publish a session's results once its end has passed.
 
-        True for the one call that completes the close, whoever began it. Leaves at once
-        when another close of the session is at work: that one, or the tick after it, does it.
+        True for the one call that completes the close. Returns at once while another close
+        of the session is active; that one or the next tick completes it.
         """
         with leases.held(self._redis, keys.close_claim(session_id)) as token:
             return token is not None and self._close(session_id)
@@ -125,8 +125,8 @@ class Closing:
         return self._write_results(session_id, last_sequence) and self._publish(session_id)
 
     def _close_again(self, session_id: UUID) -> bool:
-        """Of a session that has its results: a close died before publishing, or Redis has
-        forgotten the end. Bids that it took since are stored, though they do not count.
+        """Close a session that has results: its close died before publishing, or Redis lost
+        the end. Bids accepted since are stored but do not count.
         """
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         if self._redis.xlen(keys.bid_log(session_id)):
@@ -135,7 +135,7 @@ class Closing:
         return self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
-        """The last sequence given out; None when the session's time is not over."""
+        """The last sequence given out; None if the session is not due."""
         with self._database.begin() as db:
             end = db.scalar(select(BiddingSession.end_time).where(BiddingSession.id == session_id))
         if end is None:
@@ -154,9 +154,9 @@ class Closing:
         raise errors.TemporarilyUnavailable
 
     def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
-        """Whether they are written; False when the session is locked, by another close mostly.
+        """Whether they are written; False if the session is locked, usually by another close.
 
-        Waiting would take a closer away from all other sessions.
+        Waiting for the lock would block a worker that other sessions need.
         """
         with self._database.begin() as db:
             session = db.scalars(
@@ -176,21 +176,21 @@ class Closing:
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
             session.highest_bid = _highest_bid(db, session)
-            # One row, however many bidders: core.notifications.announcing makes the rest.
+            # One row for all bidders: core.notifications.announcing does the rest.
             db.add(Announcement(session_id=session_id))
         log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
         return True
 
     def _publish(self, session_id: UUID) -> bool:
-        """Point readers to PostgreSQL; True the first time."""
+        """Redirect readers to PostgreSQL; True the first time."""
         params = keys.session_params(session_id)
         if self._redis.exists(params):
             self._redis.hset(params, "final", 1)
-        # On a cluster the list may lie on a node that is away. A session that stays on it is
-        # closed once more.
+        # On a cluster the set may be on a node that is down. A session left in it is closed
+        # once more.
         with suppress(*outages.REDIS):
             self._redis.srem(keys.LOADED_SESSIONS, str(session_id))
-        # Not before the results stand: a load would take its absence for a loss.
+        # Only after the results are written: a load would take its absence for a loss.
         self._redis.expire(keys.bid_log(session_id), self._ended_keys_ttl_seconds)
         with self._database.begin() as db:
             published = db.execute(
@@ -207,11 +207,10 @@ class Closing:
 
     @contextmanager
     def _expiring_meanwhile(self, session_id: UUID) -> Iterator[None]:
-        """Let the session's keys expire while PostgreSQL ranks, which leaves Redis idle.
+        """Set the expiry of the session's keys while PostgreSQL ranks and Redis is idle.
 
-        Nothing is at risk: all bids are persisted, and the keys live on for a long while.
-        Should they be gone before a close succeeds, the session is loaded again; the log
-        stays, to show that nothing is lost.
+        Safe: all bids are persisted. If the keys expire before a close succeeds, the session
+        is loaded again; the log does not expire yet, as evidence that nothing is lost.
         """
         with ThreadPoolExecutor(max_workers=1) as beside:
             expiring = beside.submit(self._expire_all, session_id)
@@ -231,7 +230,7 @@ class Closing:
                     self._ended_keys_ttl_seconds,
                 ],
             )
-        # Last: the chunks are read from the ranking.
+        # Last: the chunks come from the ranking.
         for name in (keys.session_params(session_id), ranking):
             self._redis.expire(name, self._ended_keys_ttl_seconds)
 
@@ -242,7 +241,7 @@ def _require_persisted(db: Session, session_id: UUID, last_sequence: int) -> Non
         select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
     )
     if persisted is None or persisted < last_sequence:
-        raise errors.TemporarilyUnavailable("The bid log is not drained yet.")
+        raise errors.TemporarilyUnavailable("The bid log is not yet drained.")
 
 
 def _final_price(db: Session, session: BiddingSession) -> Decimal | None:

@@ -1,8 +1,7 @@
-"""Brings a session from PostgreSQL into Redis: at its creation, and whenever Redis lost it.
+"""Loads a session from PostgreSQL into Redis, when it is created and after Redis lost it.
 
-One process loads, the others wait for it: a flash must not become a stampede on
-PostgreSQL. The params hash is published last, and a session without params takes no
-bids, so nobody can bid into a half-loaded session.
+One process loads and the others wait, to spare PostgreSQL a stampede. The params hash is
+published last; without it a session accepts no bids, so no bid reaches a half-loaded one.
 """
 
 import time
@@ -44,10 +43,10 @@ class SessionLoader:
         self._bid_log = bid_log
 
     def load(self, session_id: UUID) -> None:
-        """Make the session known to Redis; nothing happens when it is already.
+        """Load the session into Redis, unless it is there already.
 
-        Raises SessionNotFound, SessionEnded when its results are final, and
-        TemporarilyUnavailable when it could not be loaded in time.
+        Raises SessionNotFound, SessionEnded if its results are final, and
+        TemporarilyUnavailable if loading takes too long.
         """
         give_up_at = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < give_up_at:
@@ -58,11 +57,11 @@ class SessionLoader:
         raise errors.TemporarilyUnavailable("The session is being loaded. Try again in a second.")
 
     def rebuild(self, session_id: UUID) -> None:
-        """Throw the session's state in Redis away and load it from PostgreSQL.
+        """Discard the session's state in Redis and load it from PostgreSQL.
 
-        Safe while bids come in: without params none is accepted, and those accepted
-        before are drained first. Places that Redis gave out and lost are recorded as
-        a gap and not given to other bids. Raises as `load` does.
+        Safe while bids arrive: without params none is accepted, and earlier ones are drained
+        first. Sequences that Redis gave out and lost are recorded as a gap and not reused.
+        Raises the same errors as `load`.
         """
         self._require_open(session_id)
         reply = scripts.unload_session(
@@ -74,7 +73,7 @@ class SessionLoader:
         self.load(session_id)
 
     def _require_open(self, session_id: UUID) -> None:
-        """Answer for sessions that need no loading, without taking turns for it."""
+        """Refuse unknown and closed sessions without waiting for the lease."""
         with self._database.begin() as db:
             status = db.scalar(select(BiddingSession.status).where(BiddingSession.id == session_id))
         if status is None:
@@ -89,7 +88,7 @@ class SessionLoader:
         return self._wait(session_id)
 
     def _wait(self, session_id: UUID) -> bool:
-        """Wait for the process that loads the session; False when it gave up."""
+        """Wait for the process that loads the session; False if it did not finish."""
         give_up_at = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < give_up_at:
             if self._is_loaded(session_id):
@@ -103,25 +102,25 @@ class SessionLoader:
         return bool(self._redis.hexists(keys.session_params(session_id), "status"))
 
     def _load_as(self, session_id: UUID, token: str) -> bool:
-        """Load as the holder of the token; False when another process overtook this one."""
+        """Load as the lease's holder; False if another process overtook this one."""
         if self._is_loaded(session_id):
-            return True  # by the process that held the token before
-        # A log that outlived its params: PostgreSQL must know it all before it is read.
+            return True  # by the lease's previous holder
+        # The log may have outlived the params: drain it before reading PostgreSQL.
         self._bid_log.drain(session_id, seconds=_DRAIN_SECONDS)
         with self._database.begin() as db:
-            load = losses.settle(db, self._redis, session_id, token)
+            load = losses.reconcile_with_stream(db, self._redis, session_id, token)
         if load is None:
             return False
         with self._database.begin() as db:
-            # The lock makes a change of status wait until it finds the params in Redis.
+            # The lock delays a change of status until the params are in Redis.
             session = db.scalar(
                 select(BiddingSession)
                 .where(BiddingSession.id == session_id)
                 .with_for_update(read=True, of=BiddingSession)
             )
             if session is None or session.status == Status.ENDED.value:
-                return False  # the next attempt answers for it
-            # Publishing fails when the log has come to know more than this.
+                return False  # the next attempt raises
+            # Publishing fails if the log has advanced beyond this.
             sequence = db.scalar(
                 select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
             )
@@ -147,13 +146,13 @@ class SessionLoader:
         return bool(reply[0] == Outcome.LOADING)
 
     def _publish(
-        self, db: Session, session: BiddingSession, token: str, sequence: int, load: losses.Load
+        self, db: Session, session: BiddingSession, token: str, sequence: int, load: losses.LoadKind
     ) -> bool:
         fields = params_of(session)
         highest_bid = db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session.id))
         if highest_bid is not None:
             fields["highest_bid"] = str(highest_bid)
-        # Before it takes bids, so that none of its backlog is ever left out of the count.
+        # Before it accepts bids, so that the backlog count never misses any.
         self._redis.sadd(keys.LOADED_SESSIONS, str(session.id))
         reply = scripts.load_session(
             self._redis,
@@ -170,7 +169,7 @@ class SessionLoader:
 
 
 def params_of(session: BiddingSession) -> dict[str, str]:
-    """The params hash of a session without bids, field by field."""
+    """The fields of a session's params hash, before any bid."""
     return {
         "status": session.status,
         "start": str(clock.to_microseconds(session.start_time)),
@@ -180,7 +179,7 @@ def params_of(session: BiddingSession) -> dict[str, str]:
 
 
 def _standing_bids(db: Session, session_id: UUID) -> Iterator[Sequence[tuple[str, ...]]]:
-    """Standing bids in chunks, as load_standing_bids.lua takes them."""
+    """Standing bids in chunks, in the order of load_standing_bids.lua's arguments."""
     rows = db.execute(
         select(Bid, User.username)
         .join(User, User.id == Bid.user_id)

@@ -1,4 +1,4 @@
-"""The products a shop sells."""
+"""The shop's products."""
 
 from sqlalchemy import select
 
@@ -9,7 +9,7 @@ __all__ = ["Catalogue", "Product"]
 
 
 class Catalogue:
-    """Keeps products."""
+    """Creates and lists products."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Final results: who won, at what price, everybody's rank. Read from PostgreSQL only."""
+"""Final results: winners, final price and ranks, from PostgreSQL only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class RankedEntry:
 
 @dataclass(frozen=True, slots=True)
 class SessionResults:
-    """The outcome of a session. `rankings` is one page, `winners` is everybody who won."""
+    """A session's results. `rankings` is one page, `winners` has all winners."""
 
     session_id: UUID
     product_id: UUID
@@ -58,7 +58,7 @@ class Results:
         self._sessions = sessions
 
     def get(self, session_id: UUID, *, page: int, page_size: int) -> SessionResults:
-        """Results of a session. Raises SessionNotEnded or ResultsPending before they stand."""
+        """Results of a session. Raises SessionNotEnded or ResultsPending until they are final."""
         session = self._sessions.get(session_id)
         if session.status is not Status.ENDED:
             raise errors.SessionNotEnded
@@ -89,7 +89,7 @@ class Results:
 
 
 def count_bidders(db: Session, session_id: UUID) -> int:
-    """How many members are ranked: ranks have no holes, so the last one counts them."""
+    """The number of ranked members: the last rank, since ranks have no gaps."""
     return db.scalar(select(func.max(Ranking.rank)).where(Ranking.session_id == session_id)) or 0
 
 
@@ -115,5 +115,5 @@ def entries(db: Session, session: SessionView, *, first: int, last: int) -> list
 
 
 def pages(total: int, page_size: int) -> int:
-    """How many pages `total` entries fill."""
+    """The number of pages of `total` entries."""
     return -(-total // page_size)

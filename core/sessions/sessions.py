@@ -1,8 +1,8 @@
-"""Sessions: creating, listing, opening, pausing and ending them.
+"""Creates, lists, opens, pauses and ends sessions.
 
-PostgreSQL keeps what the shop decided; the gate in Redis is moved inside the same
-transaction, while the session's row is locked, so that both see the same order of
-decisions. Every decision about time follows the Redis server's clock.
+PostgreSQL stores the shop's decisions. The gate in Redis is changed in the same
+transaction, with the session's row locked, so that both apply decisions in the same order.
+All times follow the Redis server's clock.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ MAX_START_AHEAD = timedelta(days=3660)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms(SaleTerms):
-    """What the shop sells by. `start_time` None: at once."""
+    """The terms of a sale. `start_time` None: at once."""
 
     duration: timedelta
     start_time: datetime | None = None
@@ -42,7 +42,7 @@ class Terms(SaleTerms):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView(SaleTerms):
-    """A session as clients see it; `status` is what the clock makes of it."""
+    """A session as clients see it; `status` is the one at the time of reading."""
 
     session_id: UUID
     product_id: UUID
@@ -57,22 +57,22 @@ class SessionView(SaleTerms):
 
     @property
     def base_price(self) -> Decimal:
-        """The upset price, by the name that existing clients read."""
+        """The starting price, under the name that existing clients use."""
         return self.upset_price
 
     @property
     def is_active(self) -> bool:
-        """Whether bids are taken."""
+        """Whether bids are accepted."""
         return self.status is Status.ACTIVE
 
     @property
     def is_final(self) -> bool:
-        """Whether the results stand."""
+        """Whether the results are written."""
         return self.closed_at is not None
 
 
 class Sessions:
-    """Keeps sessions and moves them through their life."""
+    """Creates, reads and changes sessions."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Sessions:
         self._loader = loader
 
     def create(self, product_id: UUID, terms: Terms) -> SessionView:
-        """Open or schedule a session for an existing product."""
+        """Create an open or scheduled session for an existing product."""
         now = clock.now(self._redis)
         session = _new_session(terms, now)
         with self._database.begin() as db:
@@ -116,20 +116,20 @@ class Sessions:
     def list(
         self, status: Status | None, *, page: int, page_size: int
     ) -> tuple[Sequence[SessionView], int]:
-        """One page of sessions, newest start first, and how many there are in all."""
+        """One page of sessions, newest start first, and the total count."""
         with self._database.begin() as db:
             now = _database_now(db)
             rows, total = page_of(db, _newest(status, now), page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
     def active(self) -> Sequence[SessionView]:
-        """All sessions that take bids now."""
+        """All sessions that accept bids now."""
         with self._database.begin() as db:
             now = _database_now(db)
             return [view_of(session, now) for session in db.scalars(_newest(Status.ACTIVE, now))]
 
     def activate(self, session_id: UUID) -> SessionView:
-        """Take bids from now on; a scheduled session starts now and keeps its end."""
+        """Accept bids; a scheduled session starts now and keeps its end."""
         return self._open_or_pause(session_id, Status.ACTIVE)
 
     def deactivate(self, session_id: UUID) -> SessionView:
@@ -137,7 +137,7 @@ class Sessions:
         return self._open_or_pause(session_id, Status.INACTIVE)
 
     def end_now(self, session_id: UUID) -> SessionView:
-        """Shut the gate for good, before the session's time; the results follow."""
+        """End the session early; its results follow."""
         with self._database.begin() as db:
             session = _locked(db, session_id)
             if session.status == Status.ENDED.value:
@@ -149,7 +149,7 @@ class Sessions:
             return view_of(session, session.end_time)
 
     def open_due(self) -> int:
-        """Store what the clock has made active already; returns how many sessions."""
+        """Store the status of scheduled sessions that have started; returns how many."""
         now = clock.now(self._redis)
         with self._database.begin() as db:
             opened = db.scalars(
@@ -174,7 +174,7 @@ class Sessions:
         try:
             self._loader.load(session.id)
         except _NOT_LOADED:
-            # The first bid loads it then.
+            # The first bid loads it.
             log.warning("session_not_loaded_yet", session_id=str(session.id))
         return view_of(session, now)
 
@@ -205,7 +205,7 @@ class Sessions:
             self._redis, [params], ["early", clock.to_microseconds(session.end_time)]
         )
         if reply[0] == Outcome.UNKNOWN_SESSION:
-            # Nobody can load it before the caller's transaction is over: the row is locked.
+            # It cannot be loaded before the caller's transaction ends: the row is locked.
             return clock.now(self._redis)
         self._replication.confirm(params)
         return clock.from_microseconds(int(reply[1]))
@@ -232,12 +232,12 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
 def _new_session(terms: Terms, now: datetime) -> BiddingSession:
     start = now if terms.start_time is None else terms.start_time.astimezone(UTC)
     if start > now + MAX_START_AHEAD:
-        raise errors.InvalidTerms("start_time", "A session may start at most ten years ahead.")
+        raise errors.InvalidTerms("start_time", "Must be at most ten years ahead.")
     end = start + terms.duration
     if end <= start:
-        raise errors.InvalidTerms("duration_minutes", "The session would last no time at all.")
+        raise errors.InvalidTerms("duration_minutes", "Must be longer than a microsecond.")
     if end <= now:
-        raise errors.InvalidTerms("start_time", "The session would be over before it began.")
+        raise errors.InvalidTerms("start_time", "The session would already be over.")
     return BiddingSession(
         **terms_of(terms),
         start_time=start,
@@ -259,7 +259,7 @@ def _locked(db: Session, session_id: UUID) -> BiddingSession:
 
 
 def _database_now(db: Session) -> datetime:
-    """For showing a status only: reading sessions must not need Redis."""
+    """For displaying a status only: reading sessions must not depend on Redis."""
     return db.scalar(select(func.clock_timestamp()))  # type: ignore[return-value]
 
 

@@ -1,8 +1,7 @@
-"""Counting where every microsecond counts: outcomes and their times, without a lock.
+"""Lock-free metrics of outcomes and their durations, for hot paths.
 
-Each thread counts in cells of its own, so no two threads ever write one number; whoever
-reads adds the cells up. Counting costs a third of a microsecond that way, where a counter
-and a histogram of prometheus_client, which lock, cost four.
+Each thread has its own cells; reading adds them up. Counting takes a third of a
+microsecond; a counter and a histogram of prometheus_client, which lock, take four.
 """
 
 from bisect import bisect_left
@@ -14,13 +13,12 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-# How many took as long as each bound allows but longer than the bound before, those beyond
-# all bounds, and the sum of all seconds.
+# Counts per bucket (not cumulative), the count above all bounds, and the sum of seconds.
 Cell = list[float]
 
 
 class Tally(Collector):
-    """Outcomes as the counter `<name>s_total`, their times as the histogram `<name>_seconds`."""
+    """Outcomes in the counter `<name>s_total`, durations in the histogram `<name>_seconds`."""
 
     def __init__(
         self, name: str, what: str, bounds: Sequence[float], registry: CollectorRegistry
@@ -33,7 +31,7 @@ class Tally(Collector):
         registry.register(self)
 
     def add(self, outcome: str, seconds: float) -> None:
-        """Count one."""
+        """Count one outcome."""
         try:
             cell = self._own.cells[outcome]
         except (AttributeError, KeyError):
@@ -42,7 +40,7 @@ class Tally(Collector):
         cell[-1] += seconds
 
     def total(self) -> dict[str, Cell]:
-        """What all threads have counted, by outcome."""
+        """The counts of all threads, by outcome."""
         with self._mutex:
             threads = [cells.copy() for cells in self._cells]
         total: dict[str, Cell] = {}
@@ -53,7 +51,7 @@ class Tally(Collector):
         return total
 
     def describe(self) -> Iterator[Metric]:
-        """Its metrics without their values: registering must not read anything."""
+        """The metrics without values."""
         yield CounterMetricFamily(
             f"{self._name}s", f"{self._what}, by outcome.", labels=["outcome"]
         )
@@ -73,7 +71,7 @@ class Tally(Collector):
         yield histogram
 
     def _buckets(self, counts: Sequence[float]) -> Iterator[tuple[str, float]]:
-        """Prometheus's buckets: each counts all that are shorter, too."""
+        """Prometheus's cumulative buckets."""
         below = 0.0
         for bound, count in zip((*map(str, self._bounds), "+Inf"), counts, strict=True):
             below += count
@@ -91,8 +89,8 @@ class Tally(Collector):
             return cell
 
 
-class Count(Collector):
-    """A counter with one label whose values are known; counted by one thread, the loop's."""
+class LoopCounter(Collector):
+    """A counter with one label of known values, for use in the event loop's thread only."""
 
     def __init__(
         self, name: str, what: str, label: str, values: Sequence[str], registry: CollectorRegistry
@@ -102,7 +100,7 @@ class Count(Collector):
         registry.register(self)
 
     def describe(self) -> Iterator[Metric]:
-        """The metric without its values."""
+        """The metric without values."""
         yield CounterMetricFamily(self._name, f"{self._what}.", labels=[self._label])
 
     def collect(self) -> Iterator[Metric]:

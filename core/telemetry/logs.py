@@ -1,4 +1,4 @@
-"""Structured logs: a constant event name and fields, one line each."""
+"""Structured logs: one line per event, a constant name and fields."""
 
 import logging
 import re
@@ -9,10 +9,10 @@ from typing import Any
 import structlog
 from structlog.types import EventDict, Processor
 
-# Of the request that is being answered, or that a job goes back to.
+# Of the current request, or of the one that enqueued the current job.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# No code logs these, but messages of libraries and servers may quote what they were given.
+# Our code does not log these, but messages of libraries and servers may quote them.
 _SECRETS = re.compile(
     r"""eyJ[\w-]{8,}\.[\w-]+\.[\w-]+         # a token
       | [\w.+%-]+@[\w-]+(?:\.[\w-]+)+        # an e-mail address
@@ -21,14 +21,14 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _HIDDEN = "[hidden]"
-# Gunicorn quotes what it cannot read, and that may be a part of a body that is longer than
-# it says. A password in there has no shape to know it by.
+# Gunicorn quotes unreadable requests, which may be the rest of a body with a password. No
+# pattern would match that.
 _UNREADABLE = "Invalid request from "
 _QUOTATION = re.compile(r"""b?['"].*""", re.DOTALL)
 
 
 def configure_logs(*, debug: bool) -> None:
-    """JSON lines on standard error; readable ones while DEBUG is on."""
+    """Log JSON lines to standard error; readable ones with DEBUG."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -42,13 +42,13 @@ def configure_logs(*, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [line_handler(debug=debug)]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    # Their step-by-step lines are for whoever works on them.
+    # Their debug and info lines are for their own developers.
     for noisy in ("alembic", "kombu", "amqp", "urllib3", "websockets", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def line_handler(*, debug: bool) -> logging.Handler:
-    """Writes whatever is logged, by us or by a library, one line an event."""
+    """Writes one line per event, of our code and of libraries."""
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if debug else structlog.processors.JSONRenderer()
     )
@@ -74,7 +74,7 @@ def _shared_processors() -> list[Processor]:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # To text at once: a renderer that formats errors itself may show local variables.
+        # Format errors here: a renderer might show local variables.
         structlog.processors.format_exc_info,
     ]
 

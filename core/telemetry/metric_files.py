@@ -1,10 +1,9 @@
-"""How a host's metrics come together: each process writes its own file, web reads them all.
+"""Collects a host's metrics: each process writes a file, and web reads them all.
 
-A process writes every two seconds, away from the threads that serve, and replaces the file as
-a whole. Nothing is added up here: every sample carries the role and the name of its
-process, for a counter that vanishes from a sum would look like a reset to Prometheus.
-A file that is no longer renewed is shown for a while, until every server that scrapes has
-seen the last count, and then deleted.
+A thread of each process replaces its file every two seconds. Samples are not added up but
+labelled with role and process: in a sum, an ending process would look like a counter reset
+to Prometheus. The file of an ended process is kept until its last counts have been scraped,
+and then deleted.
 """
 
 import json
@@ -26,18 +25,18 @@ from prometheus_client.registry import Collector
 log = structlog.get_logger(__name__)
 
 PUBLISH_SECONDS = 2.0
-# A process that is that late is gone or stuck: it is not counted, nor are its gauges shown.
+# A process with an older file is gone or stuck: neither it nor its gauges count.
 ALIVE_SECONDS = 10.0
 KEEP_SECONDS = 120.0
-# What the Procfile starts; a role that nobody plays is shown as 0.
+# The Procfile's roles; one without processes is exported as 0.
 ROLES = ("web", "bids", "sessions", "default", "deliveries", "beat")
-# What somebody runs by hand, and nobody misses when it has ended.
+# Commands run by hand, which are not expected to be running.
 COMMAND = "command"
 _SUFFIX = ".json"
 
 
 class Publisher:
-    """Publishes the metrics of this process until it ends."""
+    """Publishes this process's metrics until it is stopped."""
 
     def __init__(self, registry: CollectorRegistry, folder: str, role: str) -> None:
         self._registry = registry
@@ -48,7 +47,7 @@ class Publisher:
         self._thread = Thread(target=self._run, name="metrics", daemon=True)
 
     def start(self) -> None:
-        """Publish now, and from now on. A folder that cannot be used is only logged."""
+        """Publish now and periodically. An unusable folder is only logged."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._folder.stat().st_uid != os.geteuid():
@@ -79,7 +78,7 @@ class Publisher:
             self._publish_if_possible()
 
     def _publish_if_possible(self) -> None:
-        """A full disk must not end the thread: there may be room in a second."""
+        """Ignore errors: a full disk may have room again by the next time."""
         with suppress(OSError):
             self.publish()
 
@@ -101,7 +100,7 @@ class Publisher:
 
 @contextmanager
 def publishing(registry: CollectorRegistry, folder: str, role: str) -> Iterator[None]:
-    """Publish the metrics of this process while it does this, and the last counts after it."""
+    """Publish this process's metrics while the block runs, and the last counts after it."""
     publisher = Publisher(registry, folder, role)
     publisher.start()
     try:
@@ -111,7 +110,7 @@ def publishing(registry: CollectorRegistry, folder: str, role: str) -> Iterator[
 
 
 class PublishedMetrics(Collector):
-    """What the processes of this host have published."""
+    """The published metrics of all processes of this host."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
@@ -121,7 +120,7 @@ class PublishedMetrics(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """One metric a name, with the samples of every process, and how many processes run."""
+        """The metrics with the samples of all processes, and the number of processes by role."""
         merged: dict[str, Metric] = {}
         alive = dict.fromkeys(ROLES, 0)
         for document, is_alive in self._documents():
@@ -129,7 +128,7 @@ class PublishedMetrics(Collector):
             if role != COMMAND:
                 alive[role] = alive.get(role, 0) + is_alive
             _merge(merged, document, with_gauges=is_alive)
-        processes = GaugeMetricFamily("flashbid_processes", "Processes at work.", labels=["role"])
+        processes = GaugeMetricFamily("flashbid_processes", "Running processes.", labels=["role"])
         for role, count in alive.items():
             processes.add_metric([role], count)
         yield processes
@@ -137,7 +136,7 @@ class PublishedMetrics(Collector):
 
     def _documents(self) -> Iterator[tuple[dict[str, Any], bool]]:
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            # It may be deleted meanwhile by another that reads.
+            # Another reader may delete it meanwhile.
             with suppress(FileNotFoundError):
                 age_seconds = time.time() - path.stat().st_mtime
                 if age_seconds > KEEP_SECONDS:

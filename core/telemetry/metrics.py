@@ -1,17 +1,16 @@
-"""Every metric that a process counts itself. docs/operations.md says what to make of them.
+"""The metrics that processes count. docs/operations.md explains them.
 
-What anybody can read from the servers at any time is in core/operations/gauges.py instead.
-Each process publishes its own (core/telemetry/metric_files.py), and web's /metrics shows them
-side by side.
+Gauges read from the servers are in core/operations/gauges.py. Each process publishes its
+metrics in a file (core/telemetry/metric_files.py); web's /metrics exports all files.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from core.telemetry.fast_counter import Count, Tally
+from core.telemetry.fast_counter import LoopCounter, Tally
 
 REGISTRY = CollectorRegistry()
 
-# From a quiet loopback to the client's patience.
+# Seconds, from a call over loopback to a client's time-out.
 _CALL_BOUNDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _JOB_BOUNDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
@@ -30,39 +29,41 @@ BIDS = Tally("flashbid_bid", "Answers to bids", _CALL_BOUNDS, REGISTRY)
 BOARD_LOOKS = Tally("flashbid_board_look", "Answered board pages", _CALL_BOUNDS, REGISTRY)
 SCRIPT_CALLS = Tally(
     "flashbid_bid_script_call",
-    "What place_bids.lua said of bids, from sending to the reply",
+    "Replies of place_bids.lua to bids",
     _CALL_BOUNDS,
     REGISTRY,
 )
 BATCH_BIDS = _histogram("bid_batch_bids", "Bids in each call of place_bids.lua.", _BATCH_BOUNDS)
-BID_DOORS = Count(
-    "flashbid_bid_doors", "Bids by the way they came", "door", ("lane", "flask"), REGISTRY
+BID_DOORS = LoopCounter(
+    "flashbid_bid_doors", "Bids by entry point", "door", ("lane", "flask"), REGISTRY
 )
 REQUESTS = _counter("http_requests", "Answers of Flask's routes.", "route", "status")
 REQUEST_SECONDS = _histogram(
-    "http_request_seconds", "Answers of Flask's routes: how long each took.", _CALL_BOUNDS, "route"
+    "http_request_seconds", "Duration of Flask's answers.", _CALL_BOUNDS, "route"
 )
-REFUSED_EARLY = _counter("refused_early", "Requests refused before they were read.")
+REFUSED_EARLY = _counter("refused_early", "Requests shed before they were read.")
 RATE_LIMIT_HITS = _counter("rate_limit_hits", "Requests refused by a rate limit.", "limit")
 
 DRAIN_SECONDS = _histogram(
-    "drain_batch_seconds", "Batches of the bid log: how long each took.", _JOB_BOUNDS
+    "drain_batch_seconds", "Duration of a batch of the bid log.", _JOB_BOUNDS
 )
-DRAIN_ROWS = _histogram("drain_batch_rows", "Bids in each batch of the bid log.", _ROW_BOUNDS)
+DRAIN_ROWS = _histogram("drain_batch_rows", "Bids in a batch of the bid log.", _ROW_BOUNDS)
 BIDS_PERSISTED = _counter("bids_persisted", "Bids written to PostgreSQL.")
 SESSION_LOADS = _counter("session_loads", "Sessions loaded from PostgreSQL into Redis.", "kind")
-SESSION_EVENTS = _counter("session_events", "Rows of session_events: losses and oddities.", "kind")
+SESSION_EVENTS = _counter(
+    "session_events", "Rows of session_events: losses and other incidents.", "kind"
+)
 CLOSE_LAG_SECONDS = _histogram(
     "close_lag_seconds", "From a session's end until its results were final.", _JOB_BOUNDS
 )
 
 NOTIFICATIONS = _counter(
-    "notifications", "Attempts to tell a member or the shop.", "channel", "outcome"
+    "notifications", "Attempts to notify a member or the shop.", "channel", "outcome"
 )
 WATCHERS = Gauge("flashbid_watchers", "Open WebSockets.", registry=REGISTRY)
 
 JOBS_SENT = _counter("jobs_sent", "Jobs handed to the broker.", "task")
 JOBS = _counter("jobs", "Jobs that ended.", "task", "outcome")
-JOB_SECONDS = _histogram("job_seconds", "Jobs: how long each ran.", _JOB_BOUNDS, "task")
+JOB_SECONDS = _histogram("job_seconds", "Duration of a job.", _JOB_BOUNDS, "task")
 
 ProcessCollector(registry=REGISTRY)

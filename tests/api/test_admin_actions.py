@@ -127,7 +127,7 @@ def test_command_for_nobody_fails_with_a_sentence(
     app: Flask, admin: CheckedClient, command: str
 ) -> None:
     code, said = run(app, command, "nobody")
-    assert (code, "no account of this name" in said) == (1, True)
+    assert (code, "No account is named" in said) == (1, True)
     assert [action["outcome"] for action in actions(admin)] == ["refused"]
 
 

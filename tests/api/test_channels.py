@@ -9,7 +9,7 @@ from flask import Flask
 
 from core.bootstrap import Services
 from core.config.channels import WebhookSettings
-from core.notifications.announcing import Telling
+from core.notifications.announcing import Announcing
 from core.notifications.webhooks import Webhooks
 from tests.api.conftest import CheckedClient
 from tests.factories import Shop
@@ -25,7 +25,7 @@ def told(shop: Shop, admin: CheckedClient) -> None:
     session = shop.session()
     shop.bid(shop.bidder(), session, "150")
     shop.close(session)
-    Telling(shop.services.database, by_email=True, by_webhook=True).tell(
+    Announcing(shop.services.database, by_email=True, by_webhook=True).announce(
         session.session_id, seconds=30
     )
 

@@ -122,7 +122,7 @@ def test_a_disabled_member_whose_commit_failed_is_let_in_by_night(
     with refusing_commits(shop), pytest.raises(outages.DATABASE):
         shop.services.membership.disable("bob")
     assert bid(member, session.session_id) == (403, "account_disabled")
-    assert shop.services.membership.let_in_enabled() == 1
+    assert shop.services.membership.reenable_members() == 1
     assert bid(member, session.session_id)[0] == 200
 
 
@@ -150,7 +150,7 @@ def test_redis_that_was_away_when_a_member_was_let_in_is_told_later(
 
 def test_letting_in_by_night_leaves_out_who_is_disabled(member: CheckedClient, shop: Shop) -> None:
     shop.services.membership.disable("bob")
-    assert shop.services.membership.let_in_enabled() == 0
+    assert shop.services.membership.reenable_members() == 0
     assert bid(member, shop.session().session_id) == (403, "account_disabled")
 
 

@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.bidlog.backlog import BID_BYTES
-from core.bidlog.incidents import Event, record
+from core.bidlog.incidents import Incident, record
 from core.bootstrap import Services
 from core.config import Settings
 from core.errors import RateLimited
-from core.operations.gauges import StateGauges, read_waiting
+from core.operations.gauges import StateGauges, read_undrained_bids
 from core.redis import keys
 from core.telemetry import metrics
 from core.telemetry.metric_files import KEEP_SECONDS, Publisher
@@ -245,8 +245,8 @@ def test_a_close_shows_its_lag_and_loads_are_counted_apart(read: Read, shop: Sho
         assert not shop.close(session)
 
 
-@pytest.mark.parametrize("kind", Event)
-def test_losses_and_gaps_are_counted(read: Read, shop: Shop, kind: Event) -> None:
+@pytest.mark.parametrize("kind", Incident)
+def test_losses_and_gaps_are_counted(read: Read, shop: Shop, kind: Incident) -> None:
     session = shop.session()
     with (
         moves(read, 1, "flashbid_session_events_total", kind=kind.value),
@@ -261,7 +261,7 @@ def test_members_told_are_counted(read: Read, shop: Shop) -> None:
         shop.bid(shop.bidder(), session, "150")
     shop.close(session)
     with moves(read, 3, "flashbid_notifications_total", channel="in_app", outcome="delivered"):
-        shop.services.telling.tell(session.session_id, seconds=5)
+        shop.services.announcing.announce(session.session_id, seconds=5)
 
 
 def test_queues_are_measured(read: Read, services: Services, broker: object) -> None:
@@ -308,7 +308,7 @@ def test_backlog_is_shown_while_postgresql_is_away(
     list(gauges.collect())
     shop.bid(shop.bidder(), session, "150")
     assert gauges._sessions is not None
-    assert read_waiting(services.redis, gauges._sessions.ids).bids == 1
+    assert read_undrained_bids(services.redis, gauges._sessions.ids).bids == 1
 
 
 def test_an_entry_that_makes_no_sense_does_not_stop_the_scrape(read: Read, shop: Shop) -> None:

@@ -19,7 +19,7 @@ def told_session(shop: Shop, bids: dict[CheckedClient, int], inventory: int = 1)
     for client, price in bids.items():
         client.post("/api/bid", json={"session_id": str(session.session_id), "price": price})
     shop.close(session)
-    shop.services.telling.tell(session.session_id, seconds=30)
+    shop.services.announcing.announce(session.session_id, seconds=30)
     return session
 
 

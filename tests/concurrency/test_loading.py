@@ -9,7 +9,7 @@ import pytest
 
 from core import errors
 from core.bidding.placing import Bidder, PlacedBid
-from core.bidlog.losses import SKIPPED_SEQUENCES, Load
+from core.bidlog.losses import SKIPPED_SEQUENCES, LoadKind
 from core.postgres.models import BiddingSession
 from core.redis import clock, keys, leases
 from core.sessions import loading
@@ -207,7 +207,7 @@ def test_without_the_lock_a_load_brings_an_old_status_back(shop: Shop) -> None:
     with shop.services.database.begin() as db:
         read = db.get_one(BiddingSession, session.session_id)
         shop.services.sessions.deactivate(session.session_id)
-        assert loader._publish(db, read, "token", 0, Load.AGAIN)
+        assert loader._publish(db, read, "token", 0, LoadKind.AGAIN)
     assert (status_in_redis(shop, session), status_in_postgresql(shop)) == ("active", "inactive")
 
 

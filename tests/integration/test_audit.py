@@ -125,7 +125,7 @@ def test_the_command_does_not_call_proven_what_it_cannot_check(app: Flask, shop:
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["verify", str(session.session_id)])
     lines = {line.split()[1]: line for line in result.output.splitlines() if line[0] in "✓✗?"}
-    assert lines["ranks"].startswith("? ranks        not checked: Redis does not hold")
+    assert lines["ranks"].startswith("? ranks        not checked: the session is not in Redis")
     assert all(line.startswith("✓") for name, line in lines.items() if name != "ranks")
     assert result.exit_code == 1
 

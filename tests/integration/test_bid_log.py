@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core import errors, outages
 from core.bidlog.drain import DRAIN_TRUST_US, Batch, BidLog, Drained
 from core.bidlog.entries import LoggedBid
-from core.bidlog.rewind import Due
+from core.bidlog.rewind import PendingBid
 from core.redis import clock, keys
 from core.sessions.sessions import SessionView
 from tests.factories import Shop
@@ -37,7 +37,7 @@ class DiesBeforeTrim(BidLog):
 
 
 class LosesItsConnection(BidLog):
-    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[PendingBid]) -> list[LoggedBid]:
         pid = db.scalar(text("SELECT pg_backend_pid()"))
         with self._database.begin() as other:
             other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
@@ -47,7 +47,7 @@ class LosesItsConnection(BidLog):
 class FindsTheTableLocked(BidLog):
     """COPY runs into a limit of time while another connection holds the table."""
 
-    def _checked(self, db: Session, session_id: UUID, due: Sequence[Due]) -> list[LoggedBid]:
+    def _checked(self, db: Session, session_id: UUID, due: Sequence[PendingBid]) -> list[LoggedBid]:
         db.execute(text("SET LOCAL lock_timeout = '20ms'"))
         return super()._checked(db, session_id, due)
 

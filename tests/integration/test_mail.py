@@ -15,9 +15,9 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from trustme import CA
 
 from core.config.channels import MailSettings, Tls
-from core.notifications.announcing import Telling
+from core.notifications.announcing import Announcing
 from core.notifications.email import Mailer
-from core.notifications.outbox import Backlog
+from core.notifications.outbox import DeliveryBacklog
 from core.telemetry.logs import configure_logs
 from core.telemetry.metrics import REGISTRY
 from dev.children import free_port
@@ -79,7 +79,7 @@ def told_session(shop: Shop, *usernames: str, product: str = "Item") -> None:
     for number, username in enumerate(usernames):
         shop.bid(shop.bidder(username), session, str(150 - number))
     shop.close(session)
-    Telling(shop.services.database, by_email=True, by_webhook=False).tell(
+    Announcing(shop.services.database, by_email=True, by_webhook=False).announce(
         session.session_id, seconds=30
     )
 
@@ -107,7 +107,7 @@ def test_winner_and_loser_get_one_message_each_over_one_connection(
         f"<{each}@shop.example>" for each in ids
     }
     assert len(mailbox.peers) == 1
-    assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=0)
+    assert mailer(shop, port).backlog() == DeliveryBacklog(waiting=0, given_up=0)
 
 
 def test_names_are_text_in_html_and_as_they_are_in_plain_text(
@@ -148,7 +148,7 @@ def test_a_refused_address_is_given_up_at_once_or_after_the_last_retry(
     assert shop.rows("SELECT attempts, last_error FROM email_deliveries") == [
         (attempts, f"refused: {answer[:3]}")
     ]
-    assert mailer(shop, port).backlog() == Backlog(waiting=0, given_up=1)
+    assert mailer(shop, port).backlog() == DeliveryBacklog(waiting=0, given_up=1)
     assert "delivery_failed" in said()
     assert "@example.com" not in said()
 
@@ -258,7 +258,9 @@ def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(
     monkeypatch.delenv("SSL_CERT_FILE")
     private_mailer(shop, private_port, tls).deliver_due(seconds=30)
     assert mailbox.got == []
-    assert private_mailer(shop, private_port, tls).backlog() == Backlog(waiting=1, given_up=0)
+    assert private_mailer(shop, private_port, tls).backlog() == DeliveryBacklog(
+        waiting=1, given_up=0
+    )
 
 
 def test_a_server_without_starttls_gets_nothing_when_that_is_asked_for(

@@ -541,7 +541,7 @@ def be_refused(shop: Shop, session: SessionView) -> tuple[list[tuple[Bidder, str
     revoked, disabled, low, fast, unweighed, unreadable = shop.crowd(6)
     call(shop, fast, session, "140", limits=(0.001, 1))
     revoke_token(shop, revoked, session)
-    shop.services.revocations.shut_out(disabled.user_id)
+    shop.services.revocations.disable(disabled.user_id)
     lose_weight(shop, unweighed, session)
     make_unreadable(shop, unreadable, session)
     bids = [

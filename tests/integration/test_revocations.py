@@ -15,7 +15,7 @@ EARLIER = datetime.now(UTC) - timedelta(hours=1)
 
 def is_revoked(shop: Shop, token_id: str) -> bool:
     try:
-        shop.services.revocations.require_good(token_id, uuid4())
+        shop.services.revocations.require_valid(token_id, uuid4())
     except errors.TokenRevoked:
         return True
     return False

@@ -116,7 +116,7 @@ def test_a_telling_that_takes_too_long_is_continued_by_another_job(
     shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "TELL_SECONDS", 0.0)
-    monkeypatch.setattr(tasks.services().telling, "_chunk_members", 2)
+    monkeypatch.setattr(tasks.services().announcing, "_chunk_members", 2)
     session = session_with_bids(shop)
     shop.close(session)
     tasks.tell_members(str(session.session_id))

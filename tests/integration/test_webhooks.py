@@ -20,8 +20,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from core import errors
 from core.config import PROJECT_ROOT
 from core.config.channels import WebhookSettings
-from core.notifications.announcing import Telling
-from core.notifications.outbox import Status
+from core.notifications.announcing import Announcing
+from core.notifications.outbox import DeliveryStatus
 from core.notifications.webhooks import Webhooks
 from core.sessions.sessions import SessionView
 from core.telemetry.metrics import REGISTRY
@@ -88,8 +88,8 @@ def told_session(shop: Shop, bidders: int = 3) -> SessionView:
     for number in range(bidders):
         shop.bid(shop.bidder(), session, str(150 - number))
     shop.close(session)
-    telling = Telling(shop.services.database, by_email=False, by_webhook=True)
-    telling.tell(session.session_id, seconds=30)
+    announcing = Announcing(shop.services.database, by_email=False, by_webhook=True)
+    announcing.announce(session.session_id, seconds=30)
     return session
 
 
@@ -110,7 +110,7 @@ def test_the_shop_is_told_once_with_a_right_signature(shop: Shop, receiver: Rece
     assert [winner["price"] for winner in message["data"]["winners"]] == [150.0, 149.0]
     assert (message["data"]["total_bidders"], message["data"]["final_price"]) == (3, 149.0)
     assert headers["webhook-id"] == str(only_delivery(sender).delivery_id)
-    assert only_delivery(sender).status is Status.DELIVERED
+    assert only_delivery(sender).status is DeliveryStatus.DELIVERED
 
 
 def test_a_session_without_bids_is_told_too(shop: Shop, receiver: Receiver) -> None:
@@ -140,7 +140,10 @@ def test_a_refused_message_is_sent_again_under_the_same_id(
     assert [headers["webhook-id"] for headers, _ in receiver.got] == [
         str(only_delivery(sender).delivery_id)
     ] * 2
-    assert (only_delivery(sender).status, only_delivery(sender).attempts) == (Status.DELIVERED, 2)
+    assert (only_delivery(sender).status, only_delivery(sender).attempts) == (
+        DeliveryStatus.DELIVERED,
+        2,
+    )
 
 
 def test_retries_wait_for_their_time(shop: Shop, receiver: Receiver) -> None:
@@ -150,7 +153,7 @@ def test_retries_wait_for_their_time(shop: Shop, receiver: Receiver) -> None:
     for _ in range(2):
         sender.deliver_due(seconds=30)
     delivery = only_delivery(sender)
-    assert (delivery.status, delivery.last_error) == (Status.WAITING, "answered 500")
+    assert (delivery.status, delivery.last_error) == (DeliveryStatus.WAITING, "answered 500")
     assert len(receiver.got) == 1
     assert delivery.next_attempt_at - delivery.created_at > timedelta(minutes=59)
 
@@ -165,7 +168,7 @@ def test_a_message_is_given_up_after_the_last_retry_or_when_the_receiver_is_gone
     before = {outcome: counted(outcome) for outcome in ("failed", "given_up")}
     sender.deliver_due(seconds=30)
     delivery = only_delivery(sender)
-    assert (delivery.status, delivery.attempts) == (Status.GIVEN_UP, attempts)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.GIVEN_UP, attempts)
     assert counted("failed") == before["failed"] + attempts - 1
     assert counted("given_up") == before["given_up"] + 1
     assert sender.backlog().given_up == 1
@@ -176,7 +179,7 @@ def test_a_replay_sends_the_message_again_under_its_old_id(shop: Shop, receiver:
     sender = webhooks(shop, receiver)
     sender.deliver_due(seconds=30)
     sender.replay(only_delivery(sender).delivery_id)
-    assert only_delivery(sender).status is Status.WAITING
+    assert only_delivery(sender).status is DeliveryStatus.WAITING
     sender.deliver_due(seconds=30)
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len(receiver.got) == 2
@@ -204,7 +207,7 @@ def test_a_message_given_up_reaches_the_receiver_that_is_back_by_replay(
     dead = webhooks(shop, receiver)
     dead.deliver_due(seconds=30)
     delivery_id = only_delivery(dead).delivery_id
-    assert only_delivery(dead).status is Status.GIVEN_UP
+    assert only_delivery(dead).status is DeliveryStatus.GIVEN_UP
     receiver.url = url
     back = webhooks(shop, receiver)
     back.deliver_due(seconds=30)
@@ -219,7 +222,10 @@ def test_a_message_given_up_reaches_the_receiver_that_is_back_by_replay(
     [(headers, body)] = receiver.got
     assert Webhook(SECRET).verify(body, headers)["type"] == "session.ended"
     assert headers["webhook-id"] == str(delivery_id)
-    assert (only_delivery(back).status, only_delivery(back).attempts) == (Status.DELIVERED, 1)
+    assert (only_delivery(back).status, only_delivery(back).attempts) == (
+        DeliveryStatus.DELIVERED,
+        1,
+    )
 
 
 @pytest.fixture
@@ -248,7 +254,7 @@ def test_the_documented_lines_turn_winners_into_orders(
     receiver, orders = order_system
     session, sender = told_session(shop), webhooks(shop, receiver)
     sender.deliver_due(seconds=30)
-    assert only_delivery(sender).status is Status.DELIVERED
+    assert only_delivery(sender).status is DeliveryStatus.DELIVERED
     [(session_id, winners)] = orders
     assert session_id == str(session.session_id)
     assert [winner["price"] for winner in winners] == [150.0, 149.0]
@@ -303,7 +309,7 @@ def test_a_channel_that_is_off_keeps_nothing_for_later(shop: Shop) -> None:
     session = shop.session()
     shop.bid(shop.bidder(), session, "150")
     shop.close(session)
-    shop.services.telling.tell(session.session_id, seconds=30)
+    shop.services.announcing.announce(session.session_id, seconds=30)
     assert [(each.is_on, each.waiting) for each in shop.services.channels.read()] == [
         (False, 0),
         (False, 0),

@@ -62,13 +62,13 @@ def season(shop: Shop) -> tuple[datetime, SessionView, dict[UUID, float]]:
 
 def test_recomputed_weights_are_those_of_the_formula(shop: Shop) -> None:
     now, _, expected = season(shop)
-    assert shop.services.weights.recompute_everybody(now) == 3
+    assert shop.services.weights.recompute_all(now) == 3
     assert stored_weights(shop) == pytest.approx(expected, rel=1e-12)
 
 
 def test_recomputed_weights_are_in_the_cache(shop: Shop) -> None:
     now, _, expected = season(shop)
-    shop.services.weights.recompute_everybody(now)
+    shop.services.weights.recompute_all(now)
     assert {user_id: cached(shop, user_id) for user_id in expected} == stored_weights(shop)
 
 
@@ -89,9 +89,9 @@ def test_recomputing_twice_changes_nothing(shop: Shop) -> None:
 
 def test_weights_fade_with_time(shop: Shop) -> None:
     now, _, _ = season(shop)
-    shop.services.weights.recompute_everybody(now)
+    shop.services.weights.recompute_all(now)
     fresh = stored_weights(shop)
-    shop.services.weights.recompute_everybody(now + timedelta(days=60))
+    shop.services.weights.recompute_all(now + timedelta(days=60))
     faded = stored_weights(shop)
     assert all(1.0 <= faded[user] <= fresh[user] for user in fresh)
     assert sum(faded.values()) < sum(fresh.values())
@@ -110,7 +110,7 @@ def test_no_weight_exceeds_five(shop: Shop) -> None:
                 " FROM made, (SELECT id FROM users LIMIT 1) users"
             )
         )
-    shop.services.weights.recompute_everybody(now)
+    shop.services.weights.recompute_all(now)
     assert max(stored_weights(shop).values()) == 5.0
 
 
@@ -119,7 +119,7 @@ def test_a_session_that_ends_in_the_future_counts_once(shop: Shop) -> None:
     shop.bid(bidder, session, "120")
     shop.close(session)
     now = clock.now(shop.services.redis) - timedelta(days=300)
-    shop.services.weights.recompute_everybody(now)
+    shop.services.weights.recompute_all(now)
     assert stored_weights(shop)[bidder.user_id] == pytest.approx(weight(1, 1), rel=1e-12)
 
 
@@ -189,7 +189,7 @@ def test_a_recomputation_killed_before_the_cache_is_due_again(
     assert weights.claim_due() == [], "the caller is trusted for a minute"
     weights.recompute_bidders_of(session.session_id, now_of(shop))
     assert cached(shop, user_id) == stored_weights(shop)[user_id]
-    shop.services.redis.delete(keys.weighing_claim(session.session_id))
+    shop.services.redis.delete(keys.recomputation_claim(session.session_id))
     assert weights.claim_due() == []
 
 

@@ -162,11 +162,11 @@ def test_nobody_waits_to_know_a_node(running: BenchServers, cluster: Cluster, ca
             hung.enter_context(stopped(node))
         connecting = pool.submit(calls.client.connected)
         assert wait_until(connecting.running, SETTLED_SECONDS)
-        assert calls.client.known_master_of(key) is None
+        assert calls.client.cached_master_of(key) is None
         assert not connecting.done()
         hung.close()
         connecting.result()
-    assert calls.client.known_master_of(key) is not None
+    assert calls.client.cached_master_of(key) is not None
 
 
 def test_the_order_is_not_asked_of_a_node_that_hangs(cluster: Cluster, calls: Calls) -> None:
@@ -179,7 +179,7 @@ def test_the_order_is_not_asked_of_a_node_that_hangs(cluster: Cluster, calls: Ca
         with pytest.raises(outages.REDIS):
             calls.execute("INCR", key)
         for _ in range(20):
-            calls.client.learn_order()
+            calls.client.refresh_topology()
             # Longer than an answer is trusted.
             time.sleep(0.25)
     assert connections_to(node) == before + 1

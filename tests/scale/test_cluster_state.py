@@ -49,7 +49,7 @@ def test_a_disabled_member_is_refused_on_every_node_and_let_in_again(
                 shop.bid(bidder, session, 300)
             assert not shop.bid(other, session, 300).replayed
         with pytest.raises(errors.AccountDisabled):
-            shop.services.revocations.require_good(bidder.token_id, bidder.user_id)
+            shop.services.revocations.require_valid(bidder.token_id, bidder.user_id)
         membership.enable("bob")
         for session in sessions:
             assert not shop.bid(bidder, session, 400).replayed

@@ -175,11 +175,11 @@ async def test_nothing_is_left_behind() -> None:
     line = Line(max_wait_seconds=A_WHILE)
     replies = [line.ask(item, group=str(item % 3)) for item in range(30)]
     await settle()
-    assert len(line.batches._gatherings) == 3
+    assert len(line.batches._queues) == 3
     await line.answer_all(3)
     await asyncio.gather(*replies)
     await settle()
-    assert line.batches._gatherings == {}
+    assert line.batches._queues == {}
     assert asyncio.all_tasks() == {asyncio.current_task()}
     again = line.ask("again", group="0")
     await line.has_left(4)
@@ -236,7 +236,7 @@ def test_nobody_waits_for_ever_when_the_number_of_replies_is_wrong(replies: list
             *[batches.ask(None, item) for item in "abcd"], return_exceptions=True
         )
         answers = await asyncio.wait_for(asking, A_WHILE)
-        assert batches._gatherings == {}
+        assert batches._queues == {}
         return answers
 
     answers = asyncio.run(ask())
@@ -245,16 +245,16 @@ def test_nobody_waits_for_ever_when_the_number_of_replies_is_wrong(replies: list
 
 
 @asynchronous
-async def test_nobody_waits_for_ever_when_the_carrier_is_cancelled() -> None:
+async def test_nobody_waits_for_ever_when_the_sender_is_cancelled() -> None:
     line = Line(max_items=2)
     replies = [line.ask(item) for item in "abc"]
     await line.has_left(1)
-    carrier = line.batches._gatherings[""].carrier
-    assert carrier is not None
-    carrier.cancel()
+    sender = line.batches._queues[""].sender
+    assert sender is not None
+    sender.cancel()
     answers = await asyncio.wait_for(asyncio.gather(*replies, return_exceptions=True), A_WHILE)
     assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 2 + [NotSent]
-    assert line.batches._gatherings == {}
+    assert line.batches._queues == {}
 
 
 # --- Waiting too long ----------------------------------------------------------------
@@ -275,7 +275,7 @@ async def test_an_item_whose_call_does_not_leave_is_given_up_and_the_one_on_its_
     assert await first == "0: a"
     await settle()
     assert line.left == [("", ["a"])], "what was given up does not leave"
-    assert line.batches._gatherings == {}
+    assert line.batches._queues == {}
 
 
 @asynchronous
@@ -346,7 +346,7 @@ async def test_an_asker_who_goes_away_harms_no_other() -> None:
     await line.answer_all(2)
     answers = await asyncio.gather(*replies, *following, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["0: a", "", "0: c", "", "1: e"]
-    assert line.batches._gatherings == {}
+    assert line.batches._queues == {}
 
 
 @asynchronous
@@ -363,7 +363,7 @@ async def test_nobody_waits_for_askers_who_have_all_gone_away() -> None:
     line.answer(0)
     assert await first == "0: a"
     await settle()
-    assert line.batches._gatherings == {}
+    assert line.batches._queues == {}
 
 
 @asynchronous

@@ -9,10 +9,12 @@ from click.testing import Result
 from core.bidlog.backlog import BID_BYTES
 from core.config import PROJECT_ROOT, load_settings
 from core.operations import capacity
-from core.operations.capacity import Constant, Sale, plan
+from core.operations.capacity import Constant, SaleForecast, plan
 from web import create_app
 
-SALE = Sale(bidders=10_000, peak_rate=7_000, sessions=10, peak_seconds=60.0, outage_seconds=300.0)
+SALE = SaleForecast(
+    bidders=10_000, peak_rate=7_000, sessions=10, peak_seconds=60.0, outage_seconds=300.0
+)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +27,8 @@ def test_no_core_is_planned_busier_than_agreed(rate: float, web_cpu: Constant) -
         (needed.redis_masters, capacity.REDIS_CPU),
     ):
         busy = rate * capacity.seconds(cost)
-        assert busy <= capacity.PLANNED_LOAD * count
-        assert busy > capacity.PLANNED_LOAD * (count - 1)
+        assert busy <= capacity.PLANNED_UTILISATION * count
+        assert busy > capacity.PLANNED_UTILISATION * (count - 1)
 
 
 def test_a_session_that_one_redis_cannot_take_does_not_fit() -> None:
@@ -81,12 +83,12 @@ def ask(*options: str, **settings: str) -> Result:
 def test_the_command_prints_the_plan_and_all_that_it_rests_on() -> None:
     answer = ask("--sessions", "4", "--peak-seconds", "45", "--outage-seconds", "90")
     assert answer.exit_code == 0
-    needed = plan(Sale(50_000, 10_000, 4, 45.0, 90.0))
+    needed = plan(SaleForecast(50_000, 10_000, 4, 45.0, 90.0))
     for line in (
         f"web        {needed.web_processes} processes",
         f"redis      {needed.redis_masters} masters",
         "900,000 bids when PostgreSQL was away",
-        f"A core is planned {capacity.PLANNED_LOAD:.0%} busy.",
+        f"A core is planned {capacity.PLANNED_UTILISATION:.0%} busy.",
         f"Redis gets {capacity.MEMORY_FACTOR:g} times the memory",
         "spread evenly over 4 session(s)",
         "The peak lasts 45 s.",

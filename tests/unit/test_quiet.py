@@ -19,7 +19,7 @@ SECRETS = {
 # Unmasked, its controls, and as it is.
 TESTS = """
 import pytest, structlog
-from core import logs
+from core.telemetry import logs
 
 def say(text):
     logs.configure_logs(debug=False)

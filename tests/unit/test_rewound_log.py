@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from core.bidlog import drain
-from core.bidlog.drain import Due, Entry
-from core.bidlog.incidents import Event, Loss, _loss
+from core.bidlog import rewind
+from core.bidlog.entries import Entry
+from core.bidlog.incidents import Incident, Loss, _loss
 from core.postgres.models import SessionEvent
 
 SESSION_ID = UUID(int=1)
 NO_DATABASE = cast("Session", None)
 
-Recorded = list[tuple[Event, dict[str, Any]]]
+Recorded = list[tuple[Incident, dict[str, Any]]]
 
 
 def entries(*told: int) -> list[Entry]:
     return [(f"{sequence}-0", {}) for sequence in told]
 
 
-def placed(offset: int, *told: int) -> list[Due]:
-    return drain._placed(entries(*told), offset)
+def placed(offset: int, *told: int) -> list[rewind.PendingBid]:
+    return rewind.assign_sequences(entries(*told), offset)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """What is recorded, in place of a table."""
     events: Recorded = []
 
-    def record(_db: Session, _session_id: UUID, kind: Event, **details: Any) -> None:
+    def record(_db: Session, _session_id: UUID, kind: Incident, **details: Any) -> None:
         events.append((kind, details))
 
-    monkeypatch.setattr(drain, "record", record)
+    monkeypatch.setattr(rewind, "record", record)
     return events
 
 
@@ -54,7 +54,7 @@ def test_a_bid_has_the_sequence_told_unless_another_may_have_it(
     offset: int, told: list[int], sequences: list[int]
 ) -> None:
     due = placed(offset, *told)
-    assert [one.told for one in due] == told
+    assert [one.entry_sequence for one in due] == told
     assert [one.sequence for one in due] == sequences
 
 
@@ -68,16 +68,16 @@ def test_sequences_grow_lie_behind_the_offset_and_are_never_lower_than_told(
     due = placed(offset, *told)
     places = [offset, *[one.sequence for one in due]]
     assert all(one < other for one, other in pairwise(places))
-    assert all(one.sequence >= one.told for one in due)
+    assert all(one.sequence >= one.entry_sequence for one in due)
 
 
 def test_only_moved_bids_are_recorded_as_rewound(recorded: Recorded) -> None:
-    drain._report_rewind(NO_DATABASE, SESSION_ID, 5, placed(5, 4, 9))
-    assert recorded == [(Event.REDIS_REWOUND, {"persisted_sequence": 5, "moved": {"4-0": 6}})]
+    rewind.report_rewind(NO_DATABASE, SESSION_ID, 5, placed(5, 4, 9))
+    assert recorded == [(Incident.REDIS_REWOUND, {"persisted_sequence": 5, "moved": {"4-0": 6}})]
 
 
 def test_without_a_rewind_none_is_recorded(recorded: Recorded) -> None:
-    drain._report_rewind(NO_DATABASE, SESSION_ID, 3, placed(3, 4, 5))
+    rewind.report_rewind(NO_DATABASE, SESSION_ID, 3, placed(3, 4, 5))
     assert recorded == []
 
 
@@ -95,8 +95,8 @@ def test_without_a_rewind_none_is_recorded(recorded: Recorded) -> None:
 def test_sequences_told_that_no_entry_has_are_recorded(
     recorded: Recorded, offset: int, told: list[int], gaps: list[tuple[int, int, int | None]]
 ) -> None:
-    drain._report_gaps(NO_DATABASE, SESSION_ID, offset, placed(offset, *told))
-    assert {kind for kind, _ in recorded} <= {Event.BID_LOG_GAP}
+    rewind.report_gaps(NO_DATABASE, SESSION_ID, offset, placed(offset, *told))
+    assert {kind for kind, _ in recorded} <= {Incident.BID_LOG_GAP}
     assert [
         (gap["first_missing"], gap["last_missing"], gap.get("taken_through")) for _, gap in recorded
     ] == gaps
@@ -105,17 +105,17 @@ def test_sequences_told_that_no_entry_has_are_recorded(
 @pytest.mark.parametrize(
     ("kind", "details", "lost"),
     [
-        (Event.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6}, (4, 6)),
-        (Event.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6, "taken_through": 5}, (6, 6)),
-        (Event.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6, "taken_through": 6}, None),
-        (Event.ENTRY_SET_ASIDE, {"id": "7-0", "sequence": 9}, (9, 9)),
-        (Event.ENTRY_SET_ASIDE, {"id": "7-0"}, (7, 7)),
-        (Event.REDIS_LOST, {"persisted_sequence": 3, "next_sequence": 8}, (4, 7)),
-        (Event.REDIS_REWOUND, {"persisted_sequence": 3, "moved": {}}, None),
+        (Incident.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6}, (4, 6)),
+        (Incident.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6, "taken_through": 5}, (6, 6)),
+        (Incident.BID_LOG_GAP, {"first_missing": 4, "last_missing": 6, "taken_through": 6}, None),
+        (Incident.ENTRY_SET_ASIDE, {"id": "7-0", "sequence": 9}, (9, 9)),
+        (Incident.ENTRY_SET_ASIDE, {"id": "7-0"}, (7, 7)),
+        (Incident.REDIS_LOST, {"persisted_sequence": 3, "next_sequence": 8}, (4, 7)),
+        (Incident.REDIS_REWOUND, {"persisted_sequence": 3, "moved": {}}, None),
     ],
 )
 def test_an_event_says_which_sequences_stand_in_no_row(
-    kind: Event, details: dict[str, Any], lost: tuple[int, int] | None
+    kind: Incident, details: dict[str, Any], lost: tuple[int, int] | None
 ) -> None:
     found = _loss(SessionEvent(session_id=SESSION_ID, kind=kind.value, details=details))
     assert found == (lost and Loss(*lost, kind.value))

@@ -50,7 +50,7 @@ class Held:
 
 async def has_ended(background: Background) -> None:
     """Wait until no call is under way."""
-    assert await asyncio.to_thread(wait_until, lambda: not background._under_way, A_WHILE)
+    assert await asyncio.to_thread(wait_until, lambda: not background._running_calls, A_WHILE)
 
 
 # --- Background ----------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_call_is_made_anew_for_who_asks_after_it_has_ended(background: Backgro
         return [await background.run(call), await background.run(call)]
 
     assert asyncio.run(ask()) == [1, 2]
-    assert background._under_way == {}
+    assert background._running_calls == {}
 
 
 def test_what_a_shared_call_raises_all_are_told_and_nobody_after_them(
@@ -191,7 +191,7 @@ def test_who_leaves_a_call_waits_for_nothing_and_hears_of_no_error(
         raise ValueError("nobody asks")
 
     async def leave() -> None:
-        background.leave(fail)
+        background.start(fail)
         await asyncio.to_thread(has_failed.wait, A_WHILE)
         await has_ended(background)
 
@@ -301,7 +301,7 @@ def test_what_must_happen_before_the_end_happens_in_the_loop(loop: EventLoop) ->
     async def end() -> None:
         ended.append(asyncio.get_running_loop())
 
-    loop.at_end(end)
+    loop.on_close(end)
     loop.close()
     assert ended == [own]
     loop.close()

@@ -8,9 +8,9 @@ from core.operations.capacity import (
     CONSTANTS,
     GATHER_SECONDS,
     MEMORY_FACTOR,
-    PLANNED_LOAD,
-    Plan,
-    Sale,
+    PLANNED_UTILISATION,
+    CapacityPlan,
+    SaleForecast,
     plan,
 )
 from web.commands.base import Command
@@ -38,7 +38,7 @@ GIB = 1024**3
 )
 def capacity(**expected: Any) -> None:
     """Tell the processes, Redis masters and memory that a sale needs, and why."""
-    sale = Sale(**expected)
+    sale = SaleForecast(**expected)
     needed = plan(sale)
     max_bids = services().settings.backlog_max_bids
     for line in (*_plan_lines(needed), *_refusal_lines(needed, max_bids), *_assumption_lines(sale)):
@@ -48,7 +48,7 @@ def capacity(**expected: Any) -> None:
         raise SystemExit(1)
 
 
-def _plan_lines(needed: Plan) -> list[str]:
+def _plan_lines(needed: CapacityPlan) -> list[str]:
     return [
         f"web        {needed.web_processes} processes (WEB_PROCESSES over all hosts), a core each",
         f"redis      {needed.redis_masters} masters, a core each, and two replicas of each",
@@ -61,7 +61,7 @@ def _plan_lines(needed: Plan) -> list[str]:
     ]
 
 
-def _refusal_lines(needed: Plan, max_bids: int) -> list[str]:
+def _refusal_lines(needed: CapacityPlan, max_bids: int) -> list[str]:
     """What the settings of this place would refuse."""
     if needed.outage_backlog_bids <= max_bids:
         return []
@@ -71,7 +71,7 @@ def _refusal_lines(needed: Plan, max_bids: int) -> list[str]:
     ]
 
 
-def _assumption_lines(sale: Sale) -> list[str]:
+def _assumption_lines(sale: SaleForecast) -> list[str]:
     measured = [
         f"  {constant.value:>8,.0f} {constant.unit:7} {constant.meaning} ({constant.measured})"
         for constant in CONSTANTS
@@ -81,7 +81,7 @@ def _assumption_lines(sale: Sale) -> list[str]:
         "Measured:",
         *measured,
         "Assumed:",
-        f"  A core is planned {PLANNED_LOAD:.0%} busy.",
+        f"  A core is planned {PLANNED_UTILISATION:.0%} busy.",
         f"  Redis gets {MEMORY_FACTOR:g} times the memory of what it holds.",
         f"  Bids are spread evenly over {sale.sessions} session(s), and those over the masters.",
         "  Each bidder bids in one session.",
@@ -93,7 +93,7 @@ def _assumption_lines(sale: Sale) -> list[str]:
     ]
 
 
-def _too_much(needed: Plan) -> str:
+def _too_much(needed: CapacityPlan) -> str:
     return (
         f"One session cannot take {needed.session_rate:,.0f} bids a second: Redis runs its "
         f"scripts on one core. Spread the sale over {needed.redis_masters} sessions or more, or "

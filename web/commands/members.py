@@ -6,7 +6,7 @@ import click
 from flask import Flask
 
 from core import outages
-from core.members.roles import Membership, NotToldYet
+from core.members.roles import Membership, RedisNotUpdated
 from web.commands.base import CHECK, CROSS, Command, report
 from web.commands.service import recorded
 from web.state import services
@@ -52,7 +52,7 @@ def _change(
     try:
         with recorded(action, username=username):
             name = change(services().membership, username)
-    except NotToldYet as half_done:
+    except RedisNotUpdated as half_done:
         click.echo(
             f"{CROSS} {half_done.username} {outcome}, but Redis could not be told and refuses "
             "the member's tokens.\n  Repeat this when Redis is back; else it is told at night.",

@@ -145,7 +145,7 @@ def _report_check(check: Check) -> None:
         click.echo(f"{UNCHECKED} {check.name:<12} not checked: {check.obstacle}")
         return
     mark = CROSS if check.differences else CHECK
-    click.echo(f"{mark} {check.name:<12} {check.looked_at:>9} bids {check.differences:>6} wrong")
+    click.echo(f"{mark} {check.name:<12} {check.checked_bids:>9} bids {check.differences:>6} wrong")
     for loss in check.known:
         click.echo(f"    known: {loss}")
     for difference in check.shown:

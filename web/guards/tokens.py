@@ -136,7 +136,7 @@ def authorize(auth: Auth) -> None:
     claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
     g.claims = claims
     if auth is not Auth.BIDDER:
-        services().revocations.require_good(claims["jti"], claims["sub"])
+        services().revocations.require_valid(claims["jti"], claims["sub"])
     if auth in (Auth.ADMIN, Auth.SCRAPER):
         services().accounts.get_admin(current_user_id())
 

@@ -11,7 +11,7 @@ from time import perf_counter
 import structlog
 from flask import Flask, Response, g, request
 
-from core.config.web import AccessLog as Choice
+from core.config.web import AccessLogMode
 from core.telemetry import metrics
 from web.http.answers import Answer
 from web.http.requests import Request as LaneRequest
@@ -42,9 +42,9 @@ def count_failures_from_zero(app: Flask) -> None:
 class AccessLog:
     """Notes every request, once it is answered."""
 
-    def __init__(self, choice: Choice) -> None:
-        self._all = choice is Choice.ALL
-        self._on = choice is not Choice.OFF
+    def __init__(self, choice: AccessLogMode) -> None:
+        self._all = choice is AccessLogMode.ALL
+        self._on = choice is not AccessLogMode.OFF
 
     def note_lane(self, request: LaneRequest, answer: Answer, seconds: float) -> None:
         """A bid or a board page, by whichever door it came."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 
-from core.notifications.announcing import Kind
-from core.notifications.outbox import Status as DeliveryStatus
-from core.operations.admin_log import Done
+from core.notifications.announcing import NotificationKind
+from core.notifications.outbox import DeliveryStatus
+from core.operations.admin_log import ActionOutcome
 from core.rules.lifecycle import Status
 from core.rules.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions.sessions import Terms
@@ -278,7 +278,9 @@ class OwnBid(Schema):
 
 class Notification(Schema):
     notification_id = Identifier(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in Kind]))
+    kind = fields.String(
+        required=True, validate=validate.OneOf([kind.value for kind in NotificationKind])
+    )
     session_id = Identifier(required=True)
     product_name = Text(required=True)
     rank = Integer(required=True)
@@ -337,7 +339,7 @@ class AdminAction(Schema):
     details = fields.Dict(required=True, metadata={"description": "What it was done with."})
     outcome = fields.String(
         required=True,
-        validate=validate.OneOf([done.value for done in Done]),
+        validate=validate.OneOf([done.value for done in ActionOutcome]),
         metadata={"description": "`asked`: the process ended before it could say more."},
     )
 

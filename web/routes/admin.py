@@ -7,7 +7,7 @@ from flask import Blueprint
 
 from core import errors
 from core.notifications.channels import ChannelState
-from core.notifications.outbox import Status as DeliveryStatus
+from core.notifications.outbox import DeliveryStatus
 from core.notifications.webhooks import DeliveryView
 from core.operations.admin_log import AdminAction
 from core.operations.stats import Stats

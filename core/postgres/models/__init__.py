@@ -1,20 +1,20 @@
-"""The PostgreSQL schema. The rules that must hold whatever the code does stand here.
+"""The PostgreSQL schema, with the constraints that must hold whatever the code does.
 
-Money is numeric(12, 2); scores, weights and response times are doubles, because every
-score must be recomputable bit for bit; moments are timestamptz in microseconds.
+Money is numeric(12, 2). Scores, weights and response times are doubles, so that scores can
+be recomputed bit for bit. Times are timestamptz, to the microsecond.
 """
 
 from core.postgres.models.base import Base
 from core.postgres.models.members import RevokedToken, User
-from core.postgres.models.records import AdminAction, SessionEvent
-from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
-from core.postgres.models.telling import (
+from core.postgres.models.notifications import (
     Announcement,
     Delivery,
     EmailDelivery,
     Notification,
     WebhookDelivery,
 )
+from core.postgres.models.records import AdminAction, SessionEvent
+from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
 __all__ = [
     "AdminAction",

@@ -1,4 +1,4 @@
-"""What all tables share: names of constraints, and the types of money and moments."""
+"""Shared by all tables: the naming of constraints, and the types of money and time."""
 
 from sqlalchemy import DateTime, MetaData, Numeric
 from sqlalchemy.orm import DeclarativeBase

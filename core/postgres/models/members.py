@@ -10,7 +10,7 @@ from core.postgres.models.base import Base, Moment
 
 
 class User(Base):
-    """A member. Never deleted: bids and rankings name it for good."""
+    """A member. Never deleted: bids and rankings refer to it permanently."""
 
     __tablename__ = "users"
 
@@ -21,7 +21,7 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     weight: Mapped[float] = mapped_column(Double, server_default=text("1.0"))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
-    # Since when the member is shut out; None: it is not.
+    # When the member was disabled; None: enabled.
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
     __table_args__ = (
@@ -33,7 +33,7 @@ class User(Base):
 
 
 class RevokedToken(Base):
-    """A token that was logged out. The truth behind the Redis set of the same."""
+    """A token revoked by logging out. Authoritative; Redis has a copy."""
 
     __tablename__ = "revoked_tokens"
 

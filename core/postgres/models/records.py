@@ -1,4 +1,4 @@
-"""What is kept for whoever asks later what happened."""
+"""Records of incidents and admin actions."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from core.postgres.models.base import Base, Moment
 
 
 class SessionEvent(Base):
-    """What an operator may have to explain later: gaps in a bid log, set-aside entries."""
+    """An incident in a session's bid log; see core.bidlog.incidents."""
 
     __tablename__ = "session_events"
 
@@ -24,7 +24,7 @@ class SessionEvent(Base):
 
 
 class AdminAction(Base):
-    """Who administered what; see core.operations.admin_log. Append-only but for the outcome."""
+    """An admin action; see core.operations.admin_log. Append-only except for the outcome."""
 
     __tablename__ = "admin_actions"
 

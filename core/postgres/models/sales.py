@@ -1,4 +1,4 @@
-"""What is sold, the sessions that sell it, their bids and results."""
+"""Products, the sessions that sell them, their bids and results."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from core.postgres.models.base import Base, Moment, Money
 
 
 class Product(Base):
-    """What is sold."""
+    """A product of the shop."""
 
     __tablename__ = "products"
 
@@ -48,13 +48,13 @@ class BiddingSession(Base):
     end_time: Mapped[datetime] = mapped_column(Moment)
     status: Mapped[str] = mapped_column(String(9))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
-    # Written once, by the close, in the transaction that writes the rankings.
+    # Set once, by the close, in the transaction that writes the rankings.
     closed_at: Mapped[datetime | None] = mapped_column(Moment)
     final_price: Mapped[Decimal | None] = mapped_column(Money)
     highest_bid: Mapped[Decimal | None] = mapped_column(Money)
-    # When Redis was told that the results stand; a close killed before that is repeated.
+    # When the final results were published in Redis; a close killed before is repeated.
     published_at: Mapped[datetime | None] = mapped_column(Moment)
-    # When its bidders' weights stood in PostgreSQL and in the cache.
+    # When its bidders' weights were stored and cached.
     weighed_at: Mapped[datetime | None] = mapped_column(Moment)
 
     product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
@@ -67,7 +67,7 @@ class BiddingSession(Base):
             " AND gamma >= 0 AND gamma < 'Infinity'",
             name="coefficients_finite",
         ),
-        # Equal only when a session is closed before it ever started.
+        # Equal only if the session was ended before its start.
         CheckConstraint("start_time <= end_time", name="window"),
         CheckConstraint(
             "status IN ('scheduled', 'active', 'inactive', 'ended')", name="status_known"
@@ -82,8 +82,8 @@ class BiddingSession(Base):
 class Bid(Base):
     """Every accepted bid, append-only: the audit trail.
 
-    Without foreign keys on purpose: sessions and users are never deleted, and a key
-    check would write a lock to the member's row for every bid of the flash.
+    No foreign keys: sessions and users are never deleted, and each check would write a lock
+    to the member's row.
     """
 
     __tablename__ = "bids"
@@ -99,16 +99,16 @@ class Bid(Base):
 
     __table_args__ = (
         CheckConstraint("sequence >= 1", name="sequence_positive"),
-        # A member's bids, and its standing bid in one session.
+        # For a member's bids, and its standing bid in a session.
         Index("ix_bids_member", "user_id", "session_id", text("sequence DESC")),
     )
 
 
 class BidLogOffset(Base):
-    """How far a session's bid log is in `bids`. Its row lock makes drains take turns.
+    """How far a session's bid log is persisted in `bids`. Its row lock serialises drains.
 
-    `skipped_sequences`: how many up to there were passed over for what Redis lost (see
-    core.bidlog.losses). `loaded_at`: when Redis was last given the session; None: never.
+    `skipped_sequences`: how many were skipped after Redis lost data (see core.bidlog.losses).
+    `loaded_at`: when the session was last loaded into Redis; None: never.
     """
 
     __tablename__ = "bid_log_offsets"

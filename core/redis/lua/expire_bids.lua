@@ -1,5 +1,5 @@
---[[ Lets a chunk of an ended session's standing bids expire: one call for thousands of
-     keys, small enough that it holds up nobody's bid in another session.
+--[[ Sets the expiry of a chunk of an ended session's standing bids. One call for many keys,
+     few enough not to delay bids in other sessions.
 
   KEYS[1] ranking:{sid}  zset  ranking member -> score
 
@@ -7,7 +7,7 @@
   ARGV[2] index of the chunk's first member, from 0   ARGV[3] index of its last
   ARGV[4] seconds to live
 
-  Returns {'expiring', how many members the chunk had}. ]]
+  Returns {'expiring', number of members in the chunk}. ]]
 
 local members = redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3])
 for _, member in ipairs(members) do

@@ -1,10 +1,10 @@
---[[ Extends a lease (core/redis/leases.py), or ends it, while it is still its holder's.
+--[[ Extends or ends a lease (core/redis/leases.py) that its holder still has.
 
-  KEYS[1] the lease  string  token of its holder
+  KEYS[1] the lease  string  its holder's token
 
-  ARGV[1] token   ARGV[2] milliseconds from now after which it lapses; 0 ends it
+  ARGV[1] token   ARGV[2] milliseconds until it expires; 0 ends it
 
-  Returns {'lease_held'}, or {'lease_taken'} when it has lapsed or is another's by now. ]]
+  Returns {'lease_held'}, or {'lease_taken'} if it has expired or another process holds it. ]]
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lease_taken'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

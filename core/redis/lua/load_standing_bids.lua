@@ -1,4 +1,4 @@
---[[ Puts a chunk of standing bids back while their session is being loaded.
+--[[ Restores a chunk of standing bids while their session is being loaded.
 
   KEYS[1] session:load:{sid}    string  token of the process that loads the session
   KEYS[2] session:params:{sid}  hash    absent until the load is complete
@@ -6,12 +6,12 @@
   KEYS[4..]                     hashes  bid:{sid}:uid, one for each bid of the chunk
 
   ARGV[1] token
-  ARGV[2] "first" for the first chunk, which may have no bids: clears old remains
+  ARGV[2] "first" for the first chunk, which may be empty: deletes the old ranking
   ARGV[3..] for each bid: user id, username, price, score, response_time, weight,
             sequence, accepted_at
 
-  Returns {'loading'}, or {'overtaken'} when another process holds the load or has
-  finished it. No bid is taken meanwhile: params are published last. ]]
+  Returns {'loading'}, or {'overtaken'} if another process holds the load or has finished
+  it. No bid is accepted meanwhile: params are published last. ]]
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], 'status') == 1 then
   return {'overtaken'}

@@ -1,33 +1,33 @@
---[[ Places bids of one session and ranks their bidders. Each bid is decided alone and in
-     order; all are decided before the first write, since Redis does not roll a script back.
-     So a refused bid leaves no trace, and harms no other.
+--[[ Places bids of one session and ranks their bidders. Each bid is decided on its own, in
+     order, and all before the first write, since Redis does not roll a script back. A refused
+     bid changes nothing and does not affect the others.
 
   KEYS[1] session:params:{sid}  hash    terms, status, window, sequence, highest_bid
   KEYS[2] ranking:{sid}         zset    ranking member -> score
   KEYS[3] bidlog:{sid}          stream  accepted bids not yet in PostgreSQL
-  KEYS[4] tokens:revoked        zset    revoked token ids, disabled members, and
-                                        "loaded"; on a cluster tokens:revoked:{sid}, in the session's slot
+  KEYS[4] tokens:revoked        zset    revoked token ids, disabled members, and "loaded";
+                                        on a cluster tokens:revoked:{sid}
   KEYS[5..] for each bid: bid:{sid}:uid  hash    standing bid, and the rate-limit bucket
   then, for each bid:     user:weight:uid  string  weight cache; absent on a cluster
 
-  ARGV[1] bids per second that refill a bucket, 0 for no limit
-  ARGV[2] bids that a full bucket holds
-  ARGV[3] microseconds for which one scheduled drain is trusted to come
+  ARGV[1] refill of a rate-limit bucket, bids per second; 0 for no limit
+  ARGV[2] capacity of a bucket, bids
+  ARGV[3] microseconds within which a scheduled drain is expected to start
   ARGV[4] the bids as MessagePack, each {user id, username, price (decimal string), token id,
-          weight, or "" to read the cache}. A member has one bid in a call at most: the
-          clock stands still in here, and (member, moment, price) tells any two bids apart.
+          weight, or "" to read the cache}. At most one bid per member: TIME is constant in a
+          call, and (member, time, price) must identify a bid.
 
   Returns {all, reply, ...}, a reply for each bid.
-    all:   {inventory, threshold score or false, 1 when a drain must be enqueued}, as
-           they are after the whole call; empty when no bid stands
+    all:   {inventory, threshold score or false, 1 if a drain must be enqueued}, after the
+           whole call; empty if no bid was accepted or replayed
     reply: {outcome, ...}; outcomes: core.redis.scripts.Outcome.
       accepted, replayed: sequence, price, score, response_time, weight, accepted_at, rank
                           after the whole call
       price_below_upset:  upset price
       rate_limited:       seconds until the next bid is allowed
-      unreadable:         the standing bid is not as this script writes it
-  Numbers cross as "%.17g" strings: every double survives the way to Python and
-  PostgreSQL. The clock is this server's, so all web processes close at one instant. ]]
+      unreadable:         the standing bid is malformed
+  Numbers are "%.17g" strings, which preserve every double for Python and PostgreSQL. The
+  clock is the Redis server's, so all web processes close at one instant. ]]
 
 local params, ranking, bidlog, revocations = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local rate, burst, trust = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -56,7 +56,7 @@ local session = redis.call('HMGET', params, 'status', 'start', 'end', 'upset_pri
 local status = session[1]
 if not (revoked[1] and status) then
   local replies = {{}}
-  -- Who may not bid is not told whether there is a session.
+  -- Denials come first: they must not reveal whether the session exists.
   for i = 1, count do replies[i + 1] = denial_of(i) or {'unknown_session'} end
   return replies
 end
@@ -76,12 +76,12 @@ local response_text, now_text = text(response_time), format('%.0f', now)
 
 -- The tokens left in a member's bucket.
 local function tokens_of(old)
-  -- A bucket last used in the future is full: the clock was set back, nobody knows how far.
+  -- A bucket last used in the future counts as full: the clock was set back.
   if not old[7] or tonumber(old[8]) > now then return burst end
   return math.min(burst, tonumber(old[7]) + (now - tonumber(old[8])) * rate / 1000000)
 end
 
--- Decides one bid and writes nothing: a refusal, a replay, or a bid to be written.
+-- Decides one bid without writing: returns a refusal, a replay, or a bid to write.
 local function decide(i)
   local user_id, username, price_text, _, weight = unpack(bids[i])
   local denial = denial_of(i)
@@ -94,7 +94,7 @@ local function decide(i)
     'sequence', 'accepted_at', 'tokens', 'tokens_at')
   for field = 2, 6 do assert(not old[field] == not old[1], 'half a bid') end
   local old_member = old[1] and member_of(tonumber(old[5]), user_id)
-  -- A standing bid that is not ranked is a remnant of a lost session, and replayable no more.
+  -- An unranked standing bid is left over from a lost session and cannot be replayed.
   if old_member and tonumber(old[1]) == price and redis.call('ZSCORE', ranking, old_member) then
     return {'replayed', old[5], old[1], old[2], old[3], old[4], old[6], member = old_member}
   end
@@ -104,7 +104,7 @@ local function decide(i)
     if tokens < 1 then return {'rate_limited', text((1 - tokens) / rate)} end
     tokens = tokens - 1
   end
-  -- The first bid fixes the weight: recomputation never touches an open session.
+  -- The first bid fixes the weight: a recomputation does not affect an open session.
   if old_member then weight = old[4] end
   if weight == '' then
     local cache = KEYS[4 + count + i]
@@ -112,9 +112,9 @@ local function decide(i)
     if not weight then return {'unknown_weight'} end
   end
   local score = alpha * price + speed + gamma * tonumber(weight)
-  -- The ranking would refuse it, when the log has the bid already.
+  -- ZADD would reject it only after the log has the bid.
   assert(score < math.huge, 'no number')
-  -- What a member's later bids do not change.
+  -- Fields that the member's later bids do not change.
   local fixed = old_member and {} or { 'weight', weight, 'username', username}
   return {'accepted', '', price_text, text(score), response_text, weight, now_text, value = price,
     tokens = text(tokens), user_id = user_id, key = KEYS[4 + i], old_member = old_member,
@@ -131,7 +131,7 @@ for i = 1, count do
 end
 if #accepted + #replayed == 0 then return replies end
 
--- From here on everything is written, the log first: if it refuses, nothing has changed.
+-- All writes follow, the log's first: if that fails, nothing has changed.
 local drain_due = 0
 if #accepted > 0 then
   local sequence, highest, highest_text = tonumber(session[9]), tonumber(session[10] or 0), session[10]
@@ -147,15 +147,15 @@ if #accepted > 0 then
   end
 
   local changes = {'sequence', format('%.0f', sequence), 'highest_bid', highest_text}
-  -- A mark further ahead than any is set was made before the clock was set back.
+  -- A mark too far ahead was set before the clock was set back.
   local trusted_until = tonumber(session[11] or 0)
   if now >= trusted_until or trusted_until > now + trust then
     drain_due = 1
     changes[5], changes[6] = 'drain_trusted_until', format('%.0f', now + trust)
   end
   redis.call('HSET', params, unpack(changes))
-  -- In this order, lest the ranking be empty in between: a key that is gone cannot be made
-  -- again while a cluster moves its slot.
+  -- ZADD before ZREM, so that the ranking is never empty: Redis would delete it, and cannot
+  -- create it again while the slot is moving.
   ranked = ranked + redis.call('ZADD', ranking, unpack(added))
   if #removed > 0 then ranked = ranked - redis.call('ZREM', ranking, unpack(removed)) end
   for _, bid in ipairs(accepted) do
@@ -165,9 +165,9 @@ if #accepted > 0 then
   end
 end
 
--- Among equal scores the newest bid comes last. So a rank is the number of scores that are
--- not lower, less the newer ones of this call. ZREVRANK says the same, but walks over entries
--- that nothing has touched yet: three times the cost at a million bidders.
+-- Among equal scores the newest bid comes last, so a rank is the number of scores not lower,
+-- minus the newer ones of this call. ZREVRANK returns the same, but at a million bidders takes
+-- three times as long, because the entries it visits are not in the CPU cache.
 local newer = {}
 for i = #accepted, 1, -1 do
   local score = accepted[i][4]

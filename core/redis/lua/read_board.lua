@@ -1,4 +1,4 @@
---[[ Reads one page of a session's board as one consistent picture. Writes nothing.
+--[[ Reads one page of a session's board, consistently. Writes nothing.
 
   KEYS[1] session:params:{sid}  hash  terms, status, window, highest_bid
   KEYS[2] ranking:{sid}         zset  ranking member -> score

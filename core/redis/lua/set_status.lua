@@ -1,5 +1,5 @@
---[[ Opens or pauses a session's gate. A session that is not in Redis needs nothing:
-     whoever loads it reads the new status from PostgreSQL.
+--[[ Opens or pauses a session's gate. A session that is not in Redis needs no change: its
+     next load reads the new status from PostgreSQL.
 
   KEYS[1] session:params:{sid}  hash  status, start
 

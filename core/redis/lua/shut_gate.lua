@@ -2,12 +2,12 @@
 
   KEYS[1] session:params:{sid}  hash  status, end, sequence
 
-  ARGV[1] "early" to end it now, "due" to end it only when its time is over
+  ARGV[1] "early" to end it now, "due" to end it only if its end has passed
   ARGV[2] its end by PostgreSQL, microseconds. The earlier of the two ends holds: a Redis
-          that came back older may have forgotten that the session was ended early
+          restored from an older state may have lost an early end
 
   Returns {outcome, ...}: gate_shut: end (microseconds), last sequence given out;
-  not_due; unknown_session. Shutting twice answers the same. ]]
+  not_due; unknown_session. A repeated call returns the same. ]]
 
 local session = redis.call('HMGET', KEYS[1], 'status', 'end', 'sequence')
 if not session[1] then return {'unknown_session'} end

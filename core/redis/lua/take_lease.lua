@@ -1,11 +1,11 @@
---[[ Takes a lease that nobody holds (core/redis/leases.py).
+--[[ Takes a free or reserved lease (core/redis/leases.py).
 
-  KEYS[1] the lease  string  token of its holder
+  KEYS[1] the lease  string  its holder's token
 
-  ARGV[1] token   ARGV[2] milliseconds after which it lapses
-  ARGV[3] what stands in the place of a token while it is only reserved
+  ARGV[1] token   ARGV[2] milliseconds until it expires
+  ARGV[3] the value of a lease that is only reserved
 
-  Returns {'lease_held'}, or {'lease_taken'} when another holds it. ]]
+  Returns {'lease_held'}, or {'lease_taken'} if another process holds it. ]]
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[3] then return {'lease_taken'} end

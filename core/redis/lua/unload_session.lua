@@ -1,9 +1,8 @@
---[[ Throws a session's params away, so that it takes no bids until it is loaded again.
+--[[ Deletes a session's params, so that it accepts no bids until it is loaded again.
 
   KEYS[1] session:params:{sid}  hash    sequence
-  KEYS[2] bidlog:{sid}          stream  made here, empty, where only the params are left:
-                                        they know the last sequence given out, and with
-                                        them gone the stream is the only witness
+  KEYS[2] bidlog:{sid}          stream  created here, empty, if it does not exist: without
+                                        params only the stream has the last sequence
 
   Returns {'unloaded', last sequence given out}, or {'unknown_session'}. ]]
 
@@ -13,7 +12,7 @@ if not sequence then return {'unknown_session'} end
 if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('XGROUP', 'CREATE', KEYS[2], 'nobody', '$', 'MKSTREAM')
   redis.call('XGROUP', 'DESTROY', KEYS[2], 'nobody')
-  -- 0-0 is no id that can be set.
+  -- XSETID does not accept 0-0.
   if tonumber(sequence) > 0 then redis.call('XSETID', KEYS[2], sequence .. '-0') end
 end
 redis.call('DEL', KEYS[1])

@@ -85,9 +85,9 @@ class BatchRuns(Runs):
             services.redis,
             [
                 *(keys.session_params(session_id), keys.ranking(session_id)),
-                *(keys.bid_log(session_id), services.revocations.key_beside(session_id)),
+                *(keys.bid_log(session_id), services.revocations.key_for_script(session_id)),
                 *[standing + member for member in members],
-                *services.weights.keys_beside(members),
+                *services.weights.keys_for_script(members),
             ],
             [*_LIMITS, msgpack.encode(bids)],
         )

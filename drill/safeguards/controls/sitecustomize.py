@@ -50,7 +50,7 @@ def trim_before_commit(bid_log) -> None:
 
 def no_offset_check(bid_log) -> None:
     """Entries committed but not yet trimmed are inserted again; the key does not prevent it."""
-    _replace(bid_log, "new_among", lambda _db, _session_id, entries: list(entries))
+    _replace(bid_log, "new_entries", lambda _db, _session_id, entries: list(entries))
 
 
 def no_lock(bid_log) -> None:
@@ -173,15 +173,15 @@ def yes_on_error(bidding) -> None:
 
 
 def no_loss_report(losses) -> None:
-    def settle(db, redis, session_id, token):
+    def reconcile_with_stream(db, redis, session_id, token):
         offset = db.get_one(losses.BidLogOffset, session_id)
-        found = losses._look(redis, session_id, token)
+        found = losses._read_stream(redis, session_id, token)
         if found is None or found.newest_entry > offset.persisted_sequence:
             return None
         offset.loaded_at = losses.clock.now(redis)
-        return losses.Load.AGAIN
+        return losses.LoadKind.AGAIN
 
-    _replace(losses, "settle", settle)
+    _replace(losses, "reconcile_with_stream", reconcile_with_stream)
 
 
 def web_clock(scripts) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from core.notifications import announcing
-from core.notifications.announcing import Telling
+from core.notifications.announcing import Announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
 from tests.concurrency.racing import BARRIER_SECONDS, of, together
@@ -26,8 +26,10 @@ def closed_session(shop: Shop) -> SessionView:
 
 def test_tellings_at_one_instant_tell_everybody_once(shop: Shop) -> None:
     session = closed_session(shop)
-    teller = Telling(shop.services.database, by_email=True, by_webhook=True, chunk_members=1)
-    outcomes = together(*[lambda: teller.tell(session.session_id, seconds=30).members] * TELLERS)
+    teller = Announcing(shop.services.database, by_email=True, by_webhook=True, chunk_members=1)
+    outcomes = together(
+        *[lambda: teller.announce(session.session_id, seconds=30).members] * TELLERS
+    )
     # One that found the row locked has left; the last one at work finished it.
     assert sum(of(int, outcomes)) == BIDDERS
     assert shop.rows("SELECT count(*), count(DISTINCT user_id) FROM notifications") == [

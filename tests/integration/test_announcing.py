@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.notifications import announcing
-from core.notifications.announcing import Telling
+from core.notifications.announcing import Announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
 from tests.factories import Shop
@@ -27,8 +27,8 @@ def closed_session(shop: Shop, bidders: int = BIDDERS) -> SessionView:
     return session
 
 
-def in_chunks(shop: Shop) -> Telling:
-    return Telling(shop.services.database, by_email=False, by_webhook=False, chunk_members=CHUNK)
+def in_chunks(shop: Shop) -> Announcing:
+    return Announcing(shop.services.database, by_email=False, by_webhook=False, chunk_members=CHUNK)
 
 
 def told(shop: Shop) -> list[tuple[Any, ...]]:
@@ -42,40 +42,40 @@ def everybody(bidders: int = BIDDERS) -> list[tuple[int]]:
 
 def test_every_bidder_is_told_once(shop: Shop) -> None:
     session = closed_session(shop)
-    done = in_chunks(shop).tell(session.session_id, seconds=30)
+    done = in_chunks(shop).announce(session.session_id, seconds=30)
     assert (done.members, done.unfinished) == (BIDDERS, False)
     assert sorted(told(shop)) == everybody()
-    assert shop.services.telling.unfinished() == []
+    assert shop.services.announcing.unfinished() == []
 
 
 def test_telling_again_tells_nobody(shop: Shop) -> None:
     session = closed_session(shop)
-    assert shop.services.telling.tell(session.session_id, seconds=30).members == BIDDERS
-    assert shop.services.telling.tell(session.session_id, seconds=30).members == 0
+    assert shop.services.announcing.announce(session.session_id, seconds=30).members == BIDDERS
+    assert shop.services.announcing.announce(session.session_id, seconds=30).members == 0
     assert sorted(told(shop)) == everybody()
 
 
 def test_the_best_ranks_are_told_first(shop: Shop) -> None:
     session = closed_session(shop)
-    done = in_chunks(shop).tell(session.session_id, seconds=0)
+    done = in_chunks(shop).announce(session.session_id, seconds=0)
     assert (done.members, done.unfinished) == (CHUNK, True)
     assert sorted(told(shop)) == [(1,), (2,), (3,)]
-    assert shop.services.telling.unfinished() == [session.session_id]
+    assert shop.services.announcing.unfinished() == [session.session_id]
 
 
 @pytest.mark.parametrize("bidders", [0, CHUNK, 2 * CHUNK])
 def test_a_session_of_whole_chunks_is_finished_too(shop: Shop, bidders: int) -> None:
     session = closed_session(shop, bidders)
-    assert in_chunks(shop).tell(session.session_id, seconds=30).members == bidders
-    assert shop.services.telling.unfinished() == []
+    assert in_chunks(shop).announce(session.session_id, seconds=30).members == bidders
+    assert shop.services.announcing.unfinished() == []
 
 
 def test_a_session_that_is_not_closed_is_not_told(shop: Shop) -> None:
     session = shop.session()
     shop.bid(shop.bidder(), session, "120")
-    assert shop.services.telling.unfinished() == []
-    assert shop.services.telling.tell(session.session_id, seconds=30).members == 0
-    assert shop.services.telling.tell(uuid4(), seconds=30).members == 0
+    assert shop.services.announcing.unfinished() == []
+    assert shop.services.announcing.announce(session.session_id, seconds=30).members == 0
+    assert shop.services.announcing.announce(uuid4(), seconds=30).members == 0
 
 
 def test_a_close_that_cannot_write_announces_nothing(shop: Shop) -> None:
@@ -103,11 +103,11 @@ def die_in_chunk(shop: Shop, session: SessionView, number: int) -> None:
     """Tell up to the commit of this chunk, and die before it."""
     teller = in_chunks(shop)
     for _ in range(number - 1):
-        teller._tell_next(session.session_id)
+        teller._announce_next(session.session_id)
     event.listen(shop.services.database, "before_commit", die)
     try:
         with pytest.raises(Killed):
-            teller._tell_next(session.session_id)
+            teller._announce_next(session.session_id)
     finally:
         event.remove(shop.services.database, "before_commit", die)
 
@@ -123,7 +123,7 @@ def test_a_telling_that_was_killed_is_continued_and_nobody_is_told_twice(
     session = closed_session(shop)
     die_in_chunk(shop, session, chunk)
     assert len(told(shop)) == (chunk - 1) * CHUNK
-    in_chunks(shop).tell(session.session_id, seconds=30)
+    in_chunks(shop).announce(session.session_id, seconds=30)
     assert sorted(told(shop)) == everybody()
 
 
@@ -151,7 +151,7 @@ def write_first_and_die(shop: Shop, session: SessionView) -> None:
 def test_without_the_common_transaction_a_kill_leaves_winners_untold(shop: Shop) -> None:
     session = closed_session(shop)
     move_first_and_die(shop, session)
-    in_chunks(shop).tell(session.session_id, seconds=30)
+    in_chunks(shop).announce(session.session_id, seconds=30)
     assert sorted(told(shop)) == everybody()[CHUNK:]
 
 
@@ -159,7 +159,7 @@ def test_without_the_common_transaction_a_kill_would_tell_twice(shop: Shop) -> N
     session = closed_session(shop)
     write_first_and_die(shop, session)
     with pytest.raises(IntegrityError, match="uq_notifications_session_id_user_id_kind"):
-        in_chunks(shop).tell(session.session_id, seconds=30)
+        in_chunks(shop).announce(session.session_id, seconds=30)
 
 
 # --- What the schema itself refuses --------------------------------------------------
@@ -181,7 +181,7 @@ def test_without_the_common_transaction_a_kill_would_tell_twice(shop: Shop) -> N
 def test_a_notification_that_makes_no_sense_cannot_be_stored(
     shop: Shop, statement: str, constraint: str
 ) -> None:
-    shop.services.telling.tell(closed_session(shop).session_id, seconds=30)
+    shop.services.announcing.announce(closed_session(shop).session_id, seconds=30)
     with pytest.raises(IntegrityError) as refusal, shop.services.engine.begin() as connection:
         connection.execute(text(statement))
     assert refusal.value.orig.diag.constraint_name == constraint

@@ -1,4 +1,4 @@
-"""Who is told of results, in-app and outside, and how far that has come."""
+"""Announcements of results, in-app notifications, and deliveries by e-mail and webhook."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,8 +10,8 @@ from core.postgres.models.base import Base, Moment
 
 
 class Announcement(Base):
-    """A closed session whose bidders are to be told. Written by the close itself, and how
-    far the telling has come: it moves in the transaction that writes the notifications.
+    """A closed session whose bidders must be notified, written by the close. Its
+    `told_through_rank` advances in the transaction that writes the notifications.
     """
 
     __tablename__ = "announcements"
@@ -32,7 +32,7 @@ class Announcement(Base):
 
 
 class Notification(Base):
-    """What one member is told, in-app. Rank and price stand in `rankings`."""
+    """One member's in-app notification. Rank and price are in `rankings`."""
 
     __tablename__ = "notifications"
 
@@ -51,20 +51,20 @@ class Notification(Base):
 
 
 class Delivery:
-    """What every channel to the outside keeps of one delivery. It waits while
-    `next_attempt_at` is set; settled without `delivered_at`, it was given up.
+    """Columns of a delivery on any channel. It is waiting while `next_attempt_at` is set;
+    settled without `delivered_at`, it was given up.
     """
 
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     next_attempt_at: Mapped[datetime | None] = mapped_column(Moment, server_default=func.now())
     delivered_at: Mapped[datetime | None] = mapped_column(Moment)
-    # In a few words, without addresses.
+    # Short, without addresses.
     last_error: Mapped[str | None] = mapped_column(String(100))
 
 
 class EmailDelivery(Delivery, Base):
-    """The e-mail about a notification: one, since it has the notification's own key."""
+    """The e-mail of a notification: at most one, since they share the key."""
 
     __tablename__ = "email_deliveries"
 
@@ -83,7 +83,7 @@ class EmailDelivery(Delivery, Base):
 
 
 class WebhookDelivery(Delivery, Base):
-    """What the shop's system is told of a session. Its id is the message's `webhook-id`."""
+    """A session's message to the shop's system. Its id is the message's `webhook-id`."""
 
     __tablename__ = "webhook_deliveries"
 
