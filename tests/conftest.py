@@ -27,10 +27,10 @@ from core.config import Settings, load_settings
 from core.postgres.database import migrate
 from core.postgres.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
-from tests.broker import Broker, broker_at
-from tests.factories import Shop
-from tests.quiet import pytest_runtest_makereport
+from tests.support.broker import Broker, broker_at
+from tests.support.factories import Shop
 from tests.support.order import pytest_addoption, pytest_collection_modifyitems
+from tests.support.quiet import pytest_runtest_makereport
 from tests.support.workers import own_database, own_redis, workers_for
 from web import create_app
 

@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from core.bootstrap import Services
 from core.members.accounts import Account
-from tests.api.document import Document
-from tests.factories import PASSWORD, Shop
+from tests.support.factories import PASSWORD, Shop
+from tests.support.http.document import Document
 
 Log = Callable[[str], "CheckedClient"]
 Connect = Callable[[Flask], "CheckedClient"]

@@ -6,7 +6,7 @@ import pytest
 
 from core.redis import keys, scripts
 from dev.bench.servers.bucketless import without_bucket
-from tests.factories import Shop
+from tests.support.factories import Shop
 
 BUCKET = {"tokens", "tokens_at"}
 

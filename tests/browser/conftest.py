@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
 from tests.browser.visitor import Visitor
-from tests.system.client import Client
+from tests.support.http.client import Client
 from tests.system.conftest import (  # noqa: F401 - fixtures are found by their names here
     admin,
     connect,

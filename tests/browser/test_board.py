@@ -11,7 +11,7 @@ from playwright.sync_api import Route, WebSocketRoute, expect
 from core.config import PROJECT_ROOT
 from dev.stack import Stack, wait_until
 from tests.browser.visitor import TOKEN_KEY, Visitor
-from tests.system.client import RESULTS_TIMEOUT_SECONDS, Client
+from tests.support.http.client import RESULTS_TIMEOUT_SECONDS, Client
 
 # Generous: the machine may be busy.
 TIMEOUT_MS = 30_000

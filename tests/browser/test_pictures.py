@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from core.bootstrap import Services
 from core.config import PROJECT_ROOT
 from tests.browser.visitor import Visitor
-from tests.system.client import Client
+from tests.support.http.client import Client
 from web.guards import tokens
 
 FOLDER = PROJECT_ROOT / os.environ.get("PICTURES", "artifacts/pictures")

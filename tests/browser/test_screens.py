@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.visitor import Visitor
-from tests.system.client import Client
+from tests.support.http.client import Client
 
 WIDTHS = {375: 812, 768: 1024, 1280: 800}
 # WCAG 2.2, level AA, for text of any size.

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import ConsoleMessage, Locator, Page
 
-from tests.system.client import Client
+from tests.support.http.client import Client
 
 TOKEN_KEY = "flashbid.token"
 

@@ -9,8 +9,8 @@ from core.notifications import announcing
 from core.notifications.announcing import Announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, of, together
-from tests.factories import Shop
+from tests.support.factories import Shop
+from tests.support.racing import BARRIER_SECONDS, of, together
 
 BIDDERS = 12
 TELLERS = 6

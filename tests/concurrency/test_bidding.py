@@ -15,8 +15,8 @@ from core.bidding.batches import Batches
 from core.bidding.placing import MAX_BATCH_BIDS, Bidder, Bidding, PlacedBid
 from core.redis import keys
 from core.sessions.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, chunks, of, together
-from tests.factories import Shop, bidding_like
+from tests.support.factories import Shop, bidding_like
+from tests.support.racing import BARRIER_SECONDS, chunks, of, together
 
 THREADS = 12
 BIDS = 240

@@ -13,8 +13,8 @@ from core.bootstrap import Services
 from core.postgres.models import BidLogOffset
 from core.redis import keys
 from core.sessions.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, of, together
-from tests.factories import Shop
+from tests.support.factories import Shop
+from tests.support.racing import BARRIER_SECONDS, of, together
 
 DRAINS = 6
 

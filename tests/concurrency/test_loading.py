@@ -15,7 +15,8 @@ from core.redis import clock, keys, leases
 from core.sessions import loading
 from core.sessions.loading import SessionLoader, params_of
 from core.sessions.sessions import SessionView
-from tests.concurrency.racing import (
+from tests.support.factories import Shop
+from tests.support.racing import (
     BARRIER_SECONDS,
     is_renewed,
     of,
@@ -23,7 +24,6 @@ from tests.concurrency.racing import (
     together,
     wait_for_blocked,
 )
-from tests.factories import Shop
 
 THREADS = 12
 

@@ -10,8 +10,8 @@ from core import errors
 from core.members import accounts
 from core.members.accounts import Account
 from core.postgres.models import User
-from tests.concurrency.racing import BARRIER_SECONDS, of, together
-from tests.factories import Shop
+from tests.support.factories import Shop
+from tests.support.racing import BARRIER_SECONDS, of, together
 
 
 def is_first_as_both_see_it(barrier: Barrier, db: Session) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 from core.members.weights import Weights
 from core.redis import clock, keys
 from core.sessions.sessions import SessionView
-from tests.concurrency.racing import BARRIER_SECONDS, blocked, together
-from tests.factories import Shop
+from tests.support.factories import Shop
+from tests.support.racing import BARRIER_SECONDS, blocked, together
 
 
 class PausedWeights(Weights):

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from tests.factories import PASSWORD, Shop
+from tests.support.factories import PASSWORD, Shop
 from web.guards.operation import Operation
 from web.guards.tokens import Auth
 

@@ -12,9 +12,9 @@ import pytest
 from core.bootstrap import Services
 from dev.children import free_port
 from dev.stack import ProcfileProcess, wait_until
-from tests.leaks import assert_quiet
-from tests.live.watching import Watcher, watch
-from tests.system.client import Client
+from tests.support.http.client import Client
+from tests.support.http.watching import Watcher, watch
+from tests.support.leaks import assert_quiet
 
 MAX_WATCHERS = 12
 START_SECONDS = 30

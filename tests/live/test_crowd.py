@@ -13,8 +13,8 @@ from core.config import PROJECT_ROOT
 from dev.stack import wait_until
 from loadtest.ledger import lags
 from loadtest.ledger.ledger import LedgerContents, LedgerTail
-from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
+from tests.support.factories import Shop
 
 WATCHERS = 6
 TIMEOUT_SECONDS = 30.0

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from core.bidding.placing import Bidder
 from core.bootstrap import Services
 from core.sessions.sessions import SessionView
-from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
-from tests.live.watching import prices
-from tests.system.client import Client
+from tests.support.factories import Shop
+from tests.support.http.client import Client
+from tests.support.http.watching import prices
 
 FLOOD_SECONDS = 3.0
 FRAMES_PER_SECOND = 5

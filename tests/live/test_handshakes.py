@@ -17,10 +17,10 @@ from websockets.exceptions import InvalidStatus
 
 from dev.embedded.redis import RedisServer
 from dev.embedded.server import wait_until
-from tests.factories import Shop
 from tests.live.conftest import MAX_WATCHERS, Web
-from tests.live.watching import prices, raw_watch, read_to_the_end
-from tests.system.client import Client
+from tests.support.factories import Shop
+from tests.support.http.client import Client
+from tests.support.http.watching import prices, raw_watch, read_to_the_end
 
 UPGRADE = {
     "Connection": "Upgrade",

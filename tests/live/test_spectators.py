@@ -16,9 +16,9 @@ from core.config import PROJECT_ROOT
 from core.sessions.sessions import SessionView
 from dev.stack import wait_until
 from loadtest.ledger import lags
-from tests.factories import Shop
 from tests.live.conftest import Web
 from tests.live.test_crowd import are_watching, counted, recorded
+from tests.support.factories import Shop
 from web.guards import tokens
 
 WATCHERS = 3

@@ -19,7 +19,7 @@ from loadtest.__main__ import main
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Attempt, Ledger, Timing
 from loadtest.sale.api import Api
-from tests.factories import PASSWORD, Shop
+from tests.support.factories import PASSWORD, Shop
 from web.guards import tokens
 
 Wsgi = Callable[..., Any]

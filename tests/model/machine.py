@@ -29,7 +29,6 @@ from core.bootstrap import Services
 from core.postgres.models import User
 from core.redis import clock, keys
 from core.sessions.loading import SessionLoader
-from tests.factories import Shop, bidding_like
 from tests.model.auction import Auction, Bid, Bucket, Terms, weight_of
 from tests.model.mishaps import (
     DRAIN_STEPS,
@@ -39,6 +38,7 @@ from tests.model.mishaps import (
     Killed,
     Step,
 )
+from tests.support.factories import Shop, bidding_like
 
 MEMBERS = range(4)
 UPSET = Decimal("100.00")

@@ -15,7 +15,7 @@ from core.sessions.sessions import SessionView
 from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import Cluster
 from dev.embedded.cluster import SLOTS, ClusterNode
-from tests.factories import Shop
+from tests.support.factories import Shop
 
 # A busy machine takes its time to connect.
 PATIENT = {"MAX_QUEUE_WAIT_MS": "20000"}

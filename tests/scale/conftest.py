@@ -10,8 +10,8 @@ from dev.bench.servers.stack import BenchServers, seed_members, servers
 from dev.embedded import Cluster, embedded_cluster
 from dev.stack import Stack
 from loadtest.sale.members import read_tokens
-from tests.leaks import assert_stack_quiet
 from tests.scale.sale import Sale
+from tests.support.leaks import assert_stack_quiet
 
 MEMBERS = 120
 MakeSale = Callable[..., tuple[Stack, Sale]]

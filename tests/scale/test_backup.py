@@ -16,7 +16,7 @@ from core.config import PROJECT_ROOT, load_settings
 from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import RedisServer, embedded_redis
 from dev.embedded.postgres import PROGRAMS_PATH
-from tests.factories import Shop
+from tests.support.factories import Shop
 
 RESTORED = "flashbid_restored"
 COMMAND_SECONDS = 120

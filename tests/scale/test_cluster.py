@@ -15,9 +15,9 @@ from dev.bench.servers.stack import BenchServers
 from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
 from dev.embedded.server import wait_until
-from tests.factories import Shop
 from tests.scale.clusters import kill, master_of, master_of_key, replica_of, shop_on, stopped
 from tests.scale.conftest import MakeSale
+from tests.support.factories import Shop
 
 SESSIONS = int(os.environ.get("SCALE_SESSIONS", "12"))
 BIDS = int(os.environ.get("SCALE_BIDS", "1500"))

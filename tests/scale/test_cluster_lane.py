@@ -29,8 +29,6 @@ from dev.embedded import Cluster
 from dev.embedded.cluster import ClusterNode
 from dev.embedded.server import wait_until
 from loadtest.sale.members import MemberToken, read_tokens
-from tests.api.serving import serving
-from tests.factories import Shop
 from tests.scale.clusters import (
     kill,
     master_of,
@@ -40,6 +38,8 @@ from tests.scale.clusters import (
     shop_on,
     stopped,
 )
+from tests.support.factories import Shop
+from tests.support.http.serving import serving
 
 # More than one call holds: the last of them wait for the calls before theirs.
 CROWD = 200

@@ -13,8 +13,8 @@ from core.operations.gauges import StateGauges
 from dev.bench.servers.stack import BenchServers
 from dev.embedded import Cluster
 from dev.embedded.server import wait_until
-from tests.factories import Shop
 from tests.scale.clusters import kill, master_of, on_two_masters, replica_of, shop_on
+from tests.support.factories import Shop
 
 FAILURE_SECONDS = 60.0
 

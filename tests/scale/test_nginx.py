@@ -19,9 +19,9 @@ from core.config import PROJECT_ROOT
 from core.sessions.sessions import SessionView
 from dev.children import free_port, spawn, stop
 from dev.embedded.server import wait_until
-from tests.api.serving import serving
-from tests.factories import Shop
-from tests.live.watching import prices, watch
+from tests.support.factories import Shop
+from tests.support.http.serving import serving
+from tests.support.http.watching import prices, watch
 from web.guards import tokens
 
 NGINX = which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")

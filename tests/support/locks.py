@@ -2,7 +2,7 @@
 
 import time
 
-from tests.factories import Shop
+from tests.support.factories import Shop
 
 PATIENCE_SECONDS = 30
 # In this worker's database: others of the run may use the same server.

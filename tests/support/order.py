@@ -13,10 +13,10 @@ LONG_MODULES = (
     "tests/live/test_spectators.py",
     "tests/system/",
     "tests/drill/test_controls.py",
-    "tests/loadtest/test_generators.py",
+    "tests/loadtest/traffic/test_generators.py",
     "tests/live/",
-    "tests/api/test_slow_clients.py",
-    "tests/api/test_fuzz.py",
+    "tests/api/front/test_slow_clients.py",
+    "tests/api/guards/test_fuzz.py",
 )
 
 

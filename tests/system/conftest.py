@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 from core.bootstrap import Services
 from core.postgres.models import Base, User
 from dev.stack import Stack, wait_until
-from tests.broker import Broker
-from tests.leaks import assert_stack_quiet
-from tests.system.client import Client
-from tests.system.crowd import Crowd, Row
+from tests.support.broker import Broker
+from tests.support.crowd import Crowd, Row
+from tests.support.http.client import Client
+from tests.support.leaks import assert_stack_quiet
 
 FAILED = pytest.StashKey[bool]()
 CROWD = 16

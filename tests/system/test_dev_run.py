@@ -16,9 +16,9 @@ import pytest
 from dev.children import free_port, spawn
 from dev.stack import wait_until
 from loadtest.processes import UNTOLD
-from tests.leaks import assert_no_leak
+from tests.support.http.client import Client
+from tests.support.leaks import assert_no_leak
 from tests.system import copies
-from tests.system.client import Client
 
 SERVERS = {"postgres", "valkey-server"}
 TIMEOUT_SECONDS = 60.0

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from dev.stack import Stack, wait_until
-from tests.system.client import Client
-from tests.system.crowd import Row
+from tests.support.crowd import Row
+from tests.support.http.client import Client
 
 MEMBERS, BIDS_EACH, CONNECTIONS = 200, 5, 16
 

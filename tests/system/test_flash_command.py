@@ -15,8 +15,8 @@ import pytest
 
 from dev.children import free_port
 from loadtest.ledger import ledger
-from tests.leaks import leaks_in
 from tests.loadtest.reports import assert_stands_alone
+from tests.support.leaks import leaks_in
 from tests.system import copies
 
 INVENTORY = 5

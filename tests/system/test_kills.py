@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dev.stack import Stack, wait_until
-from tests.system.client import Client, final_results
-from tests.system.crowd import Crowd, Row
+from tests.support.crowd import Crowd, Row
+from tests.support.http.client import Client, final_results
 
 # A drain that was scheduled is trusted for five seconds; then the sweep comes.
 STORED_TIMEOUT_SECONDS = 30.0

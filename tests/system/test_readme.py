@@ -16,7 +16,7 @@ import pytest
 
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
-from tests.system.client import Client, final_results
+from tests.support.http.client import Client, final_results
 
 README = (PROJECT_ROOT / "README.md").read_text()
 API = (PROJECT_ROOT / "docs" / "api.md").read_text()

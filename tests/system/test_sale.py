@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dev.stack import Stack, wait_until
-from tests.live.watching import prices, watch
-from tests.system.client import Client, final_results
+from tests.support.http.client import Client, final_results
+from tests.support.http.watching import prices, watch
 
 
 def report_lag(results: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from dev.stack import Stack, wait_until
-from tests.system.crowd import Crowd, Row
+from tests.support.crowd import Crowd, Row
 
 
 def test_sigterm_ends_every_process_and_a_restart_goes_on_where_it_was(

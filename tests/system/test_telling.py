@@ -15,7 +15,7 @@ from sqlalchemy import text
 from core.bootstrap import Services
 from dev.children import free_port
 from dev.stack import Stack, wait_until
-from tests.system.client import Client, final_results
+from tests.support.http.client import Client, final_results
 
 BIDDERS = 60_000
 _MEMBERS = """

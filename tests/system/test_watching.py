@@ -14,8 +14,8 @@ from celery import Celery
 from core.config import Settings
 from core.telemetry.metric_files import ROLES
 from dev.stack import Stack, wait_until
-from tests.leaks import assert_stack_quiet
-from tests.system.client import Client, final_results
+from tests.support.http.client import Client, final_results
+from tests.support.leaks import assert_stack_quiet
 from worker import queues
 
 PASSWORD = "hunter2-of-the-log-test"

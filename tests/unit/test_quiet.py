@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from core.config import PROJECT_ROOT
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
 SECRETS = {
@@ -42,7 +42,17 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_one.py").write_text(f"SECRETS = {SECRETS!r}\n{TESTS}")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.quiet", "-c", "pytest.ini", "-v", "."],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.support.quiet",
+            "-c",
+            "pytest.ini",
+            "-v",
+            ".",
+        ],
         cwd=folder,
         env={"PYTHONPATH": str(PROJECT_ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         check=False,

@@ -1,0 +1,52 @@
+"""A server that ends answers whoever is connected, and tells them that it ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.bootstrap import Services
+from tests.support.http.serving import logging_to
+
+KEPT = 20
+
+
+@pytest.fixture
+def port(services: Services, tmp_path: Path) -> Iterator[int]:
+    with logging_to(tmp_path / "web.log") as port:
+        yield port
+
+
+def test_nobody_on_a_kept_connection_goes_without_an_answer(port: int) -> None:
+    with ExitStack() as stack:
+        kept = [
+            stack.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=20)))
+            for _ in range(KEPT)
+        ]
+        assert not any(is_last(connection) for connection in kept)
+        [worker] = worker_of(port)
+        os.kill(worker, signal.SIGTERM)
+        while kept:
+            kept = [connection for connection in kept if not is_last(connection)]
+
+
+def is_last(connection: HTTPConnection) -> bool:
+    """Whether an answer says that no other follows it."""
+    connection.request("GET", "/openapi.json")
+    answer = connection.getresponse()
+    assert (answer.status, len(answer.read()) > 0) == (200, True)
+    return answer.getheader("Connection") == "close"
+
+
+def worker_of(port: int) -> list[int]:
+    """The children of the one who listens there."""
+    for child in psutil.Process().children():
+        listens = [at.laddr.port for at in child.net_connections("tcp") if at.status == "LISTEN"]
+        if port in listens:
+            return [worker.pid for worker in child.children()]
+    raise AssertionError(f"nobody listens at {port}")

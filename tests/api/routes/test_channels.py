@@ -1,0 +1,92 @@
+"""What the admin sees of the channels, and the command that replays a webhook."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+
+from core.bootstrap import Services
+from core.config.channels import WebhookSettings
+from core.notifications.announcing import Announcing
+from core.notifications.webhooks import Webhooks
+from tests.api.conftest import CheckedClient
+from tests.support.factories import Shop
+from web import create_app
+
+# Nobody listens there, and nobody is called: no worker runs.
+SETTINGS = WebhookSettings("http://127.0.0.1:1/hook", b"0" * 32)
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def told(shop: Shop, admin: CheckedClient) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "150")
+    shop.close(session)
+    Announcing(shop.services.database, by_email=True, by_webhook=True).announce(
+        session.session_id, seconds=30
+    )
+
+
+@pytest.fixture
+def run(services: Services) -> Run:
+    """Run a command of an application whose webhooks are on."""
+    webhooks = Webhooks(services.database, SETTINGS)
+    app = create_app(services=replace(services, webhooks=webhooks))
+    return lambda *words: _run(app, *words)
+
+
+def _run(app: Flask, *words: str) -> tuple[int, str]:
+    # The `flask` program gives its commands this context.
+    with app.app_context():
+        done = app.test_cli_runner().invoke(args=list(words))
+    return done.exit_code, done.output
+
+
+def test_channels_say_that_they_are_off_and_what_waits(admin: CheckedClient, told: None) -> None:
+    assert admin.get("/api/admin/channels").json == [
+        {"channel": name, "is_on": False, "waiting": 1, "given_up": 0}
+        for name in ("email", "webhook")
+    ]
+
+
+def test_deliveries_are_listed_by_status(admin: CheckedClient, told: None) -> None:
+    [delivery] = admin.get("/api/admin/webhook-deliveries").json
+    assert (delivery["event"], delivery["status"], delivery["attempts"]) == (
+        "session.ended",
+        "waiting",
+        0,
+    )
+    counts = {}
+    for status in ("waiting", "delivered", "given_up"):
+        answer = admin.get(f"/api/admin/webhook-deliveries?status={status}")
+        counts[status] = int(answer.headers["X-Total-Count"])
+    assert counts == {"waiting": 1, "delivered": 0, "given_up": 0}
+    refused = admin.get("/api/admin/webhook-deliveries?status=lost")
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+
+
+def test_a_delivery_is_replayed_by_command(
+    admin: CheckedClient, shop: Shop, told: None, run: Run
+) -> None:
+    with shop.services.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE webhook_deliveries SET next_attempt_at = NULL, delivered_at = now()"
+        )
+    [delivery] = admin.get("/api/admin/webhook-deliveries?status=delivered").json
+    code, _ = run("replay-webhook", delivery["delivery_id"])
+    assert code == 0
+    [replayed] = admin.get("/api/admin/webhook-deliveries?status=waiting").json
+    assert replayed["delivery_id"] == delivery["delivery_id"]
+
+
+def test_a_delivery_that_nobody_made_is_not_replayed(shop: Shop, run: Run) -> None:
+    code, said = run("replay-webhook", str(uuid4()))
+    assert (code, "no webhook delivery" in said) == (1, True)
+
+
+def test_nothing_is_replayed_while_the_channel_is_off(app: Flask, shop: Shop) -> None:
+    code, said = _run(app, "replay-webhook", str(uuid4()))
+    assert (code, "WEBHOOK_URL" in said) == (1, True)

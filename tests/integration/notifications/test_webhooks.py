@@ -1,0 +1,321 @@
+"""Webhooks against a real HTTP server; signatures checked with another's code."""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask, request
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from core import errors
+from core.config import PROJECT_ROOT
+from core.config.channels import WebhookSettings
+from core.notifications.announcing import Announcing
+from core.notifications.outbox import DeliveryStatus
+from core.notifications.webhooks import Webhooks
+from core.sessions.sessions import SessionView
+from core.telemetry.metrics import REGISTRY
+from tests.support.factories import Shop
+from web import create_app
+
+KEY = b"0123456789abcdefghijklmnop"
+SECRET = f"whsec_{b64encode(KEY).decode()}"
+AT_ONCE = (timedelta(0),) * 3
+NO_MORE = timedelta(hours=1)
+
+
+class Receiver:
+    """The shop's system: keeps what it got, and answers the statuses it is given, then 204."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: list[int] = []
+        self.got: list[tuple[dict[str, str], bytes]] = []
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            found.got.append(({name.lower(): text for name, text in self.headers.items()}, body))
+            self.send_response(found.answers.pop(0) if found.answers else 204)
+            self.send_header("location", found.url + "elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(server):
+        found = Receiver(f"http://127.0.0.1:{server.server_port}/hook?token=hidden")
+        yield found
+
+
+@contextmanager
+def listening(server: HTTPServer) -> Iterator[None]:
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def webhooks(
+    shop: Shop, receiver: Receiver, retry_delays: tuple[timedelta, ...] = AT_ONCE
+) -> Webhooks:
+    return Webhooks(
+        shop.services.database, WebhookSettings(receiver.url, KEY), retry_delays=retry_delays
+    )
+
+
+def told_session(shop: Shop, bidders: int = 3) -> SessionView:
+    session = shop.session(inventory=2, alpha=1.0, beta=0.0, gamma=0.0)
+    for number in range(bidders):
+        shop.bid(shop.bidder(), session, str(150 - number))
+    shop.close(session)
+    announcing = Announcing(shop.services.database, by_email=False, by_webhook=True)
+    announcing.announce(session.session_id, seconds=30)
+    return session
+
+
+def only_delivery(sender: Webhooks) -> Any:
+    [delivery], total = sender.list(None, page=1, page_size=50)
+    assert total == 1
+    return delivery
+
+
+def test_the_shop_is_told_once_with_a_right_signature(shop: Shop, receiver: Receiver) -> None:
+    session, sender = told_session(shop), webhooks(shop, receiver)
+    for _ in range(2):
+        sender.deliver_due(seconds=30)
+    [(headers, body)] = receiver.got
+    message = Webhook(SECRET).verify(body, headers)
+    assert message["type"] == "session.ended"
+    assert message["data"]["session_id"] == str(session.session_id)
+    assert [winner["price"] for winner in message["data"]["winners"]] == [150.0, 149.0]
+    assert (message["data"]["total_bidders"], message["data"]["final_price"]) == (3, 149.0)
+    assert headers["webhook-id"] == str(only_delivery(sender).delivery_id)
+    assert only_delivery(sender).status is DeliveryStatus.DELIVERED
+
+
+def test_a_session_without_bids_is_told_too(shop: Shop, receiver: Receiver) -> None:
+    told_session(shop, bidders=0)
+    webhooks(shop, receiver).deliver_due(seconds=30)
+    [(_, body)] = receiver.got
+    data = json.loads(body)["data"]
+    assert (data["winners"], data["final_price"]) == ([], None)
+
+
+def test_a_changed_body_has_no_right_signature(shop: Shop, receiver: Receiver) -> None:
+    told_session(shop)
+    webhooks(shop, receiver).deliver_due(seconds=30)
+    [(headers, body)] = receiver.got
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(body.replace(b"150.0", b"1.0"), headers)
+
+
+@pytest.mark.parametrize("refusal", [500, 503, 400, 404, 301, 307])
+def test_a_refused_message_is_sent_again_under_the_same_id(
+    shop: Shop, receiver: Receiver, refusal: int
+) -> None:
+    told_session(shop)
+    sender = webhooks(shop, receiver)
+    receiver.answers = [refusal]
+    sender.deliver_due(seconds=30)
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [
+        str(only_delivery(sender).delivery_id)
+    ] * 2
+    assert (only_delivery(sender).status, only_delivery(sender).attempts) == (
+        DeliveryStatus.DELIVERED,
+        2,
+    )
+
+
+def test_retries_wait_for_their_time(shop: Shop, receiver: Receiver) -> None:
+    told_session(shop)
+    sender = webhooks(shop, receiver, (NO_MORE,))
+    receiver.answers = [500]
+    for _ in range(2):
+        sender.deliver_due(seconds=30)
+    delivery = only_delivery(sender)
+    assert (delivery.status, delivery.last_error) == (DeliveryStatus.WAITING, "answered 500")
+    assert len(receiver.got) == 1
+    assert delivery.next_attempt_at - delivery.created_at > timedelta(minutes=59)
+
+
+@pytest.mark.parametrize(("answers", "attempts"), [([500] * 9, 4), ([410], 1)])
+def test_a_message_is_given_up_after_the_last_retry_or_when_the_receiver_is_gone(
+    shop: Shop, receiver: Receiver, answers: list[int], attempts: int
+) -> None:
+    told_session(shop)
+    sender = webhooks(shop, receiver)
+    receiver.answers = answers
+    before = {outcome: counted(outcome) for outcome in ("failed", "given_up")}
+    sender.deliver_due(seconds=30)
+    delivery = only_delivery(sender)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.GIVEN_UP, attempts)
+    assert counted("failed") == before["failed"] + attempts - 1
+    assert counted("given_up") == before["given_up"] + 1
+    assert sender.backlog().given_up == 1
+
+
+def test_a_replay_sends_the_message_again_under_its_old_id(shop: Shop, receiver: Receiver) -> None:
+    told_session(shop)
+    sender = webhooks(shop, receiver)
+    sender.deliver_due(seconds=30)
+    sender.replay(only_delivery(sender).delivery_id)
+    assert only_delivery(sender).status is DeliveryStatus.WAITING
+    sender.deliver_due(seconds=30)
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len(receiver.got) == 2
+    with pytest.raises(errors.DeliveryNotFound):
+        sender.replay(uuid4())
+
+
+def test_a_dead_receiver_is_noted_without_its_address(
+    shop: Shop, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told_session(shop)
+    receiver.url = "http://127.0.0.1:1/hook?token=hidden"
+    sender = webhooks(shop, receiver, (NO_MORE,))
+    sender.deliver_due(seconds=30)
+    assert only_delivery(sender).last_error == "NewConnectionError"
+    said = capsys.readouterr()
+    assert "hidden" not in said.out + said.err
+
+
+def test_a_message_given_up_reaches_the_receiver_that_is_back_by_replay(
+    shop: Shop, receiver: Receiver
+) -> None:
+    told_session(shop)
+    url, receiver.url = receiver.url, "http://127.0.0.1:1/hook"
+    dead = webhooks(shop, receiver)
+    dead.deliver_due(seconds=30)
+    delivery_id = only_delivery(dead).delivery_id
+    assert only_delivery(dead).status is DeliveryStatus.GIVEN_UP
+    receiver.url = url
+    back = webhooks(shop, receiver)
+    back.deliver_due(seconds=30)
+    assert receiver.got == []
+
+    app = create_app(services=replace(shop.services, webhooks=back))
+    with app.app_context():
+        done = app.test_cli_runner().invoke(args=["replay-webhook", str(delivery_id)])
+
+    assert done.exit_code == 0, done.output
+    back.deliver_due(seconds=30)
+    [(headers, body)] = receiver.got
+    assert Webhook(SECRET).verify(body, headers)["type"] == "session.ended"
+    assert headers["webhook-id"] == str(delivery_id)
+    assert (only_delivery(back).status, only_delivery(back).attempts) == (
+        DeliveryStatus.DELIVERED,
+        1,
+    )
+
+
+@pytest.fixture
+def order_system() -> Iterator[tuple[Receiver, list[Any]]]:
+    """A shop with the lines that docs/webhooks.md prints, and the orders they made."""
+    [sample] = re.findall(
+        r"```python\n(.*?)```", (PROJECT_ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL
+    )
+    orders: list[Any] = []
+    app = Flask("shop")
+    names = {"app": app, "request": request, "Webhook": Webhook, "SECRET": SECRET}
+    exec(sample, names | {"create_orders": lambda *order: orders.append(order)})  # noqa: S102
+    server = make_server("127.0.0.1", 0, app, request_handler=Silent)
+    with listening(server):
+        yield Receiver(f"http://127.0.0.1:{server.server_port}/flashbid"), orders
+
+
+class Silent(WSGIRequestHandler):
+    def log_request(self, *_: Any) -> None:
+        pass
+
+
+def test_the_documented_lines_turn_winners_into_orders(
+    shop: Shop, order_system: tuple[Receiver, list[Any]]
+) -> None:
+    receiver, orders = order_system
+    session, sender = told_session(shop), webhooks(shop, receiver)
+    sender.deliver_due(seconds=30)
+    assert only_delivery(sender).status is DeliveryStatus.DELIVERED
+    [(session_id, winners)] = orders
+    assert session_id == str(session.session_id)
+    assert [winner["price"] for winner in winners] == [150.0, 149.0]
+
+
+def test_the_documented_lines_take_no_order_from_a_stranger(
+    shop: Shop, order_system: tuple[Receiver, list[Any]]
+) -> None:
+    receiver, orders = order_system
+    told_session(shop)
+    stranger = WebhookSettings(receiver.url, b"another key, as long as ours")
+    sender = Webhooks(shop.services.database, stranger, retry_delays=(NO_MORE,))
+    sender.deliver_due(seconds=30)
+    assert orders == []
+    assert only_delivery(sender).last_error == "answered 500"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_crash_between_sending_and_noting_repeats_that_message_alone(
+    shop: Shop, receiver: Receiver
+) -> None:
+    for _ in range(2):
+        told_session(shop)
+    sender = webhooks(shop, receiver)
+    send = sender._send
+
+    def send_and_die(*arguments: Any) -> None:
+        send(*arguments)
+        raise Killed
+
+    sender._send = send_and_die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        sender.deliver_due(seconds=30)
+    webhooks(shop, receiver).deliver_due(seconds=30)
+    ids = [UUID(headers["webhook-id"]) for headers, _ in receiver.got]
+    assert (len(ids), len(set(ids))) == (3, 2)
+
+
+def test_while_one_process_delivers_another_leaves_at_once(shop: Shop, receiver: Receiver) -> None:
+    told_session(shop)
+    sender = webhooks(shop, receiver)
+    with sender._outbox._turn(seconds=30) as is_ours:
+        assert is_ours
+        assert webhooks(shop, receiver).deliver_due(seconds=30).attempts == 0
+    assert receiver.got == []
+
+
+def test_a_channel_that_is_off_keeps_nothing_for_later(shop: Shop) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "150")
+    shop.close(session)
+    shop.services.announcing.announce(session.session_id, seconds=30)
+    assert [(each.is_on, each.waiting) for each in shop.services.channels.read()] == [
+        (False, 0),
+        (False, 0),
+    ]
+
+
+def counted(outcome: str) -> float:
+    labels = {"channel": "webhook", "outcome": outcome}
+    return REGISTRY.get_sample_value("flashbid_notifications_total", labels) or 0
