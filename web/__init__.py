@@ -1,4 +1,4 @@
-"""The HTTP API: verify, call core, answer. See create_app."""
+"""The HTTP API: check the request, call core, send the response. See create_app."""
 
 from web.app import create_app
 

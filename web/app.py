@@ -17,14 +17,14 @@ from web.commands import service as service_commands
 from web.guards import rate_limits, tokens
 from web.guards.problems import register_error_handlers
 from web.http import cors
-from web.http.access_log import AccessLog, count_failures_from_zero
-from web.http.answers import common_headers, name_request
+from web.http.access_log import AccessLogWriter, count_failures_from_zero
 from web.http.body import MAX_BODY_BYTES
+from web.http.responses import assign_request_id, common_headers
 from web.routes import accounts, admin, bidding, board_page, docs, metrics, notifications, service
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
-    """The application. Stops with a sentence when a setting is missing or malformed."""
+    """The application. A missing or malformed setting exits with a message."""
     settings = settings or (services.settings if services else _load_settings())
     configure_logs(debug=settings.debug)
 
@@ -34,16 +34,16 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.url_map.strict_slashes = False
     state.init_app(app, services or bootstrap(settings))
 
-    access_log = AccessLog(settings.access_log)
-    app.before_request(_name_request)
-    # The last one that is registered is the first to see the response.
-    app.after_request(access_log.note)
-    app.after_request(_finisher(settings))
+    access_log = AccessLogWriter(settings.access_log)
+    app.before_request(_start_request)
+    # Flask calls these in reverse order: the log sees the finished response.
+    app.after_request(access_log.record)
+    app.after_request(_header_adder(settings))
     tokens.init_app(app, settings)
     rate_limits.init_app(app, settings.limits)
-    areas = (accounts, admin, bidding, notifications, service, metrics, docs, board_page)
-    for area in areas:
-        app.register_blueprint(area.blueprint)
+    route_modules = (accounts, admin, bidding, notifications, service, metrics, docs, board_page)
+    for module in route_modules:
+        app.register_blueprint(module.blueprint)
     count_failures_from_zero(app)
     register_error_handlers(app)
     service_commands.register(app)
@@ -60,29 +60,29 @@ def _load_settings() -> Settings:
     try:
         return load_settings()
     except ConfigError as error:
-        if _only_explains():
+        if _is_help_requested():
             return load_settings({"DEBUG": "true"})
         raise SystemExit(f"Flashbid cannot start: {error}") from None
 
 
-def _only_explains() -> bool:
-    """Whether the command line asks for help, which must not need settings: it tells of them."""
+def _is_help_requested() -> bool:
+    """Whether the command line asks for help, which must work without settings."""
     return get_current_context(silent=True) is not None and "--help" in sys.argv
 
 
-def _name_request() -> None:
+def _start_request() -> None:
     g.started_at = perf_counter()
-    g.request_id = name_request(request.headers.get("X-Request-ID"))
+    g.request_id = assign_request_id(request.headers.get("X-Request-ID"))
 
 
-def _finisher(settings: Settings) -> Callable[[Response], Response]:
+def _header_adder(settings: Settings) -> Callable[[Response], Response]:
     headers = common_headers(settings)
 
-    def finish(response: Response) -> Response:
+    def add_headers(response: Response) -> Response:
         response.headers.setdefault("X-Request-ID", g.get("request_id", ""))
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         rate_limits.add_headers(response)
         return response
 
-    return finish
+    return add_headers

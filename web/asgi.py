@@ -1,36 +1,35 @@
-"""The application that is served: `create_asgi_app()`, by gunicorn with `web.front.server.Worker`.
+"""The ASGI application, `create_asgi_app()`; gunicorn serves it with `web.front.server.Worker`.
 
-The lane answers bids and boards in the event loop, the bridge gives Flask's threads
-everything else, and watchers are served beside them.
+The lane handles bids and boards in the event loop, the bridge passes other requests to
+Flask's threads, and `Watchers` serves WebSockets.
 """
 
 import asyncio
-from typing import Any
 
 from flask import Flask
 
 from web.app import create_app
 from web.front.bridge import Bridge
-from web.front.overload import Overloaded, Refusals
+from web.front.overload import LoadShedder, Overloaded
 from web.front.sockets import Watchers
-from web.http.answers import name_request
 from web.http.requests import (
-    ANSWER_AT_ONCE,
+    SEND_WHOLE,
     ClientGone,
-    Response,
+    RawResponse,
+    Receive,
     Scope,
+    Send,
     linger,
     read_body,
     read_request,
 )
+from web.http.responses import assign_request_id
 from web.lane import lane_of
 from web.state import board_pages_of, services_of
 
-Channel = Any
-
 
 def create_asgi_app(app: Flask | None = None) -> "Application":
-    """The application, over a Flask application or a new one. Connects to nothing yet."""
+    """The application around `app`, or around a new one. Opens no connection yet."""
     return Application(app or create_app())
 
 
@@ -42,49 +41,49 @@ class Application:
         settings = services.settings
         self._runtime = services.runtime
         self._lane = lane_of(app)
-        self._refusals = Refusals()
+        self._shedder = LoadShedder()
         self._app, self._settings = app, settings
         self._watchers = Watchers(
             services, board_pages_of(app), max_watchers=settings.live_max_watchers
         )
         self._bridge: Bridge | None = None
 
-    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            handler = self._lane.handler_of(scope)
+            handler = self._lane.handler_for(scope)
             try:
                 if handler is not None:
                     request = await read_request(scope, receive)
-                    response = await self._lane.answer(handler, request)
-                    whole = request.body is not None
+                    response = await self._lane.respond(handler, request)
+                    is_read_to_end = request.body is not None
                 else:
                     body = await read_body(receive)
-                    response = await self._by_flask(scope, body)
-                    whole = body is not None
+                    response = await self._respond_with_flask(scope, body)
+                    is_read_to_end = body is not None
             except ClientGone:
                 return
-            at_once = scope.get("extensions", {}).get(ANSWER_AT_ONCE) if whole else None
-            if at_once is not None:
-                await at_once(response)
+            send_whole = scope.get("extensions", {}).get(SEND_WHOLE) if is_read_to_end else None
+            if send_whole is not None:
+                await send_whole(response)
             else:
-                await _send(response, receive, send, whole=whole)
+                await _send_response(response, receive, send, is_read_to_end=is_read_to_end)
         elif scope["type"] == "websocket":
             await self._watchers.serve(scope, receive, send)
         else:
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
 
-    async def _by_flask(self, scope: Scope, body: bytes | None) -> Response:
-        assert self._bridge is not None  # noqa: S101 - made at the start
+    async def _respond_with_flask(self, scope: Scope, body: bytes | None) -> RawResponse:
+        assert self._bridge is not None  # noqa: S101 - set at startup
         try:
-            return await self._bridge.answer(scope, body)
+            return await self._bridge.respond(scope, body)
         except Overloaded:
             headers = dict(scope["headers"])
-            request_id = name_request(headers.get(b"x-request-id", b"").decode("latin-1"))
-            answer = self._refusals.answer(request_id)
-            return self._lane.complete(answer, request_id, headers.get(b"origin"))
+            request_id = assign_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
+            response = self._shedder.shed(request_id)
+            return self._lane.finish(response, request_id, headers.get(b"origin"))
 
-    async def _live(self, receive: Channel, send: Channel) -> None:
-        """ASGI's lifespan: from the server's start to its end."""
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan: startup, then shutdown."""
         await receive()
         self._runtime.loop.attach(asyncio.get_running_loop())
         self._bridge = Bridge(
@@ -99,11 +98,13 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _send(response: Response, receive: Channel, send: Channel, *, whole: bool) -> None:
-    """Answer. The connection of a request that was not read to its end ends with it."""
-    headers = response.headers if whole else [*response.headers, (b"connection", b"close")]
+async def _send_response(
+    response: RawResponse, receive: Receive, send: Send, *, is_read_to_end: bool
+) -> None:
+    """Send a response. The connection of a request that was not read to its end is closed."""
+    headers = response.headers if is_read_to_end else [*response.headers, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if not whole:
+    if not is_read_to_end:
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
         await linger(receive)
         await send({"type": "http.response.body"})

@@ -8,7 +8,7 @@ from core.config import ConfigError, load_settings
 from core.telemetry import logs, metrics
 from core.telemetry.metric_files import Publisher
 
-# Objects made since the last look for cycles: hardly a request leaves any behind.
+# Allocations between garbage collections: requests leave almost no cycles.
 _GC_THRESHOLD = 50_000
 
 try:
@@ -19,19 +19,19 @@ except ConfigError as error:
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 worker_class = "web.front.server.Worker"
-# Workers are forked from a master that has imported everything: a new one serves at once,
-# where importing would leave members waiting for seconds at each restart. The application
-# connects to nothing before its first request, so no connection crosses the fork.
+# The master imports everything before it forks, so that a new worker serves at once instead of
+# after seconds of imports. The application opens no connection before its first request, so
+# none crosses the fork.
 preload_app = True
 backlog = 2048
 keepalive = 75
 timeout = 30
 graceful_timeout = 10
-# Its control socket would be shared by every instance of the same user.
+# All instances of one user would share the control socket.
 control_socket_disable = True
-# In memory where the system has that: a container's disk must not stall the heartbeat.
+# In memory where possible: a slow container disk must not stall the heartbeat.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
-# Its own lines look like everybody's; the access log is ours (web/http/access_log.py).
+# gunicorn's lines use our format; we write our own access log (web/http/access_log.py).
 logconfig_dict = {
     "root": {"level": "INFO", "handlers": ["lines"]},
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
@@ -43,14 +43,14 @@ _publisher: Publisher | None = None
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
-    """Collect garbage less often, and never look through what came with the fork."""
+    """Collect garbage less often, and exclude the objects made before the fork."""
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
-    """Publish this worker's metrics from now on."""
-    global _publisher  # noqa: PLW0603 - one a process, and gunicorn keeps nothing for us
+    """Start publishing this worker's metrics."""
+    global _publisher  # noqa: PLW0603 - one per process, and gunicorn has no place for it
     _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
     _publisher.start()
 

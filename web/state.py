@@ -1,4 +1,4 @@
-"""Gives views what their application keeps: its services, and the pages that it keeps."""
+"""Per-application state for views: the services and the page caches."""
 
 from typing import cast
 
@@ -14,7 +14,7 @@ _RESULTS_PAGES_KEY = "flashbid_results_pages"
 
 
 def init_app(app: Flask, services: Services) -> None:
-    """Give the application its services."""
+    """Attach services and page caches to the application."""
     app.extensions[_SERVICES_KEY] = services
     app.extensions[_BOARD_PAGES_KEY] = BoardPages(
         services.board, max_wait_seconds=services.runtime.max_wait_seconds

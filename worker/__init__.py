@@ -1,6 +1,6 @@
-"""What is done behind the API's back: draining bid logs, closing sessions, weights."""
+"""Background jobs: draining bid logs, closing sessions, notifications, weights."""
 
-from worker import signals as signals  # its handlers connect to Celery's signals
+from worker import signals as signals  # importing it registers the signal handlers
 from worker.celery_app import app
 
 __all__ = ["app"]

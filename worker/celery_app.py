@@ -1,8 +1,7 @@
-"""The Celery application and the settings that make its jobs survive.
+"""The Celery application and the settings that keep jobs from being lost.
 
-A job is acknowledged after it ran, and goes back to its queue when its process dies;
-every job can run twice, so none is lost and none does harm. Each chain of jobs has a
-sweep by beat behind it.
+A job is acknowledged after it has run and returns to its queue when its process dies, so every
+job must be safe to run twice. A periodic sweep by beat backs up each chain of jobs.
 """
 
 import logging
@@ -25,9 +24,9 @@ log = structlog.get_logger(__name__)
 
 TASK_SOFT_LIMIT_SECONDS = 240
 TASK_HARD_LIMIT_SECONDS = 300
-# Longer than any task may run: Redis hands an unacknowledged job out again after it.
+# Longer than any task may run: after it, Redis redelivers an unacknowledged job.
 VISIBILITY_TIMEOUT_SECONDS = 3600
-# A broker that hangs must not hang a member's bid: the sweep finds the bid anyway.
+# A hanging broker must not block a member's bid: the sweep finds the bid anyway.
 BROKER_TIMEOUT_SECONDS = 2
 TICK_SECONDS = 1.0
 SWEEP_SECONDS = 10.0
@@ -57,27 +56,27 @@ def _configuration() -> dict[str, Any]:
         "timezone": "UTC",
         "beat_schedule": _beat_schedule(),
         "beat_max_loop_interval": TICK_SECONDS,
-        # Remembers nothing on disk: every job is due again by the clock alone.
+        # Keeps no state on disk: the clock alone decides when a job is due.
         "beat_scheduler": "celery.beat:Scheduler",
     }
 
 
 def _transport_options(broker_url: str) -> dict[str, Any]:
-    """What only one kind of broker understands."""
+    """Options that differ between brokers."""
     if not urlsplit(broker_url).scheme.startswith("redis"):
-        # RabbitMQ itself hands a job out again as soon as its worker is gone.
+        # RabbitMQ redelivers a job as soon as its worker is gone.
         return {"write_timeout": BROKER_TIMEOUT_SECONDS}
     return {
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
         "socket_keepalive": True,
-        # When publishing; workers reconnect for ever all the same.
+        # For publishing only; workers reconnect forever.
         "max_retries": 0,
     }
 
 
 def _beat_schedule() -> dict[str, dict[str, Any]]:
-    """Beat is only the alarm clock: a tick that finds the last one unread expires."""
+    """Beat only enqueues. Its jobs expire, so that they do not pile up without a worker."""
     every_tick = {"schedule": TICK_SECONDS, "options": _expiring(TICK_SECONDS * 5)}
     every_sweep = {"schedule": SWEEP_SECONDS, "options": _expiring(SWEEP_SECONDS)}
     return {
@@ -99,7 +98,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
 
 
 def _expiring(seconds: float) -> dict[str, float]:
-    """Workers drop what has expired; RabbitMQ does so before, when no worker is there."""
+    """`expires` is for workers; `expiration` lets RabbitMQ drop jobs without a worker."""
     return {"expires": seconds, "expiration": seconds}
 
 
@@ -111,21 +110,21 @@ def settings() -> Settings:
 
 @cache
 def services() -> Services:
-    """This process's services. First called in a pool child: connections never cross a fork."""
+    """This process's services. First called after the fork: connections must not cross it."""
     return bootstrap(settings())
 
 
 @setup_logging.connect
 def _configure_logs(**_: object) -> None:
     configure_logs(debug=settings().debug)
-    # Each job says itself what it did; two lines more for each tick would drown that.
+    # Each task logs its own result; two more lines per tick would drown it.
     for ticking in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(ticking).setLevel(logging.WARNING)
 
 
 @worker_ready.connect
-def _say_which_channels_are_off(sender: Any, **_: object) -> None:
-    """Where a notification goes nowhere, the worker that would send it says so."""
+def _log_channels(sender: Any, **_: object) -> None:
+    """Log which notification channels are on, in the worker that delivers."""
     if queues.DELIVERIES not in sender.app.amqp.queues.consume_from:
         return
     for channel, setting, is_on in (
@@ -139,5 +138,5 @@ def _say_which_channels_are_off(sender: Any, **_: object) -> None:
 
 
 app = Celery("flashbid", include=["worker.tasks"])
-# Deferred until the configuration is first needed: importing must not need settings.
+# Deferred to first use: importing must not require settings.
 app.add_defaults(_configuration)

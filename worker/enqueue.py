@@ -1,5 +1,5 @@
-"""Doors for the web tier. A broker that is away is logged and forgiven: beat's sweeps
-find the work, and the member's request has done its part already.
+"""Enqueues jobs for web. An unreachable broker is logged and ignored: the member's request is
+already done, and beat's sweeps find the work.
 """
 
 from uuid import UUID
@@ -14,17 +14,17 @@ log = structlog.get_logger(__name__)
 
 
 def drain(session_id: UUID) -> None:
-    """Have a session's bid log drained soon."""
+    """Enqueue the drain of a session's bid log."""
     _send(persist_bids, str(session_id))
 
 
 def close(session_id: UUID) -> None:
-    """Have a session closed whose gate is shut."""
+    """Enqueue the close of an ended session."""
     _send(close_session, str(session_id))
 
 
 def webhooks() -> None:
-    """Have the webhooks that are due sent soon."""
+    """Enqueue the delivery of due webhooks."""
     _send(send_webhooks)
 
 

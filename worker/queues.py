@@ -1,16 +1,16 @@
-"""The queues. Each has a process type of its own in the Procfile (a test holds that),
-so that a slow job of one kind never delays another kind, a close least of all.
+"""The queues. Each has its own process type in the Procfile (a test checks this), so that slow
+jobs of one kind never delay another kind, above all closes.
 """
 
 BIDS = "bids"
 SESSIONS = "sessions"
 DEFAULT = "default"
-# Other people's servers: a dead one may hold up nothing but its own deliveries.
+# Calls to external servers: a dead one must only delay its own deliveries.
 DELIVERIES = "deliveries"
 
 ALL = (BIDS, SESSIONS, DEFAULT, DELIVERIES)
 
-# What is not named here is not urgent.
+# All other tasks use DEFAULT.
 ROUTES = {
     "worker.tasks.persist_bids": BIDS,
     "worker.tasks.sweep_bid_logs": BIDS,

@@ -1,4 +1,4 @@
-"""What operators see of jobs: their metrics, and the id of the request they go back to."""
+"""Signal handlers for job metrics and for the request id in jobs' log lines."""
 
 from time import perf_counter
 from typing import Any
@@ -22,15 +22,15 @@ from worker.celery_app import app, settings
 
 _REQUEST_ID = "request_id"
 _FAILURE = "failure"
-# What Celery brings along is not ours, and never used.
-_OWN = "worker."
+# Celery's built-in tasks are never used.
+_TASK_PREFIX = "worker."
 _publishers: list[Publisher] = []
 _started_at: dict[str, float] = {}
 
 
 @worker_process_init.connect
 def _publish_from_pool(**_: object) -> None:
-    """Each process of a pool is named after the queues it works for."""
+    """Publish metrics under the names of the worker's queues."""
     _count_failures_from_zero()
     _publish("+".join(sorted(app.amqp.queues.consume_from)))
 
@@ -41,10 +41,10 @@ def _publish_from_beat(**_: object) -> None:
 
 
 def _count_failures_from_zero() -> None:
-    """From a task's first failure on Prometheus must see them rise, so each begins at 0."""
+    """Start each task's failures at 0, so that Prometheus sees the first one as a rise."""
     for name in app.tasks:
-        if name.startswith(_OWN):
-            metrics.JOBS.labels(_short(name), _FAILURE)
+        if name.startswith(_TASK_PREFIX):
+            metrics.JOBS.labels(_short_name(name), _FAILURE)
 
 
 def _publish(role: str) -> None:
@@ -54,7 +54,7 @@ def _publish(role: str) -> None:
 
 
 @worker_process_shutdown.connect
-def _publish_last(**_: object) -> None:
+def _stop_publishing(**_: object) -> None:
     while _publishers:
         _publishers.pop().stop()
 
@@ -66,24 +66,24 @@ def _send_request_id(headers: dict[str, Any], **_: object) -> None:
 
 @after_task_publish.connect
 def _count_sent(sender: str, **_: object) -> None:
-    metrics.JOBS_SENT.labels(_short(sender)).inc()
+    metrics.JOBS_SENT.labels(_short_name(sender)).inc()
 
 
 @task_prerun.connect
-def _begin(task_id: str, task: Task, **_: object) -> None:
+def _start_job(task_id: str, task: Task, **_: object) -> None:
     request_id.set(getattr(task.request, _REQUEST_ID, None) or "")
-    structlog.contextvars.bind_contextvars(job=_short(task.name), job_id=task_id)
+    structlog.contextvars.bind_contextvars(job=_short_name(task.name), job_id=task_id)
     _started_at[task_id] = perf_counter()
 
 
 @task_postrun.connect
-def _end(task_id: str, task: Task, state: str, **_: object) -> None:
-    name = _short(task.name)
+def _finish_job(task_id: str, task: Task, state: str, **_: object) -> None:
+    name = _short_name(task.name)
     metrics.JOBS.labels(name, (state or _FAILURE).lower()).inc()
     metrics.JOB_SECONDS.labels(name).observe(perf_counter() - _started_at.pop(task_id))
     structlog.contextvars.clear_contextvars()
     request_id.set("")
 
 
-def _short(task_name: str) -> str:
+def _short_name(task_name: str) -> str:
     return task_name.rpartition(".")[2]

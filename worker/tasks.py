@@ -1,7 +1,6 @@
-"""The jobs. Each takes ids, makes one core call, and may run twice without harm.
+"""The tasks. Each takes ids, makes one core call, and is safe to run twice.
 
-They retry outages, never refusals; what is lost all the same is found by the next
-tick of beat.
+Tasks retry outages, never refusals. Beat's sweeps find work that was lost anyway.
 """
 
 import time
@@ -18,8 +17,8 @@ from worker.celery_app import app, services, settings
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 60.0
-# Short, so that a stop does not have to wait long.
-TELL_SECONDS = 10.0
+# Short, so that workers stop quickly.
+ANNOUNCE_SECONDS = 10.0
 DELIVER_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
@@ -33,10 +32,10 @@ RETRY_OUTAGES: dict[str, Any] = {
 
 @app.task(**RETRY_OUTAGES)
 def persist_bids(session_id: str) -> None:
-    """Drain one session's bid log into PostgreSQL, after waiting for company.
+    """Drain one session's bid log into PostgreSQL, after a wait that gathers bids.
 
-    The wait is the group commit: bids that arrive during it share this job's
-    transaction, and none of them schedules a job of its own.
+    Bids that arrive during the wait share this job's transaction and schedule no further
+    job: a group commit.
     """
     time.sleep(settings().drain_gather_ms / 1000)
     drained = services().bid_log.drain(UUID(session_id), seconds=DRAIN_SECONDS)
@@ -47,7 +46,7 @@ def persist_bids(session_id: str) -> None:
 
 @app.task
 def sweep_bid_logs() -> None:
-    """Drain every log that no scheduled drain will fetch: the sweep behind persist_bids."""
+    """Drain logs without a scheduled drain: the sweep behind persist_bids."""
     for session_id in services().bid_log.claim_backlogged():
         log.info("bid_log_swept", session_id=str(session_id))
         persist_bids.delay(str(session_id))
@@ -55,7 +54,7 @@ def sweep_bid_logs() -> None:
 
 @app.task
 def tick_sessions() -> None:
-    """Open what has started and enqueue the close of what is over."""
+    """Open sessions that are due, and enqueue the close of ended ones."""
     services().sessions.open_due()
     for session_id in services().closing.due():
         if services().closing.claim(session_id):
@@ -64,7 +63,7 @@ def tick_sessions() -> None:
 
 @app.task(**RETRY_OUTAGES)
 def close_session(session_id: str) -> None:
-    """Write a session's results; then its bidders are told, and their weights are due."""
+    """Write a session's results, then enqueue its notifications and weights."""
     if services().closing.close(UUID(session_id)):
         tell_members.delay(session_id)
         recompute_weights.delay(session_id)
@@ -72,10 +71,10 @@ def close_session(session_id: str) -> None:
 
 @app.task(**RETRY_OUTAGES)
 def tell_members(session_id: str) -> None:
-    """Tell a closed session's bidders how it ended."""
-    told = services().announcing.announce(UUID(session_id), seconds=TELL_SECONDS)
-    log.info("members_told", session_id=session_id, members=told.members)
-    if told.unfinished:
+    """Create notifications of the results for a closed session's bidders."""
+    announced = services().announcing.announce(UUID(session_id), seconds=ANNOUNCE_SECONDS)
+    log.info("members_told", session_id=session_id, members=announced.members)
+    if announced.unfinished:
         tell_members.delay(session_id)
     else:
         send_webhooks.delay()
@@ -84,14 +83,14 @@ def tell_members(session_id: str) -> None:
 
 @app.task
 def sweep_announcements() -> None:
-    """Tell the bidders of every session whose telling was lost: the sweep behind tell_members."""
+    """Finish incomplete notifications: the sweep behind tell_members."""
     for session_id in services().announcing.unfinished():
         tell_members.delay(str(session_id))
 
 
 @app.task(**RETRY_OUTAGES)
 def send_webhooks() -> None:
-    """Send what is due to the shop's system. Beat rings for it too: that is the sweep."""
+    """Send due webhooks. Beat schedules this too, as the sweep."""
     delivered = services().webhooks.deliver_due(seconds=DELIVER_SECONDS)
     if delivered.attempts:
         log.info("webhooks_sent", attempts=delivered.attempts)
@@ -101,7 +100,7 @@ def send_webhooks() -> None:
 
 @app.task(**RETRY_OUTAGES)
 def send_emails() -> None:
-    """Send the e-mails that are due. Beat rings for it too: that is the sweep."""
+    """Send due e-mails. Beat schedules this too, as the sweep."""
     delivered = services().mailer.deliver_due(seconds=DELIVER_SECONDS)
     if delivered.attempts:
         log.info("emails_sent", attempts=delivered.attempts)
@@ -118,7 +117,7 @@ def recompute_weights(session_id: str) -> None:
 
 @app.task
 def sweep_weights() -> None:
-    """Recompute what was lost on its way: the sweep behind recompute_weights."""
+    """Recompute weights whose job was lost: the sweep behind recompute_weights."""
     for session_id in services().weights.claim_due():
         log.info("weights_swept", session_id=str(session_id))
         recompute_weights.delay(str(session_id))
@@ -126,14 +125,14 @@ def sweep_weights() -> None:
 
 @app.task(**RETRY_OUTAGES)
 def recompute_all_weights() -> None:
-    """Recompute everybody's weight: they fade with time, and a lost job is made good."""
+    """Recompute all weights: they decay with time. Also makes up for lost jobs."""
     members = services().weights.recompute_all(datetime.now(UTC))
     log.info("weights_recomputed", members=members)
 
 
 @app.task(**RETRY_OUTAGES)
 def purge_revocations() -> None:
-    """Forget logged-out tokens that have expired; let in whom only Redis still shuts out."""
+    """Delete expired revocations, and re-enable members whom only Redis still disables."""
     purged = services().revocations.purge_expired()
-    let_in = services().membership.reenable_members()
-    log.info("revocations_purged", tokens=purged, members=let_in)
+    enabled = services().membership.reenable_members()
+    log.info("revocations_purged", tokens=purged, members=enabled)

@@ -24,9 +24,9 @@ OWN_ACCOUNT = "**/api/auth/me"
 KEPT_TOKEN = f"sessionStorage.getItem({TOKEN_KEY!r})"
 OWN_PLACE = "**/api/leaderboard/*/me"
 PACED = """async () => {
-  const { paced } = await import("/board/pace.js");
+  const { throttle } = await import("/board/throttle.js");
   window.runs = 0;
-  const call = paced(1000, async () => { window.runs += 1; });
+  const call = throttle(1000, async () => { window.runs += 1; });
   for (let at = 0; at < 5; at += 1) call();
 }"""
 POLLS = "**/api/leaderboard/**"
@@ -64,10 +64,10 @@ def test_member_signs_up_bids_and_sees_rank_fall_without_reload(
     visitor = visit()
     sign_up(visitor, f"ada-{uuid4().hex}")
     visitor.watch(session_id).bid(150)
-    expect(visitor.standing).to_contain_text("rank 1")
+    expect(visitor.standing).to_contain_text("1st place")
     assert member().bid(session_id, 5000).status == 200
-    expect(visitor.standing).to_contain_text("rank 2 with 150.00: not winning")
-    expect(visitor.page.locator("#step")).to_contain_text("now puts you at rank 1")
+    expect(visitor.standing).to_contain_text("2nd place with 150.00: not winning")
+    expect(visitor.page.locator("#step")).to_contain_text("to reach 1st place")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def outbid(
     for bidder in (leader, *(member() for _ in range(BOARD_ROWS - 1))):
         assert bidder.bid(session_id, 300).status == 200
     visitor = visit(own).watch(session_id)
-    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 150.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 150.00")
 
     def lead(price: float) -> None:
         assert leader.bid(session_id, price).status == 200
@@ -101,9 +101,9 @@ def test_place_that_the_board_does_not_show_is_one_question_at_a_time(
     [question] = (first(questions, visitor), *questions)
     lead(305)
     question.fulfill(json={"rank": 77, "price": 150, "is_winner": False})
-    expect(visitor.standing).to_contain_text("rank 77")
+    expect(visitor.standing).to_contain_text("77th place")
     first(questions, visitor).fulfill(json={"rank": 78, "price": 150, "is_winner": False})
-    expect(visitor.standing).to_contain_text("rank 78")
+    expect(visitor.standing).to_contain_text("78th place")
 
 
 def test_answer_from_before_a_bid_does_not_hide_the_bid(
@@ -115,12 +115,12 @@ def test_answer_from_before_a_bid_does_not_hide_the_bid(
     lead(301)
     question = first(questions, visitor)
     visitor.bid(160)
-    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 160.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 160.00")
     question.fulfill(json={"rank": 77, "price": 150, "is_winner": False})
     answer = first(questions, visitor)
-    expect(visitor.standing).to_contain_text(f"rank {BOARD_ROWS + 1} with 160.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 160.00")
     answer.fulfill(json={"rank": 78, "price": 160, "is_winner": False})
-    expect(visitor.standing).to_contain_text("rank 78 with 160.00")
+    expect(visitor.standing).to_contain_text("78th place with 160.00")
 
 
 def test_many_calls_make_one_run_in_a_second_and_the_last_is_served(visit: Visit) -> None:
@@ -144,9 +144,9 @@ def test_step_shown_as_missing_takes_the_rank(
     assert other.bid(session_id, 200).status == 200
     assert own.bid(session_id, 150).status == 200
     visitor = visit(own).watch(session_id)
-    expect(visitor.page.locator("#step")).to_have_text("+50.01 now puts you at rank 1 (bid 200.01)")
+    expect(visitor.page.locator("#step")).to_have_text("Bid 200.01 to reach 1st place")
     visitor.bid(200.01)
-    expect(visitor.standing).to_contain_text("rank 1")
+    expect(visitor.standing).to_contain_text("1st place")
 
 
 def test_countdown_reaches_zero_and_the_results_appear(
@@ -202,7 +202,7 @@ def test_socket_that_comes_back_outlives_polls_that_fail(
     visitor.page.evaluate(NEVER_TIMES_OUT)
     stack["web"].kill()
     first(polls, visitor).abort()
-    expect(visitor.page.locator("#notice")).to_contain_text("cannot be reached")
+    expect(visitor.page.locator("#notice")).to_contain_text("Can't reach the server")
     late = first(polls, visitor)
     stack.start()
     expect(visitor.page.locator("#notice")).to_be_hidden()
@@ -227,7 +227,7 @@ def test_socket_lost_during_a_poll_starts_no_second_chain_of_them(
     slow = first(polls, visitor)
     gate.shut()
     slow.continue_()
-    expect(visitor.page.locator("#state")).to_have_text("Live, every second")
+    expect(visitor.page.locator("#state")).to_have_text("Updating every second")
     first(polls, visitor).continue_()
     assert visitor.page.evaluate("window.mostPolls") == 1
     visitor.page.unroute(POLLS)
@@ -279,12 +279,12 @@ def test_bid_without_an_answer_is_said_to_be_uncertain_and_can_be_sent_again(
     visitor.page.route("**/api/bid", lose)
     visitor.bid(150)
     alert = visitor.page.get_by_role("form", name="Bid").get_by_role("alert")
-    expect(alert).to_contain_text("may or may not have arrived. Please send it again")
+    expect(alert).to_contain_text("couldn't confirm your bid. Tap again")
     expect(visitor.standing).to_be_empty()
     expect(visitor.page.locator("#notice")).to_be_hidden()
     visitor.page.unroute("**/api/bid")
     visitor.page.get_by_role("button", name="Place bid").click()
-    expect(visitor.standing).to_contain_text("rank 1 with 150.00")
+    expect(visitor.standing).to_contain_text("1st place with 150.00")
     expect(alert).to_be_hidden()
     visitor.forgive()
 
@@ -430,7 +430,7 @@ def test_page_asks_nobody_else_and_complains_of_nothing(
 ) -> None:
     visitor = visit(admin).watch(new_session()["session_id"])
     visitor.bid(150)
-    expect(visitor.standing).to_contain_text("rank 1")
+    expect(visitor.standing).to_contain_text("1st place")
     visitor.go("/#/admin")
     visitor.page.locator(".stats dd").first.wait_for()
     assert len(visitor.requested) > 5

@@ -75,7 +75,7 @@ def test_every_screen_fits_and_can_be_read(
     look(guest.watch(sale.session_id), f"{scheme}-visitor")
 
     bidder = visit(sale.own, color_scheme=scheme).watch(sale.session_id)
-    expect(bidder.standing).to_contain_text("rank 2")
+    expect(bidder.standing).to_contain_text("2nd place")
     look(bidder, f"{scheme}-winning")
     sale.outbid()
     expect(bidder.standing).to_contain_text("not winning")

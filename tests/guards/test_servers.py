@@ -146,7 +146,7 @@ def test_each_fault_is_found(path: str) -> None:
 @pytest.mark.parametrize("statement", SERVER_BREAKS)
 def test_a_private_name_of_a_base_is_found(statement: str) -> None:
     files = sources()
-    before = '        """Read on, while the head is not too long.'
+    before = '        """Parse, and limit the head'
     assert before in files[HTTP]
     files[HTTP] = files[HTTP].replace(before, f"        {statement}\n{before}")
     assert faults_in(files)

@@ -12,7 +12,7 @@ from web.front import connections as bounds
 from web.front import sockets, websocket
 from web.front.connections import connections
 from web.front.sockets import Snapshot, Watcher
-from web.http.answers import encode
+from web.http.responses import encode
 
 FRAGMENT_BYTES = 16 * 1024
 FRAME_BYTES = 64 * 1024
@@ -34,7 +34,7 @@ class Show:
         watcher = Watcher(send)
         self.watchers.append(watcher)
         await sockets._answer_pings(watcher, receive)
-        watcher.leave()
+        watcher.stop()
         self.left += 1
 
 
@@ -56,7 +56,7 @@ def closes_with(code: int, data: bytes) -> bool:
 def test_a_slow_reader_is_kept_one_fragment_and_then_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bounds, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(bounds, "RESPONSE_READ_SECONDS", 1.0)
 
     async def test() -> None:
         show = Show()
@@ -168,7 +168,7 @@ def test_a_watcher_that_says_too_much_is_sent_away_and_holds_up_nobody() -> None
             for _ in range(20):
                 await other.send(PING)
                 assert await other.read_bytes(len(PONG)) == PONG
-                assert protocol.queue.qsize() <= websocket.MAX_HEARD_BYTES // len(PING) + 1
+                assert protocol.queue.qsize() <= websocket.MAX_RECEIVED_BYTES // len(PING) + 1
             assert closes_with(1009, await talker.read_to_the_end())
             sending.cancel()
 
@@ -182,8 +182,8 @@ def test_a_watcher_may_say_a_little_every_second(kind: Opcode) -> None:
             browser, protocol = await served.watch()
             message = Frame(kind, b"ping").serialize(mask=True)
             for _ in range(3):
-                await browser.send(message * (websocket.MAX_HEARD_BYTES // len(message) // 2))
-                await until(lambda: protocol._heard_bytes == 0)
+                await browser.send(message * (websocket.MAX_RECEIVED_BYTES // len(message) // 2))
+                await until(lambda: protocol._received_bytes == 0)
             assert not protocol.close_sent
 
     run(test())

@@ -1,1 +1,1 @@
-"""The commands of `flask --app web`. They talk to a terminal, and leave rules to core."""
+"""The commands of `flask --app web`. They handle arguments and output; the rules live in core."""

@@ -1,5 +1,5 @@
-"""What every command shares: what it says in front of a line, and one handler for all that
-may be in its way, so that operators read what to do and no traceback.
+"""Shared by all commands: output marks, and an error handler that prints what to do
+instead of a traceback.
 """
 
 from typing import Any
@@ -16,28 +16,28 @@ CHECK, CROSS = "✓", "✗"
 
 
 class Command(click.Command):
-    """A command that tells what is in its way, and then exits with 1."""
+    """A command that explains known errors, then exits with 1 (2 for an unknown session)."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not report(error):
+            if not report_problem(error):
                 raise
-            # A session that does not exist is as wrong an argument as one that is no UUID.
+            # An unknown session is a wrong argument, like a malformed UUID.
             raise SystemExit(2 if isinstance(error, errors.SessionNotFound) else 1) from None
 
 
-def report(error: Exception) -> bool:
-    """Say what is in the way and what to do about it. False when that is not known."""
-    obstacles = _obstacles(error)
-    for obstacle in obstacles:
-        click.echo(f"{CROSS} {obstacle}", err=True)
-    return bool(obstacles)
+def report_problem(error: Exception) -> bool:
+    """Print the error and its remedy. False when the error is not a known one."""
+    explanations = _explanations(error)
+    for explanation in explanations:
+        click.echo(f"{CROSS} {explanation}", err=True)
+    return bool(explanations)
 
 
-def _obstacles(error: Exception) -> list[str]:
+def _explanations(error: Exception) -> list[str]:
     if isinstance(error, ValidationError):
         messages = error.normalized_messages()  # type: ignore[no-untyped-call]
         return [f"{field}: {' '.join(sentences)}" for field, sentences in messages.items()]
@@ -53,15 +53,12 @@ def _obstacles(error: Exception) -> list[str]:
 
 
 def _database_remedy(error: Exception) -> str | None:
-    """What to do about an error of PostgreSQL's that operators can help."""
+    """The remedy for a PostgreSQL error; None when an operator cannot fix it."""
     if isinstance(error, UnknownSchema):
-        return "A newer version made its tables: run that one, or go back to a backup."
+        return "Its schema belongs to a newer version: run that version, or restore a backup."
     if lacks_tables(error):
-        return (
-            "It has no tables yet, or those of an older version. Create or upgrade them:\n"
-            "  flask --app web init-db"
-        )
-    # A ProgrammingError is mostly a right that the user was not given.
+        return "The schema is missing or outdated. Create or upgrade it:\n  flask --app web init-db"
+    # A ProgrammingError is mostly a missing privilege.
     if isinstance(error, (*outages.DATABASE, ProgrammingError)):
         return "Start it, or correct the POSTGRES_* settings."
     return None

@@ -1,4 +1,4 @@
-"""The command line: `flask --app web capacity`, which tells what a sale needs."""
+"""The command `flask --app web capacity`: the resources a sale needs."""
 
 from typing import Any
 
@@ -20,54 +20,70 @@ GIB = 1024**3
 
 
 @click.command("capacity", cls=Command)
-@click.option("--bidders", type=click.IntRange(1), required=True, help="Members who bid.")
+@click.option("--bidders", type=click.IntRange(1), required=True, help="Number of members who bid.")
 @click.option(
     "--peak-rate",
     type=click.FloatRange(0, min_open=True),
     required=True,
-    help="Bids a second at the peak, over all sessions.",
+    help="Bids per second at the peak, over all sessions.",
 )
-@click.option("--sessions", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--peak-seconds", type=click.FloatRange(0), default=60.0, show_default=True)
+@click.option(
+    "--sessions",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Sessions that run at the same time.",
+)
+@click.option(
+    "--peak-seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Length of the peak.",
+)
 @click.option(
     "--outage-seconds",
     type=click.FloatRange(0),
     default=300.0,
     show_default=True,
-    help="How long PostgreSQL may be away at the peak.",
+    help="Length of a PostgreSQL outage to survive at the peak.",
 )
 def capacity(**expected: Any) -> None:
-    """Tell the processes, Redis masters and memory that a sale needs, and why."""
+    """Calculate the processes, Redis masters and memory for a sale."""
     sale = SaleForecast(**expected)
     needed = plan(sale)
     max_bids = services().settings.backlog_max_bids
-    for line in (*_plan_lines(needed), *_refusal_lines(needed, max_bids), *_assumption_lines(sale)):
+    for line in (
+        *_plan_lines(needed),
+        *_backlog_warning(needed, max_bids),
+        *_assumption_lines(sale),
+    ):
         click.echo(line)
     if not needed.fits:
-        click.echo(f"\n{_too_much(needed)}", err=True)
+        click.echo(f"\n{_overload_message(needed)}", err=True)
         raise SystemExit(1)
 
 
 def _plan_lines(needed: CapacityPlan) -> list[str]:
     return [
-        f"web        {needed.web_processes} processes (WEB_PROCESSES over all hosts), a core each",
-        f"redis      {needed.redis_masters} masters, a core each, and two replicas of each",
+        f"web        {needed.web_processes} processes (WEB_PROCESSES over all hosts), 1 core each",
+        f"redis      {needed.redis_masters} masters, 1 core and 2 replicas each",
         f"           {needed.redis_bytes / GIB:.1f} GiB over all masters",
         f"worker     {needed.worker_processes} processes (WORKER_CONCURRENCY over all hosts)",
         f"backlog    {needed.backlog_bids:,} bids at the end of the peak",
-        f"           {needed.outage_backlog_bids:,} bids when PostgreSQL was away",
+        f"           {needed.outage_backlog_bids:,} bids after the PostgreSQL outage",
         f"session    {needed.session_rate:,.0f} bids/s each",
         f"           {needed.session_rate_limit:,.0f} bids/s at most",
     ]
 
 
-def _refusal_lines(needed: CapacityPlan, max_bids: int) -> list[str]:
-    """What the settings of this place would refuse."""
+def _backlog_warning(needed: CapacityPlan, max_bids: int) -> list[str]:
+    """A warning when BACKLOG_MAX_BIDS is too low for the outage."""
     if needed.outage_backlog_bids <= max_bids:
         return []
     return [
         "",
-        f"BACKLOG_MAX_BIDS is {max_bids:,}: more are refused (503 backlog_full). Raise it.",
+        f"BACKLOG_MAX_BIDS is {max_bids:,}; bids beyond that get 503 backlog_full. Raise it.",
     ]
 
 
@@ -81,21 +97,21 @@ def _assumption_lines(sale: SaleForecast) -> list[str]:
         "Measured:",
         *measured,
         "Assumed:",
-        f"  A core is planned {PLANNED_UTILISATION:.0%} busy.",
-        f"  Redis gets {MEMORY_FACTOR:g} times the memory of what it holds.",
-        f"  Bids are spread evenly over {sale.sessions} session(s), and those over the masters.",
+        f"  Cores are planned for {PLANNED_UTILISATION * 100:.0f} % utilisation.",
+        f"  Redis gets {MEMORY_FACTOR:g} times the memory that its data takes.",
+        f"  Bids are spread evenly over {sale.sessions} session(s), and sessions over masters.",
         "  Each bidder bids in one session.",
         f"  The peak lasts {sale.peak_seconds:g} s.",
-        f"  PostgreSQL may be away for {sale.outage_seconds:g} s, at the rate of the peak.",
-        f"  A bid waits {GATHER_SECONDS:g} s for the drain that gathers it.",
-        "  One session lies on one Redis and is drained by one process at a time.",
-        "  Cores are like those measured, and costs grow in proportion: load-test before the sale.",
+        f"  PostgreSQL is down for {sale.outage_seconds:g} s at the peak rate.",
+        f"  A bid waits {GATHER_SECONDS:g} s for its drain.",
+        "  Each session is on one Redis master and is drained by one process at a time.",
+        "  Cores match those measured and costs grow linearly: load-test before the sale.",
     ]
 
 
-def _too_much(needed: CapacityPlan) -> str:
+def _overload_message(needed: CapacityPlan) -> str:
     return (
-        f"One session cannot take {needed.session_rate:,.0f} bids a second: Redis runs its "
-        f"scripts on one core. Spread the sale over {needed.redis_masters} sessions or more, or "
-        "expect that those above the limit are refused (503 overloaded) and ask again."
+        f"One session cannot handle {needed.session_rate:,.0f} bids/s, because Redis runs its "
+        f"scripts on one core. Split the sale into {needed.redis_masters} sessions or more, or "
+        "expect bids above the limit to be shed (503 overloaded) and retried."
     )

@@ -1,4 +1,4 @@
-"""The command line: `flask --app web init-db`, `create-admin`, `seed-members`,
+"""The commands `flask --app web init-db`, `create-admin`, `seed-members`,
 `replay-webhook`, `rebuild`, `verify`, `capacity`.
 """
 
@@ -21,7 +21,7 @@ from core.operations.audit import Check
 from core.postgres.database import UnknownSchema, migrate
 from core.telemetry import metrics
 from core.telemetry.metric_files import COMMAND, publishing
-from web.commands.base import CHECK, CROSS, Command, report
+from web.commands.base import CHECK, CROSS, Command, report_problem
 from web.commands.capacity import capacity
 from web.guards import tokens
 from web.http.schemas import Registration
@@ -54,11 +54,11 @@ def init_db() -> None:
 @click.command("create-admin", cls=Command)
 @click.argument("username")
 @click.argument("email")
-@click.password_option(help="Asked for when not given; 6 to 128 characters.")
+@click.password_option(help="6 to 128 characters. Prompted for when omitted.")
 def create_admin(username: str, email: str, password: str) -> None:
-    """Create an account that may administer."""
+    """Create an account with admin rights."""
     fields = Registration().load({"username": username, "email": email, "password": password})
-    with recorded("create-admin", username=username):
+    with recording_action("create-admin", username=username):
         account = services().accounts.create_admin(**fields)
     click.echo(f"{CHECK} {account.username} is an admin.")
 
@@ -70,50 +70,52 @@ def create_admin(username: str, email: str, password: str) -> None:
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="File for their tokens; only its owner may read it.",
+    help="File to write their tokens to, readable by its owner only.",
 )
 def seed_members(count: int, path: Path) -> None:
-    """Create COUNT members for load tests. Nobody can log in to them."""
+    """Create COUNT members for load tests. They have tokens but no usable password."""
     try:
-        with recorded("seed-members", count=count), _private(path) as file:
+        with recording_action("seed-members", count=count), _create_private_file(path) as file:
             accounts = services().accounts.seed(count)
             file.writelines(_token_line(account) for account in accounts)
     except OSError as error:
-        click.echo(f"{CROSS} {path} cannot be written: {error.strerror}.", err=True)
+        click.echo(f"{CROSS} Cannot write {path}: {error.strerror}.", err=True)
         raise SystemExit(1) from None
-    click.echo(f"{CHECK} {count} members; their tokens are in {path}.")
+    click.echo(f"{CHECK} {count} members created; their tokens are in {path}.")
 
 
 @click.command("replay-webhook", cls=Command)
 @click.argument("delivery", type=click.UUID)
 def replay_webhook(delivery: UUID) -> None:
-    """Send DELIVERY to the shop's system again, whatever became of it."""
+    """Send the webhook DELIVERY again, whatever its status."""
     if not services().webhooks.is_on:
-        click.echo(f"{CROSS} There is nowhere to send it: WEBHOOK_URL is not set.", err=True)
+        click.echo(f"{CROSS} Webhooks are off: WEBHOOK_URL is not set.", err=True)
         raise SystemExit(1)
-    with recorded("replay-webhook", delivery_id=str(delivery)):
+    with recording_action("replay-webhook", delivery_id=str(delivery)):
         services().webhooks.replay(delivery)
     enqueue.webhooks()
-    click.echo(f"{CHECK} It goes out now; GET /api/admin/webhook-deliveries tells how it went.")
+    click.echo(f"{CHECK} Delivery queued. GET /api/admin/webhook-deliveries shows its status.")
 
 
 @click.command("rebuild", cls=Command)
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
 def rebuild(session_id: UUID) -> None:
-    """Load SESSION into Redis anew from PostgreSQL; safe while bids come in."""
+    """Reload SESSION into Redis from PostgreSQL. Safe while members bid."""
     try:
-        with published(), recorded("rebuild", session_id=str(session_id)):
+        with publishing_metrics(), recording_action("rebuild", session_id=str(session_id)):
             services().loader.rebuild(session_id)
     except errors.SessionEnded:
-        click.echo(f"{CROSS} Session {session_id} has ended; PostgreSQL holds it.", err=True)
+        click.echo(
+            f"{CROSS} Session {session_id} has ended; its results are in PostgreSQL.", err=True
+        )
         raise SystemExit(1) from None
-    click.echo(f"{CHECK} The log was drained and session {session_id} loaded from PostgreSQL.")
+    click.echo(f"{CHECK} Bid log drained; session {session_id} loaded from PostgreSQL.")
 
 
 @click.command("verify", cls=Command)
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
 def verify(session_id: UUID) -> None:
-    """Prove SESSION's ranks and winners from its bid log; exit 1 when not all is proven."""
+    """Check SESSION's ranks and winners against its bid log. Exits with 1 unless all pass."""
     checks = services().audit.verify(session_id)
     for check in checks:
         _report_check(check)
@@ -121,19 +123,19 @@ def verify(session_id: UUID) -> None:
         raise SystemExit(1)
 
 
-def recorded(action: str, **details: Any) -> AbstractContextManager[dict[str, Any]]:
-    """A record of an operator's action around its doing; details hold no secret."""
+def recording_action(action: str, **details: Any) -> AbstractContextManager[dict[str, Any]]:
+    """Records an operator's action in the admin log; `details` must hold no secret."""
     actor = Actor(f"command line: {_operator()}")
     return services().admin_actions.recording(actor, action, details)
 
 
-def published() -> AbstractContextManager[None]:
-    """What a command counts is shown by this host's web, as a worker's counts are."""
+def publishing_metrics() -> AbstractContextManager[None]:
+    """Publishes the command's metrics to this host's web, like a worker's."""
     return publishing(metrics.REGISTRY, services().settings.metrics_folder, COMMAND)
 
 
 def _operator() -> str:
-    """Who the system says runs this."""
+    """The operating system's name for the user."""
     try:
         return getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -145,7 +147,9 @@ def _report_check(check: Check) -> None:
         click.echo(f"{UNCHECKED} {check.name:<12} not checked: {check.obstacle}")
         return
     mark = CROSS if check.differences else CHECK
-    click.echo(f"{mark} {check.name:<12} {check.checked_bids:>9} bids {check.differences:>6} wrong")
+    click.echo(
+        f"{mark} {check.name:<12} {check.checked_bids:>9} bids {check.differences:>6} differences"
+    )
     for loss in check.known:
         click.echo(f"    known: {loss}")
     for difference in check.shown:
@@ -154,8 +158,8 @@ def _report_check(check: Check) -> None:
         click.echo(f"    and {check.differences - len(check.shown)} more")
 
 
-def _private(path: Path) -> TextIO:
-    """A new file that nobody else may read, not even for a moment."""
+def _create_private_file(path: Path) -> TextIO:
+    """A new file that is never readable by others, not even briefly."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)
@@ -173,10 +177,10 @@ def _migrate_database() -> bool:
     try:
         migrate(services().engine)
     except (DBAPIError, UnknownSchema) as error:
-        if not report(error):
+        if not report_problem(error):
             raise
         return False
-    click.echo(f"{CHECK} PostgreSQL: schema is up to date at {settings.database_address}")
+    click.echo(f"{CHECK} PostgreSQL at {settings.database_address}: the schema is up to date")
     return True
 
 
@@ -184,7 +188,7 @@ def _check_redis() -> bool:
     try:
         services().redis.ping()
     except outages.REDIS as error:
-        report(error)
+        report_problem(error)
         return False
-    click.echo(f"{CHECK} Redis: answers at {services().settings.redis_address}")
+    click.echo(f"{CHECK} Redis at {services().settings.redis_address}: reachable")
     return True

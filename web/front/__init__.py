@@ -1,5 +1,5 @@
-"""The front door: what stands between uvicorn and Flask; see docs/architecture.md.
+"""The layer between uvicorn and Flask; see docs/architecture.md.
 
-The lane answers bids and boards, the sockets serve watchers, and the bridge gives Flask
-everything else. Of the server itself only `server` knows.
+`sockets` serves watchers, `bridge` and `overload` pass requests to Flask's threads, and
+`server`, `http` and `websocket` extend uvicorn.
 """

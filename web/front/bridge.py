@@ -1,6 +1,6 @@
-"""The bridge to Flask: a thread gets a whole request, and gives a whole answer.
+"""Runs Flask in threads: each gets a complete request and returns a complete response.
 
-So no thread ever waits for a client, however slowly it sends or reads.
+No thread waits for a client, however slowly it sends or reads.
 """
 
 import io
@@ -13,37 +13,37 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from web.front.overload import ThreadQueue
 from web.http.body import MAX_BODY_BYTES
-from web.http.requests import Response, Scope
+from web.http.requests import RawResponse, Scope
 
-# Served even where everything else has to wait: those who must see into a service that is
-# full, or help it.
-_SPARED_PATHS = ("/health", "/ready", "/metrics", "/api/admin/")
-SPARED_THREADS = 2
+# Paths for operators have their own threads, so that they work on an overloaded service.
+_OPERATOR_PATHS = ("/health", "/ready", "/metrics", "/api/admin/")
+OPERATOR_THREADS = 2
 
 
 class Bridge:
-    """Runs a WSGI application in threads of its own."""
+    """Runs a WSGI application in its own threads."""
 
     def __init__(self, app: WSGIApplication, *, threads: int, max_wait_seconds: float) -> None:
         self._app = app
         self._threads = ThreadQueue("flask", threads=threads, max_wait_seconds=max_wait_seconds)
-        self._spared = ThreadQueue(
-            "spared", threads=SPARED_THREADS, max_wait_seconds=max_wait_seconds
+        self._operator_threads = ThreadQueue(
+            "operators", threads=OPERATOR_THREADS, max_wait_seconds=max_wait_seconds
         )
 
-    async def answer(self, scope: Scope, body: bytes | None) -> Response:
-        """The application's answer. `body` None: it is too long. Raises Overloaded."""
-        threads = self._spared if scope["path"].startswith(_SPARED_PATHS) else self._threads
-        return await threads.run(partial(call, self._app, environ_of(scope, body)))
+    async def respond(self, scope: Scope, body: bytes | None) -> RawResponse:
+        """The application's response. `body` is None when too long. Raises Overloaded."""
+        is_for_operators = scope["path"].startswith(_OPERATOR_PATHS)
+        threads = self._operator_threads if is_for_operators else self._threads
+        return await threads.run(partial(call_wsgi, self._app, wsgi_environ(scope, body)))
 
     def close(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self._threads.close()
-        self._spared.close()
+        self._operator_threads.close()
 
 
-def environ_of(scope: Scope, body: bytes | None) -> WSGIEnvironment:
-    """The request as PEP 3333 has it."""
+def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
+    """The request as a PEP 3333 environ."""
     host, port = scope["server"] or ("", None)
     client_host, client_port = scope["client"] or ("", None)
     environ: WSGIEnvironment = {
@@ -66,26 +66,26 @@ def environ_of(scope: Scope, body: bytes | None) -> WSGIEnvironment:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
-        # `X_Forwarded_For` would pass for `X-Forwarded-For`.
+        # Otherwise `X_Forwarded_For` would be read as `X-Forwarded-For`.
         if b"_" not in name:
             key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
-    # What was sent in chunks has a length by now.
+    # The body is complete, so a chunked one has a length now.
     for framing in ("HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
         environ.pop(framing, None)
     environ["CONTENT_LENGTH"] = str(MAX_BODY_BYTES + 1 if body is None else len(body))
     return environ
 
 
-def call(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
-    """In a thread: the application's whole answer."""
+def call_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> RawResponse:
+    """Call the application; its complete response."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
         started[:] = status, headers
-        return started.append  # PEP 3333's write(), which nothing here calls
+        return started.append  # PEP 3333's write(); never called here
 
     parts: Iterable[bytes] = app(environ, start_response)
     try:
@@ -95,6 +95,6 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
     status, headers = started
     encoded = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers]
     if body and all(name != b"content-length" for name, _ in encoded):
-        # A streamed answer: whole by now.
+        # A streamed response is complete now.
         encoded.append((b"content-length", b"%d" % len(body)))
-    return Response(int(status[:3]), encoded, body)
+    return RawResponse(int(status[:3]), encoded, body)

@@ -1,20 +1,20 @@
-"""The open connections of a process, HTTP and WebSocket alike, and what ends them.
+"""A process's open HTTP and WebSocket connections, and their time limits.
 
-Once a second all are looked at, so that no request pays for a timer.
+One sweep a second checks all of them, so that no request needs its own timer.
 """
 
 import asyncio
 import sys
 
-from web.front.overload import Refusals
-from web.guards.problems import OVERLOADED, Problem, problem_answer
+from web.front.overload import LoadShedder
+from web.guards.problems import OVERLOADED, Problem, problem_response
 
-# All of an answer must have been read after so long.
-READ_SECONDS = 10.0
-# How long a connection may be idle, and how long while there is hardly room for others.
+# The time a client has to read a response.
+RESPONSE_READ_SECONDS = 10.0
+# The time a connection may be idle; the shorter one applies when connections run short.
 MAX_IDLE_SECONDS = 75.0
-CROWDED_IDLE_SECONDS = 2.0
-_CROWDED_SHARE = 0.9
+NEARLY_FULL_IDLE_SECONDS = 2.0
+_NEARLY_FULL_SHARE = 0.9
 _SWEEP_SECONDS = 1.0
 
 
@@ -22,65 +22,65 @@ class Connections:
     """The open connections of this process."""
 
     def __init__(self) -> None:
-        self.open: set[Bounded] = set()
+        self.open: set[BoundedConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.max_open = sys.maxsize
 
-    def add(self, connection: "Bounded") -> None:
+    def add(self, connection: "BoundedConnection") -> None:
         self.open.add(connection)
         if self._timer is None:
             self._sweep()
 
     def _sweep(self) -> None:
-        """End what takes too long, and look again in a while."""
+        """Check every connection, then schedule the next sweep."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        is_crowded = len(self.open) > _CROWDED_SHARE * self.max_open
-        max_idle_seconds = CROWDED_IDLE_SECONDS if is_crowded else MAX_IDLE_SECONDS
+        is_nearly_full = len(self.open) > _NEARLY_FULL_SHARE * self.max_open
+        max_idle_seconds = NEARLY_FULL_IDLE_SECONDS if is_nearly_full else MAX_IDLE_SECONDS
         try:
             for connection in tuple(self.open):
-                connection.look(now, max_idle_seconds)
+                connection.enforce_limits(now, max_idle_seconds)
         finally:
             self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep) if self.open else None
 
 
 connections = Connections()
-# Of answers that no application makes.
+# For responses that the server sends without the application.
 common_headers: dict[str, str] = {}
-_refusals = Refusals()
+_shedder = LoadShedder()
 
 
-class Bounded:
-    """A connection whose peer must read what it is sent."""
+class BoundedConnection:
+    """A connection that is aborted when its peer does not read."""
 
     transport: asyncio.Transport
     unread_since: float | None = None
 
     def resume_writing(self) -> None:
-        """It has read what was sent."""
+        """The write buffer has drained."""
         self.unread_since = None
         super().resume_writing()  # type: ignore[misc]
 
-    def look(self, now: float, max_idle_seconds: float) -> None:  # noqa: ARG002 - for requests
-        """End the connection of a peer that does not read."""
+    def enforce_limits(self, now: float, max_idle_seconds: float) -> None:  # noqa: ARG002 - subclasses use it
+        """Abort the connection of a peer that does not read."""
         if not self.transport.get_write_buffer_size():
             self.unread_since = None
         elif self.unread_since is None:
             self.unread_since = now
-        elif now - self.unread_since > READ_SECONDS:
+        elif now - self.unread_since > RESPONSE_READ_SECONDS:
             self.transport.abort()
 
 
-def bytes_of(problem: Problem, request_id: str) -> bytes:
-    """An answer as it goes out where no application makes it, with the headers that all have."""
-    is_full = problem is OVERLOADED
-    answer = _refusals.answer(request_id) if is_full else problem_answer(problem, request_id)
+def encode_problem(problem: Problem, request_id: str) -> bytes:
+    """A complete HTTP response for a problem, made without the application."""
+    is_overload = problem is OVERLOADED
+    response = _shedder.shed(request_id) if is_overload else problem_response(problem, request_id)
     headers = {
-        **answer.headers,
-        "Content-Length": len(answer.body),
+        **response.headers,
+        "Content-Length": len(response.body),
         "Connection": "close",
         "X-Request-ID": request_id,
         **common_headers,
     }
     lines = "".join([f"{name}: {text}\r\n" for name, text in headers.items()])
-    return f"HTTP/1.1 {answer.status} \r\n{lines}\r\n".encode("ascii") + answer.body
+    return f"HTTP/1.1 {response.status} \r\n{lines}\r\n".encode("ascii") + response.body

@@ -1,4 +1,4 @@
-"""Bounds what waits for a thread: what would wait too long is refused at once."""
+"""Limits the wait for a thread: requests that would wait too long are shed at once."""
 
 import asyncio
 import time
@@ -11,14 +11,14 @@ from typing import TypeVar
 import structlog
 
 from core.telemetry import metrics
-from web.guards.problems import OVERLOADED, problem_answer
-from web.http.answers import Answer
+from web.guards.problems import OVERLOADED, problem_response
+from web.http.responses import ApiResponse
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Spread, so that those who were refused together do not come back together.
+# Random, so that clients shed together do not retry together.
 RETRY_AFTER_MAX_SECONDS = 3
 _LOG_INTERVAL_SECONDS = 5.0
 
@@ -28,17 +28,17 @@ class Overloaded(Exception):
 
 
 class ThreadQueue:
-    """Threads, and requests that wait for one, each for `max_wait_seconds` at most."""
+    """A thread pool whose callers wait at most `max_wait_seconds` for a thread."""
 
     def __init__(self, name: str, *, threads: int, max_wait_seconds: float) -> None:
         self._pool = ThreadPoolExecutor(threads, name)
         self._free = asyncio.Semaphore(threads)
         self._max_wait_seconds = max_wait_seconds
-        # Since when each has waited, the first one first.
+        # When each request began to wait, oldest first.
         self._waiting: dict[object, float] = {}
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What the work gives, in a thread. Raises Overloaded before it begins."""
+        """Run `work` in a thread; its result. Raises Overloaded instead of starting it."""
         await self._acquire()
         try:
             loop = asyncio.get_running_loop()
@@ -47,13 +47,13 @@ class ThreadQueue:
             self._free.release()
 
     def close(self) -> None:
-        """Take no more work."""
+        """Accept no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _acquire(self) -> None:
         now = time.monotonic()
-        first = next(iter(self._waiting.values()), now)
-        if now - first > self._max_wait_seconds / 2:
+        oldest = next(iter(self._waiting.values()), now)
+        if now - oldest > self._max_wait_seconds / 2:
             raise Overloaded
         ticket = object()
         self._waiting[ticket] = now
@@ -67,21 +67,21 @@ class ThreadQueue:
             del self._waiting[ticket]
 
 
-class Refusals:
-    """Answers what is refused under overload, and says so in the log now and then."""
+class LoadShedder:
+    """Responds to requests shed under overload; logs their number at intervals."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._said_at = 0.0
+        self._logged_at = 0.0
 
-    def answer(self, request_id: str) -> Answer:
-        """The refusal of one request."""
+    def shed(self, request_id: str) -> ApiResponse:
+        """The response to one request."""
         metrics.REFUSED_EARLY.inc()
         self._count += 1
         now = time.monotonic()
-        if now - self._said_at > _LOG_INTERVAL_SECONDS:
+        if now - self._logged_at > _LOG_INTERVAL_SECONDS:
             log.warning("requests_refused_early", requests=self._count)
-            self._count, self._said_at = 0, now
-        answer = problem_answer(OVERLOADED, request_id)
-        answer.headers["Retry-After"] = str(randint(1, RETRY_AFTER_MAX_SECONDS))  # noqa: S311 - no secret
-        return answer
+            self._count, self._logged_at = 0, now
+        response = problem_response(OVERLOADED, request_id)
+        response.headers["Retry-After"] = str(randint(1, RETRY_AFTER_MAX_SECONDS))  # noqa: S311 - no secret
+        return response

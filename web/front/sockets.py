@@ -1,10 +1,9 @@
-"""Live boards over WebSockets: one snapshot a session and process, shown to all its watchers.
+"""Live boards over WebSockets: one snapshot per session and process, sent to all its watchers.
 
-Each watched session has a room, which looks at the session's board a few times a second and
-makes a snapshot when it has changed. It is written to watchers in slices, so that no bid waits
-behind a crowd, and less often where a crowd would take too much of the core that bids need,
-too. A watcher who has not read one frame is sent no other; who reads nothing at all, the
-server drops.
+Each watched session has a room, which polls the session's board a few times a second and
+makes a snapshot when it has changed. Snapshots are sent in slices, so that bids do not wait
+behind a crowd, and less often when sending would take too much of the core that bids need.
+A watcher who has not read one frame gets no other; the server drops those who read nothing.
 """
 
 import asyncio
@@ -20,94 +19,91 @@ from websockets.frames import Frame, Opcode
 from core import errors, outages
 from core.bootstrap import Services
 from core.telemetry import metrics
-from web.guards.problems import HTTP_PROBLEMS, Problem, problem_answer, problem_of
+from web.guards.problems import HTTP_PROBLEMS, Problem, problem_of, problem_response
 from web.http import schemas
-from web.http.answers import common_headers, encode, name_request
 from web.http.fields import parse_uuid
-from web.http.requests import Scope
+from web.http.requests import Receive, Scope, Send
+from web.http.responses import assign_request_id, common_headers, encode
 from web.page_cache.board import BoardPages
 
 log = structlog.get_logger(__name__)
 
 _PREFIX = "/ws/"
-# Close codes: ours, after HTTP's 404, and the registered "try again later".
+# Close codes: a private one modelled on HTTP 404, and the registered "try again later".
 UNKNOWN_SESSION = 4404
 TRY_AGAIN_LATER = 1013
 
 FRAME_INTERVAL_SECONDS = 0.2
-# A crowd that would take more than this share of a core gets its frames less often, down to
-# the longest interval.
-_SHARE_OF_A_CORE = 0.15
-_LONGEST_INTERVAL_SECONDS = 0.35
-# Written to at once, before others have their turn.
+# When sending takes more than this share of a core, the interval grows up to its maximum.
+_MAX_CORE_SHARE = 0.15
+_MAX_INTERVAL_SECONDS = 0.35
+# Watchers written to before other tasks may run.
 _SLICE_WATCHERS = 25
-# Longer messages go out in fragments, of which only one waits to be read.
+# Longer messages are sent in fragments, one of them unread at a time.
 _FRAGMENT_BYTES = 16 * 1024
-# An outage lasts many ticks; the log needs to hear of it now and then.
-_SILENCE_SECONDS = 10.0
+# An outage lasts many ticks; it is logged at this interval.
+_LOG_INTERVAL_SECONDS = 10.0
 
-_EXPECTED: tuple[type[Exception], ...] = (
+_EXPECTED_ERRORS: tuple[type[Exception], ...] = (
     errors.SessionNotFound,
     errors.TemporarilyUnavailable,
     *outages.ALL,
 )
 _FIRST_PAGE: dict[str, int] = schemas.PageQuery().load({})
 _WINNERS_ONLY = schemas.Results(exclude=("rankings", "page", "page_size", "total_pages"))
-_FULL = replace(
+_TOO_MANY_VIEWERS = replace(
     problem_of(errors.TemporarilyUnavailable),
-    detail="Too many viewers. Poll the leaderboard, or try again in a while.",
+    detail="Too many viewers. Poll the leaderboard, or try again later.",
 )
 _RETRY_AFTER_SECONDS = 2
-
-Channel = Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A board at one moment, as frames; `is_final` when the results stand and no more will come."""
+    """A board at one moment, as frames; the last one when `is_final`."""
 
     frames: list[bytes]
     is_final: bool
 
 
 class Watcher:
-    """One WebSocket, what it saw last, and what is on its way to it."""
+    """One WebSocket, the last snapshot sent to it, and the send in progress."""
 
-    __slots__ = ("_send", "_sending", "_turn", "seen")
+    __slots__ = ("_send", "_send_lock", "_sending", "seen")
 
-    def __init__(self, send: Channel) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        # No other message may go between the fragments of one.
-        self._turn = asyncio.Lock()
+        # Held for a whole message: its fragments must not be interleaved.
+        self._send_lock = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
         self.seen: Snapshot | None = None
 
     def show(self, snapshot: Snapshot | None) -> None:
-        """Send it, unless it was sent, or an older one is still on its way."""
+        """Send a snapshot, unless it was sent or an older one is still being sent."""
         is_free = self._sending is None or self._sending.done()
         if snapshot is not None and self.seen is not snapshot and is_free:
             self.seen = snapshot
             self._sending = asyncio.create_task(self.send(frames=snapshot.frames))
 
-    def leave(self) -> None:
-        """Send nothing more."""
+    def stop(self) -> None:
+        """Cancel the send in progress."""
         if self._sending is not None:
             self._sending.cancel()
 
-    async def dismiss(self, error: Exception) -> None:
-        """Close, and say why."""
-        code, reason = TRY_AGAIN_LATER, errors.TemporarilyUnavailable.detail
+    async def close(self, error: Exception) -> None:
+        """Close the WebSocket with a reason."""
+        code, reason = TRY_AGAIN_LATER, "Live updates are unavailable right now."
         if isinstance(error, errors.SessionNotFound):
             code, reason = UNKNOWN_SESSION, error.detail
         else:
-            _report("watcher_dismissed", error)
+            _log_failure("watcher_dismissed", error)
         with suppress(OSError):
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def send(self, **message: Any) -> None:
-        """Send a message. Whoever waits for the peer's own hears of one that has gone."""
+        """Send a message. Ignores a closed connection: `receive` reports it."""
         with suppress(OSError):
-            async with self._turn:
+            async with self._send_lock:
                 await self._send({"type": "websocket.send", **message})
 
 
@@ -119,61 +115,61 @@ class SessionRoom:
         self.snapshot: Snapshot | None = None
         self._session_id = session_id
         self._services, self._pages = services, pages
-        self._text = b""
-        self._used_seconds = 0.0
-        self._silent_until = float("-inf")
+        self._board_text = b""
+        self._cpu_seconds = 0.0
+        self._quiet_until = float("-inf")
 
     async def run(self) -> None:
-        """Keep all watchers up to date, as long as there are any."""
+        """Keep watchers up to date until the last one leaves."""
         while self.watchers:
             started_at = time.monotonic()
             try:
                 if self.snapshot is None or not self.snapshot.is_final:
-                    await self._look()
-            except Exception as error:  # noqa: BLE001 - watchers keep what they have
-                await self._note(error)
-            await self._show_all()
-            pause = started_at + interval_seconds(self._used_seconds) - time.monotonic()
+                    await self._refresh()
+            except Exception as error:  # noqa: BLE001 - watchers keep their last board
+                await self._handle_failure(error)
+            await self._broadcast()
+            pause = started_at + interval_seconds(self._cpu_seconds) - time.monotonic()
             await asyncio.sleep(max(0.0, pause))
 
-    async def _look(self) -> None:
-        """Make a snapshot, if the board has changed."""
+    async def _refresh(self) -> None:
+        """Make a snapshot if the board has changed."""
         page = await self._pages.current(self._session_id, **_FIRST_PAGE)
-        if page.text == self._text:
+        if page.text == self._board_text:
             return
         frames = _frames("leaderboard_update", page.at(time.monotonic()))
         if page.is_final:
-            frames += await self._services.runtime.background.run(self._ending)
-        self._text, self.snapshot = page.text, Snapshot(frames, page.is_final)
+            frames += await self._services.runtime.background.run(self._results_frames)
+        self._board_text, self.snapshot = page.text, Snapshot(frames, page.is_final)
 
-    def _ending(self) -> list[bytes]:
-        """In a thread, since there may be thousands of winners: who won."""
+    def _results_frames(self) -> list[bytes]:
+        """The frames of the results. Runs in a thread: there may be thousands of winners."""
         results = self._services.results.get(self._session_id, page=1, page_size=1)
         return _frames("session_ended", encode(_WINNERS_ONLY.dump(results)))
 
-    async def _note(self, error: Exception) -> None:
-        """Log it now and then. Who has seen nothing yet need not wait for better times."""
+    async def _handle_failure(self, error: Exception) -> None:
+        """Log the error at intervals; close watchers that have no board to show."""
         if self.snapshot is None:
             for watcher in tuple(self.watchers):
                 self.watchers.discard(watcher)
-                await watcher.dismiss(error)
-        elif time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + _SILENCE_SECONDS
-            _report("live_tick_failed", error)
+                await watcher.close(error)
+        elif time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _LOG_INTERVAL_SECONDS
+            _log_failure("live_tick_failed", error)
 
-    async def _show_all(self) -> None:
-        self._used_seconds = 0.0
+    async def _broadcast(self) -> None:
+        self._cpu_seconds = 0.0
         watchers = [each for each in self.watchers if each.seen is not self.snapshot]
         for at in range(0, len(watchers), _SLICE_WATCHERS):
             started_at = time.thread_time()
             for watcher in watchers[at : at + _SLICE_WATCHERS]:
                 watcher.show(self.snapshot)
             await asyncio.sleep(0)
-            self._used_seconds += time.thread_time() - started_at
+            self._cpu_seconds += time.thread_time() - started_at
 
 
 class Watchers:
-    """All watchers of this process."""
+    """All WebSockets of this process."""
 
     def __init__(self, services: Services, pages: BoardPages, *, max_watchers: int) -> None:
         self._services, self._pages = services, pages
@@ -181,32 +177,32 @@ class Watchers:
         self._max_watchers = max_watchers
         self._count = 0
         self._rooms: dict[UUID, SessionRoom] = {}
-        # A task that nothing holds may end before its time.
+        # asyncio holds tasks only weakly; without a reference they may be collected.
         self._running: set[asyncio.Task[None]] = set()
         metrics.WATCHERS.set_function(lambda: self._count)
 
-    async def serve(self, scope: Scope, receive: Channel, send: Channel) -> None:
-        """Show a session's board to one WebSocket until it closes."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a session's board to one WebSocket until it closes."""
         await receive()
         path = scope["path"]
         if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
             return await self._refuse(scope, send, HTTP_PROBLEMS[404])
         if self._count >= self._max_watchers:
-            return await self._refuse(scope, send, _FULL)
+            return await self._refuse(scope, send, _TOO_MANY_VIEWERS)
         self._count += 1
         watcher = Watcher(send)
         try:
             await send({"type": "websocket.accept"})
             await self._show(path[len(_PREFIX) :], watcher, receive)
         finally:
-            watcher.leave()
+            watcher.stop()
             self._count -= 1
 
-    async def _show(self, session_text: str, watcher: Watcher, receive: Channel) -> None:
+    async def _show(self, session_text: str, watcher: Watcher, receive: Receive) -> None:
         try:
             room = self._room_of(parse_uuid(session_text))
         except ValueError:
-            return await watcher.dismiss(errors.SessionNotFound())
+            return await watcher.close(errors.SessionNotFound())
         room.watchers.add(watcher)
         try:
             watcher.show(room.snapshot)
@@ -218,59 +214,59 @@ class Watchers:
         room = self._rooms.get(session_id)
         if room is None:
             room = self._rooms[session_id] = SessionRoom(session_id, self._services, self._pages)
-            # It begins to run when its first watcher is in it.
-            running = asyncio.create_task(self._keep(session_id, room))
+            # The task starts only after the first watcher was added.
+            running = asyncio.create_task(self._run_room(session_id, room))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
         return room
 
-    async def _keep(self, session_id: UUID, room: SessionRoom) -> None:
+    async def _run_room(self, session_id: UUID, room: SessionRoom) -> None:
         try:
             await room.run()
         finally:
             del self._rooms[session_id]
 
-    async def _refuse(self, scope: Scope, send: Channel, problem: Problem) -> None:
-        """Answer the handshake as a request is answered."""
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = name_request(given)
-        answer = problem_answer(problem, request_id)
-        headers = {**self._common_headers, **answer.headers, "X-Request-ID": request_id}
-        if problem is _FULL:
+    async def _refuse(self, scope: Scope, send: Send, problem: Problem) -> None:
+        """Refuse the handshake with an HTTP response."""
+        client_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = assign_request_id(client_id)
+        response = problem_response(problem, request_id)
+        headers = {**self._common_headers, **response.headers, "X-Request-ID": request_id}
+        if problem is _TOO_MANY_VIEWERS:
             headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
         await send(
             {
                 "type": "websocket.http.response.start",
-                "status": answer.status,
+                "status": response.status,
                 "headers": [(name.encode(), text.encode()) for name, text in headers.items()],
             }
         )
-        await send({"type": "websocket.http.response.body", "body": answer.body})
+        await send({"type": "websocket.http.response.body", "body": response.body})
 
 
-def interval_seconds(used_seconds: float) -> float:
-    """From one tick to the next, when a round takes so much CPU time."""
-    affordable = used_seconds / _SHARE_OF_A_CORE
-    return min(max(affordable, FRAME_INTERVAL_SECONDS), _LONGEST_INTERVAL_SECONDS)
+def interval_seconds(cpu_seconds: float) -> float:
+    """Time between two ticks, given the CPU time that the last one took."""
+    affordable = cpu_seconds / _MAX_CORE_SHARE
+    return min(max(affordable, FRAME_INTERVAL_SECONDS), _MAX_INTERVAL_SECONDS)
 
 
-async def _answer_pings(watcher: Watcher, receive: Channel) -> None:
+async def _answer_pings(watcher: Watcher, receive: Receive) -> None:
     """Answer every text `ping`; returns when the connection has closed."""
     while (message := await receive())["type"] != "websocket.disconnect":
         if message.get("text") == "ping":
             await watcher.send(text="pong")
 
 
-def _report(event: str, error: Exception) -> None:
-    """An outage in a word, and a defect in full."""
-    if isinstance(error, _EXPECTED):
+def _log_failure(event: str, error: Exception) -> None:
+    """Log outages by name, and defects with a traceback."""
+    if isinstance(error, _EXPECTED_ERRORS):
         log.warning(event, kind=type(error).__name__)
     else:
         log.error(event, exc_info=error)
 
 
 def _frames(kind: str, document: bytes) -> list[bytes]:
-    """A message as a server sends it: the same bytes for every client."""
+    """A message as encoded WebSocket frames, the same for every client."""
     text = b'{"type":"%b","data":%b}' % (kind.encode(), document)
     pieces = [text[at : at + _FRAGMENT_BYTES] for at in range(0, len(text), _FRAGMENT_BYTES)]
     last = len(pieces) - 1

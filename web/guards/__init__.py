@@ -1,1 +1,1 @@
-"""What stands before a view: tokens, rate limits, declared bodies, and the answer to an error."""
+"""Code that runs before a view: tokens, rate limits, body validation; and error responses."""

@@ -1,4 +1,4 @@
-"""From errors to answers: one table, one JSON shape (RFC 9457, application/problem+json)."""
+"""Error responses: one table of errors, one JSON shape (RFC 9457, application/problem+json)."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -8,12 +8,13 @@ import structlog
 from flask import Flask, Response, g, request
 from jwt.exceptions import ExpiredSignatureError
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
 from web.guards import rate_limits, tokens
 from web.http import body
-from web.http.answers import Answer, encode
+from web.http.responses import ApiResponse, encode
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ PROBLEM_TYPE_PREFIX = "urn:flashbid:problem:"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """How one kind of error is answered. `detail` None: the error's own sentence."""
+    """The response to one kind of error. `detail` None: the error's own message."""
 
     status: int
     code: str
@@ -30,44 +31,46 @@ class Problem:
 
 
 _TOKEN_MISSING = Problem(
-    401, "token_missing", "Send the token from login as `Authorization: Bearer <token>`."
+    401, "token_missing", "Send your login token as `Authorization: Bearer <token>`."
 )
 _UNAVAILABLE = Problem(
     503,
     "temporarily_unavailable",
-    "The service cannot take this at the moment and did not confirm it. "
-    "Send it again in a few seconds: repeating a bid is safe.",
+    "The service is unavailable right now, and your request is not confirmed. "
+    "Try again in a few seconds: repeating a bid is safe.",
 )
-# Answered in front of Flask, by web/front/overload.py.
+# Sent by web/front/overload.py, before Flask.
 OVERLOADED = Problem(
     503,
     "overloaded",
-    "There are more requests than can be served in time. This one was not looked at: "
-    "a bid in it was not accepted. Send it again in a few seconds.",
+    "The service is overloaded. Your request was not processed: a bid in it was not accepted. "
+    "Try again in a few seconds.",
 )
-# Likewise, by web/front/server.py.
+# Sent by web/front/http.py, before Flask.
 REQUEST_TIMEOUT = Problem(
-    408, "request_timeout", "The rest of this request did not come in time. Send it again."
+    408, "request_timeout", "The request did not arrive completely in time. Try again."
 )
 HEAD_TOO_LARGE = Problem(
-    431, "bad_request", "There are too many headers, or one of them is too long."
+    431, "bad_request", "The request has too many headers, or they are too long."
 )
 INTERNAL_ERROR = Problem(
-    500, "internal_error", "Something went wrong here. Report the request_id if it happens again."
+    500,
+    "internal_error",
+    "Something went wrong on our side. If it happens again, report the request_id.",
 )
 
 UNREADABLE = Problem(
     400,
     "bad_request",
-    "This cannot be read as HTTP. In an address, write spaces and letters beyond ASCII "
-    "percent-encoded, like %20.",
+    "This is not a valid HTTP request. In a URL, percent-encode spaces and non-ASCII letters, "
+    "like %20.",
 )
 _BODY_TOO_LARGE = Problem(
-    413, "body_too_large", f"A body may have at most {body.MAX_BODY_BYTES} bytes."
+    413, "body_too_large", f"The body is too large: at most {body.MAX_BODY_BYTES} bytes."
 )
 
 PROBLEMS: dict[type[Exception], Problem] = {
-    body.MalformedJson: Problem(400, "malformed_json", "The body is not a JSON document."),
+    body.MalformedJson: Problem(400, "malformed_json", "The body is not valid JSON."),
     errors.InvalidCredentials: Problem(401, "invalid_credentials"),
     errors.TokenInvalid: Problem(401, "token_invalid"),
     errors.TokenRevoked: Problem(401, "token_revoked"),
@@ -92,9 +95,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         415, "unsupported_media_type", "Send a JSON body with `Content-Type: application/json`."
     ),
     body.BodyTooLarge: _BODY_TOO_LARGE,
-    ValidationError: Problem(
-        422, "validation_failed", "Some fields are missing or wrong; `errors` names them."
-    ),
+    ValidationError: Problem(422, "validation_failed"),
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
@@ -107,11 +108,11 @@ PROBLEMS: dict[type[Exception], Problem] = {
     **dict.fromkeys(outages.ALL, _UNAVAILABLE),
 }
 
-# What Flask itself refuses, by status. Everything else of the kind is `bad_request`.
+# Errors raised by Flask itself, by status. All others are `bad_request`.
 HTTP_PROBLEMS: dict[int, Problem] = {
-    400: Problem(400, "malformed_json", "The request could not be read."),
-    404: Problem(404, "not_found", "There is nothing at this address. See /docs."),
-    405: Problem(405, "method_not_allowed", "This address does not take this method. See /docs."),
+    400: Problem(400, "malformed_json", "The request is malformed."),
+    404: Problem(404, "not_found", "Nothing exists at this URL. See /docs."),
+    405: Problem(405, "method_not_allowed", "This URL does not support this method. See /docs."),
     413: _BODY_TOO_LARGE,
     415: Problem(415, "unsupported_media_type", "Send a JSON body."),
 }
@@ -119,20 +120,20 @@ _OUTAGE_RETRY_AFTER_SECONDS = 2
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Answer every error in one shape."""
+    """Give every error the same shape of response."""
     for kind in PROBLEMS:
-        app.register_error_handler(kind, _answer)
-    app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(Exception, _answer)
+        app.register_error_handler(kind, _handle_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _handle_error)
 
 
 def problem_of(kind: type[Exception]) -> Problem:
-    """The table's row for an error class or the nearest of its bases."""
+    """The entry for an error class or its nearest base class."""
     return next((PROBLEMS[base] for base in kind.__mro__ if base in PROBLEMS), INTERNAL_ERROR)
 
 
-def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
-    """The answer to an error, wherever it was raised; what is not a refusal is logged."""
+def error_response(error: Exception, *, request_id: str, path: str) -> ApiResponse:
+    """The response to an error. Logs outages and unexpected errors."""
     problem = problem_of(type(error))
     extra: dict[str, Any] = {}
     retry_after = None
@@ -147,45 +148,58 @@ def answer_to(error: Exception, *, request_id: str, path: str) -> Answer:
         log.error("unhandled_error", path=path, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
-    for outage in (error, error.__cause__):
-        if isinstance(outage, outages.ALL):
-            _report_outage(outage)
-    answer = problem_answer(problem, request_id, detail=detail, **extra)
+    _log_outages(error, error.__cause__)
+    if "errors" in extra:
+        detail = _first_message(extra["errors"])
+    response = problem_response(problem, request_id, detail=detail, **extra)
     if retry_after is not None:
-        answer.headers["Retry-After"] = str(retry_after)
-    return answer
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
-def _answer(error: Exception) -> Response:
-    return _respond(answer_to(error, request_id=g.get("request_id", ""), path=request.path))
+def _first_message(messages: Any) -> str:
+    """The first field's message with its path, like "price: Must be a number."."""
+    path = []
+    while isinstance(messages, dict):
+        name, messages = next(iter(messages.items()))
+        path.append(str(name))
+    message = messages[0] if isinstance(messages, list) else messages
+    names = [name for name in path if name != SCHEMA]
+    return f"{'.'.join(names)}: {message}" if names else str(message)
 
 
-def _answer_http(error: HTTPException) -> Response:
+def _handle_error(error: Exception) -> Response:
+    return _respond(error_response(error, request_id=g.get("request_id", ""), path=request.path))
+
+
+def _handle_http_error(error: HTTPException) -> Response:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return Response.force_type(error.get_response())  # type: ignore[return-value]
     problem = HTTP_PROBLEMS.get(error.code) or Problem(
-        error.code, "bad_request", error.description or "The request was refused."
+        error.code, "bad_request", error.description or "The request is not valid."
     )
-    answer = problem_answer(problem, g.get("request_id", ""))
-    answer.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
-    return _respond(answer)
+    response = problem_response(problem, g.get("request_id", ""))
+    response.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
+    return _respond(response)
 
 
-def _respond(answer: Answer) -> Response:
-    g.outcome = answer.outcome
-    return Response(answer.body, status=answer.status, headers=answer.headers)
+def _respond(response: ApiResponse) -> Response:
+    g.outcome = response.outcome
+    return Response(response.body, status=response.status, headers=response.headers)
 
 
-def _report_outage(outage: Exception) -> None:
-    # Redis says plainly what ails it; a database error may carry SQL and its values.
-    reason = str(outage) if isinstance(outage, outages.REDIS) else None
-    log.error("outage", kind=type(outage).__name__, reason=reason)
+def _log_outages(*causes: BaseException | None) -> None:
+    for cause in causes:
+        if isinstance(cause, outages.ALL):
+            # Redis messages are safe to log; a database error may contain SQL and its values.
+            reason = str(cause) if isinstance(cause, outages.REDIS) else None
+            log.error("outage", kind=type(cause).__name__, reason=reason)
 
 
-def problem_answer(
+def problem_response(
     problem: Problem, request_id: str, *, detail: str | None = None, **extra: Any
-) -> Answer:
-    """A problem's answer, in the one shape that all have."""
+) -> ApiResponse:
+    """The response to a problem."""
     text = encode(
         {
             "type": PROBLEM_TYPE_PREFIX + problem.code,
@@ -200,4 +214,4 @@ def problem_answer(
     headers = {"Content-Type": "application/problem+json"}
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Answer(text, problem.status, problem.code, headers)
+    return ApiResponse(text, problem.status, problem.code, headers)

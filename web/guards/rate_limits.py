@@ -1,13 +1,13 @@
-"""Limits on registering, logging in and reading. Bids and boards never come here: a bid's
-limit is in the script that places it, and counting a look at a board costs more than the look.
+"""Limits on registrations, logins and reads. Bids are limited in the script that places them;
+board pages are not limited, since counting a request would cost more than the page.
 
-Counted by `limits` in a sliding window, in a Redis that all web processes share. When that
-does not answer, registering and logging in are counted in each process's own memory, and
-reads are not limited: neither may stop the other because a counter is away.
+`limits` counts in sliding windows, in a Redis that all web processes share. While that is
+unavailable, registrations and logins are counted in each process's memory and reads are not
+limited: a missing counter must not stop the service.
 
-The narrowest limit comes first, and a refused request is counted by none after the one that
-refused it: a client that tries one name in a loop does not use up what everybody behind its
-router shares.
+The narrowest limit comes first, and a request that it refuses does not count towards the
+others: a client that tries one name in a loop does not use up the limit of everybody behind
+the same router.
 """
 
 import re
@@ -36,10 +36,9 @@ log = structlog.get_logger(__name__)
 
 _LIMITER_KEY = "flashbid_limiter"
 _KEY_PREFIX = "limits"
-# A request waits for its counters no longer than this, and a Redis that did not answer is
-# not asked again for a while.
+# Timeout for the shared counters, and how long they are skipped after a failure.
 _TIMEOUT_SECONDS = 0.5
-_REST_SECONDS = 5.0
+_COOL_DOWN_SECONDS = 5.0
 _KNOWN_ADDRESS_SECONDS = 30 * 86_400
 _ADDRESS_AND_PORT = re.compile(r"(?:\[([^]]*)\]|([0-9.]+))(?::[0-9]+)?")
 
@@ -48,7 +47,7 @@ T = TypeVar("T")
 
 
 class Limit(StrEnum):
-    """What an operation counts as."""
+    """The limit that an operation counts towards."""
 
     NONE = "none"
     REGISTER = "register"
@@ -57,34 +56,34 @@ class Limit(StrEnum):
     MEMBER_READ = "member-read"
 
 
-_OPEN_IN_AN_OUTAGE = (Limit.READ, Limit.MEMBER_READ)
+_UNLIMITED_IN_AN_OUTAGE = (Limit.READ, Limit.MEMBER_READ)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; "" for what is not known. `name` as it is registered or logged in with."""
+    """The client of a request; "" for unknown parts. `name`: the username sent with the request."""
 
     address: str
     name: str = ""
     member: str = ""
 
     def key(self, *parts: str) -> str:
-        """A short name for parts of any length and any characters."""
+        """A short key for parts of any length and any characters."""
         return blake2b("\0".join(parts).encode(errors="replace"), digest_size=16).hexdigest()
 
     @property
     def known_key(self) -> str:
-        """Names the fact that this account logged in from this address."""
+        """The key that marks a past login to this account from this address."""
         return f"known/{self.key(self.name, self.address)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One limit: how many in which window, counted for whom."""
+    """One limit: number and window, and the key to count by."""
 
     item: RateLimitItem
     key: Callable[[Caller], str]
-    strangers_only: bool = False
+    unknown_only: bool = False
 
     @property
     def name(self) -> str:
@@ -95,8 +94,8 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What is left of a limit, and in how many seconds there is more."""
+class LimitState:
+    """The requests left under a limit, and the seconds until there are more."""
 
     name: str
     remaining: int
@@ -107,73 +106,75 @@ class Reading:
 
 
 class TooManyRequests(errors.Refusal):
-    """A limit is reached."""
+    """The request exceeds a limit."""
 
     retry_after_seconds = 1
 
-    def __init__(self, reading: Reading) -> None:
-        unit = "second" if reading.seconds == 1 else "seconds"
-        super().__init__(f"Too many requests. Try again in {reading.seconds} {unit}.")
-        self.reading = reading
-        self.retry_after_seconds = reading.seconds
+    def __init__(self, state: LimitState) -> None:
+        unit = "second" if state.seconds == 1 else "seconds"
+        super().__init__(f"Too many requests. Try again in {state.seconds} {unit}.")
+        self.state = state
+        self.retry_after_seconds = state.seconds
 
 
 class Limiter:
-    """Counts for all operations of one application."""
+    """Counts the requests of one application."""
 
     def __init__(self, settings: LimitSettings) -> None:
         self._storage_url = settings.storage_url
         self._shared: Windows | None = None
-        self._own = Windows(MemoryStorage())
+        self._local = Windows(MemoryStorage())
         self._policies = _policies(settings)
-        self._rests_until = 0.0
+        self._cooling_down_until = 0.0
 
     def policies(self, limit: Limit) -> Sequence[Policy]:
-        """What stands between a caller and an operation, the narrowest first."""
+        """The policies of a limit, narrowest first."""
         return self._policies[limit]
 
-    def admit(self, limit: Limit, caller: Caller) -> Reading | None:
-        """Count one request; what is left of the limit that will be reached first.
+    def count(self, limit: Limit, caller: Caller) -> LimitState | None:
+        """Count one request; the state of the policy closest to its limit.
 
-        None when nothing limits it. Raises TooManyRequests.
+        None when no policy applies. Raises TooManyRequests.
         """
         if not self._policies[limit]:
             return None
-        is_counted, reading = self._with_shared(lambda counter: self._count(counter, limit, caller))
-        if is_counted or limit in _OPEN_IN_AN_OUTAGE:
-            return reading
-        return self._count(self._own, limit, caller)
+        is_counted, state = self._with_shared(
+            lambda counter: self._count_in(counter, limit, caller)
+        )
+        if is_counted or limit in _UNLIMITED_IN_AN_OUTAGE:
+            return state
+        return self._count_in(self._local, limit, caller)
 
     def remember_login(self, caller: Caller) -> None:
-        """The caller knew the password: forget the failures, and know the address."""
+        """After a successful login: clear the failures and mark the address as known."""
 
         def remember(counter: Windows) -> None:
             for policy in self._policies[Limit.LOGIN]:
                 if policy.name == "login-name":
                     counter.clear(policy.item, policy.key(caller))
-            counter.know(caller.known_key, _KNOWN_ADDRESS_SECONDS)
+            counter.mark_known(caller.known_key, _KNOWN_ADDRESS_SECONDS)
 
         is_remembered, _ = self._with_shared(remember)
         if not is_remembered:
-            remember(self._own)
+            remember(self._local)
 
     def _with_shared(self, use: Callable[[Windows], T]) -> tuple[bool, T | None]:
-        """Whether the shared counters could be used, and what came of it."""
-        if time.monotonic() < self._rests_until:
+        """Call `use` with the shared counters; whether that worked, and the result."""
+        if time.monotonic() < self._cooling_down_until:
             return False, None
         try:
             return True, use(self._shared_windows())
         except outages.REDIS as error:
-            self._rests_until = time.monotonic() + _REST_SECONDS
+            self._cooling_down_until = time.monotonic() + _COOL_DOWN_SECONDS
             log.warning("limits_not_shared", reason=type(error).__name__)
             return False, None
 
     def _shared_windows(self) -> Windows:
-        """Made at first use: a cluster's client connects as soon as it is made, which must
-        neither stop the start nor be before gunicorn forks.
+        """The shared counters, created on first use: a cluster client connects when created,
+        which must not block the start or happen before gunicorn forks.
         """
         if self._shared is None:
-            # Threads that come at once make one each, and one of them stays.
+            # Concurrent threads may create one each; the last one is kept.
             storage = storage_from_string(
                 self._storage_url,
                 key_prefix=_KEY_PREFIX,
@@ -184,63 +185,63 @@ class Limiter:
             self._shared = Windows(storage)
         return self._shared
 
-    def _count(self, counter: Windows, limit: Limit, caller: Caller) -> Reading | None:
-        readings = []
+    def _count_in(self, counter: Windows, limit: Limit, caller: Caller) -> LimitState | None:
+        states = []
         for policy in self._policies[limit]:
-            if policy.strangers_only and counter.is_known(caller.known_key):
+            if policy.unknown_only and counter.is_known(caller.known_key):
                 continue
-            is_admitted, window = counter.count(policy.item, policy.key(caller))
+            is_within_limit, window = counter.count(policy.item, policy.key(caller))
             seconds = max(1, ceil(window.reset_time - time.time()))
-            reading = Reading(policy.name, max(0, window.remaining), seconds)
-            if not is_admitted:
-                raise TooManyRequests(reading)
-            readings.append(reading)
-        # None where the only limits that are on are for strangers, and this one is known.
-        return min(readings, key=lambda reading: reading.remaining, default=None)
+            state = LimitState(policy.name, max(0, window.remaining), seconds)
+            if not is_within_limit:
+                raise TooManyRequests(state)
+            states.append(state)
+        # None when all policies are for unknown addresses and this one is known.
+        return min(states, key=lambda state: state.remaining, default=None)
 
 
 def init_app(app: Flask, settings: LimitSettings) -> None:
-    """Give the application its counters."""
+    """Create the application's counters."""
     app.extensions[_LIMITER_KEY] = Limiter(settings)
 
 
-def admit(limit: Limit, name: str = "") -> None:
-    """Let the request pass, or raise TooManyRequests."""
+def enforce_limit(limit: Limit, name: str = "") -> None:
+    """Count the request. Raises TooManyRequests."""
     if limit is Limit.NONE:
         return
     g.limit = limit
     try:
-        g.limit_reading = _limiter().admit(limit, _caller(name))
+        g.limit_state = _limiter().count(limit, _caller(name))
     except TooManyRequests as refusal:
-        g.limit_reading = refusal.reading
-        note_refusal(refusal.reading.name)
+        g.limit_state = refusal.state
+        record_refusal(refusal.state.name)
         raise
 
 
 def remember_login(name: str) -> None:
-    """The request's caller has just proved that the account is theirs."""
+    """The caller of this request has logged in successfully."""
     _limiter().remember_login(_caller(name))
 
 
-def note_refusal(policy: str) -> None:
-    """Where every request that a limit refuses is noted."""
+def record_refusal(policy: str) -> None:
+    """Count and log a request that a limit refused."""
     metrics.RATE_LIMIT_HITS.labels(policy).inc()
     log.info("limit_reached", policy=policy, address=request.remote_addr)
 
 
 def add_headers(response: Response) -> None:
-    """Say what is left (draft-ietf-httpapi-ratelimit-headers)."""
-    reading = g.get("limit_reading")
-    if reading is not None:
+    """Add the RateLimit headers (draft-ietf-httpapi-ratelimit-headers)."""
+    state = g.get("limit_state")
+    if state is not None:
         policies = _limiter().policies(g.limit)
         response.headers["RateLimit-Policy"] = ", ".join(map(str, policies))
-        response.headers["RateLimit"] = str(reading)
+        response.headers["RateLimit"] = str(state)
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: of IPv6 the /64 that one customer has at the least.
+    """The address to count by; for IPv6 its /64, the smallest network of one customer.
 
-    Without the port that some proxies append: each connection has another.
+    Drops the port that some proxies append, since it differs per connection.
     """
     written = _ADDRESS_AND_PORT.fullmatch(address)
     try:
@@ -255,10 +256,10 @@ def network_of(address: str) -> str:
 
 
 def account_of(name: str) -> str:
-    """One spelling of a name for all that log in to the same account.
+    """The lower-case spelling of a name, the same for all spellings of one account.
 
-    Letter by letter, as PostgreSQL's lower() has it: Python's own knows endings of words
-    and letters that become two.
+    Letter by letter like PostgreSQL's lower(): Python's also handles word endings and letters
+    that become two.
     """
     return "".join(letter.lower()[:1] for letter in name)
 
@@ -291,7 +292,7 @@ def _policies(settings: LimitSettings) -> Mapping[Limit, Sequence[Policy]]:
     def minute(name: str, amount: int, key: Callable[[Caller], str]) -> Policy:
         return Policy(RateLimitItemPerMinute(amount, namespace=name), key)
 
-    strangers = RateLimitItemPerHour(settings.stranger_logins_per_hour, namespace="login-account")
+    by_unknown = RateLimitItemPerHour(settings.stranger_logins_per_hour, namespace="login-account")
     policies = {
         Limit.NONE: (),
         Limit.REGISTER: (
@@ -301,7 +302,7 @@ def _policies(settings: LimitSettings) -> Mapping[Limit, Sequence[Policy]]:
         Limit.LOGIN: (
             minute("login-name", settings.tries_per_minute, by_name),
             minute("login", settings.logins_per_minute, by_address),
-            Policy(strangers, by_account, strangers_only=True),
+            Policy(by_unknown, by_account, unknown_only=True),
         ),
         Limit.READ: (minute("read", settings.reads_per_minute, by_address),),
         Limit.MEMBER_READ: (minute("member-read", settings.member_reads_per_minute, by_member),),

@@ -1,4 +1,4 @@
-"""Tokens: issuing, verifying, and who the caller is."""
+"""Issues and verifies tokens; identifies the caller."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,16 +24,16 @@ from web.state import services
 
 _VERIFIER_KEY = "flashbid_token_verifier"
 _USERNAME_CLAIM = "username"
-# Among the claims, though the token has no such: the member as the bid path knows one.
-_BIDDER = "flashbid_bidder"
-# Verifying a token costs more than placing a bid. A token verified once is remembered,
-# about a kilobyte each; its expiry and its revocation are looked at every time.
-_REMEMBERED_TOKENS = 50_000
-# How far the clocks of two web hosts may be apart. A token that "was not issued yet" was
-# issued by a host whose clock is ahead of this one's, for nobody else can sign one.
+# Added to the verified claims: the Bidder that the bid path needs.
+_BIDDER_KEY = "flashbid_bidder"
+# Verifying a token costs more than placing a bid, so verified tokens are cached, about a
+# kilobyte each. Expiry and revocation are still checked every time.
+_CACHED_TOKENS = 50_000
+# The allowed clock difference between web hosts. A token issued "in the future" comes from a
+# host whose clock is ahead: nobody else can sign one.
 _CLOCK_DIFFERENCE_SECONDS = 7200
 
-# Each is the mark of a proxy.
+# Each shows that a proxy forwarded the request.
 _FORWARDING_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 Claims = dict[str, Any]
@@ -44,17 +44,17 @@ class TokenMissing(Exception):
 
 
 class TokenVerifier:
-    """Tells whose token an Authorization header carries, and remembers the tokens."""
+    """Verifies Authorization headers, with a cache."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._claims = lru_cache(_REMEMBERED_TOKENS)(self._verify)
+        self._claims = lru_cache(_CACHED_TOKENS)(self._verify)
 
     def claims(self, header: str) -> Claims:
         """The claims of the header's token.
 
-        Raises TokenMissing, TokenInvalid, or ExpiredSignatureError. Whether the token was
-        logged out is for Redis to say.
+        Raises TokenMissing, TokenInvalid or ExpiredSignatureError. Does not check revocation,
+        which needs Redis.
         """
         claims = self._claims(header)
         if claims["exp"] <= time.time():
@@ -79,16 +79,16 @@ class TokenVerifier:
             isinstance(claims.get(name), kind) for name, kind in expected.items()
         ):
             raise errors.TokenInvalid
-        claims[_BIDDER] = Bidder(claims["sub"], claims[_USERNAME_CLAIM], claims["jti"])
+        claims[_BIDDER_KEY] = Bidder(claims["sub"], claims[_USERNAME_CLAIM], claims["jti"])
         return claims
 
     def _decode(self, token: str) -> Claims:
-        """The claims of a token that the key signed, or the key before it."""
+        """The claims of a token signed with the current or the previous key."""
         decode = partial(
             jwt.decode,
             token,
             algorithms=[self._settings.jwt_algorithm],
-            # For iat and nbf alone: expiry is looked at once more without it, every time.
+            # For iat and nbf only: `claims` checks expiry without leeway.
             leeway=_CLOCK_DIFFERENCE_SECONDS,
         )
         try:
@@ -104,10 +104,10 @@ class Auth(StrEnum):
 
     PUBLIC = "public"
     MEMBER = "member"
-    # A member whose token's revocation the bid script itself looks up: one round trip.
+    # A member whose token revocation the bid script checks, to save a round trip.
     BIDDER = "bidder"
     ADMIN = "admin"
-    # Whoever collects metrics: METRICS_TOKEN, an admin, or without both this machine alone.
+    # Metrics collectors: METRICS_TOKEN, an admin, or without both a local process.
     SCRAPER = "scraper"
 
 
@@ -117,7 +117,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         JWT_SECRET_KEY=settings.jwt_secret,
         JWT_ALGORITHM=settings.jwt_algorithm,
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_expire_minutes),
-        # For tokens in cookies only; without it a token is shorter.
+        # Only needed for tokens in cookies; makes tokens shorter.
         JWT_COOKIE_CSRF_PROTECT=False,
     )
     JWTManager(app)
@@ -130,7 +130,7 @@ def verifier_of(app: Flask) -> TokenVerifier:
 
 
 def authorize(auth: Auth) -> None:
-    """Let the caller pass or raise what stands in the way."""
+    """Check the caller. Raises the reason for a refusal."""
     if auth is Auth.PUBLIC or (auth is Auth.SCRAPER and _may_scrape()):
         return
     claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
@@ -144,7 +144,7 @@ def authorize(auth: Auth) -> None:
 def _may_scrape() -> bool:
     """Whether a caller may read the metrics without being an admin.
 
-    A request that a proxy forwards comes from elsewhere, whatever address it comes from.
+    A forwarded request is not local, whatever address it comes from.
     """
     token = services().settings.metrics_token
     header = request.environ.get("HTTP_AUTHORIZATION", "")
@@ -162,7 +162,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def issue(account: Account) -> dict[str, Any]:
-    """A fresh token for the account, with what a client must know about it."""
+    """A new token for the account, with its type and lifetime."""
     lifetime = timedelta(minutes=services().settings.access_token_expire_minutes)
     token = create_access_token(
         identity=str(account.user_id), additional_claims={_USERNAME_CLAIM: account.username}
@@ -180,13 +180,13 @@ def current_user_id() -> UUID:
 
 
 def current_actor() -> Actor:
-    """The caller as the record of admins' actions knows them."""
+    """The caller, for the admin log."""
     return Actor(g.claims[_USERNAME_CLAIM], current_user_id())
 
 
 def bidder_of(claims: Claims) -> Bidder:
-    """A member as the bid path knows members: from the token alone."""
-    return cast(Bidder, claims[_BIDDER])
+    """The bidder, from the token alone."""
+    return cast(Bidder, claims[_BIDDER_KEY])
 
 
 def current_token() -> tuple[str, datetime]:

@@ -8,10 +8,10 @@ from limits.util import WindowStats
 
 
 class Windows(SlidingWindowCounterRateLimiter):
-    """Windows that can be counted and read in one call, and keys known for a while."""
+    """Windows that are counted and read together, and keys that stay known for a while."""
 
     def count(self, item: RateLimitItem, key: str) -> tuple[bool, WindowStats]:
-        """Count one, if the limit allows it; whether it did, and what is left."""
+        """Count one request if the limit allows it; whether it did, and the window's statistics."""
         is_counted = self.hit(item, key)
         window = self.get_window_stats(item, key)
         now = time.time()
@@ -20,12 +20,12 @@ class Windows(SlidingWindowCounterRateLimiter):
             window = window._replace(reset_time=now + item.get_expiry())
         return is_counted, window
 
-    def know(self, key: str, seconds: int) -> None:
-        """Know the key for so long from now on, whenever it became known."""
-        # A counter's time begins when it is made and does not begin again when it counts.
+    def mark_known(self, key: str, seconds: int) -> None:
+        """Mark the key as known for `seconds` from now."""
+        # A counter expires a fixed time after its creation, so it is created anew.
         self.storage.clear(key)
         self.storage.incr(key, seconds)
 
     def is_known(self, key: str) -> bool:
-        """Whether the key was made known, and not too long ago."""
+        """Whether the key is marked as known."""
         return bool(self.storage.get(key))

@@ -1,1 +1,1 @@
-"""HTTP in our terms: requests, answers, schemas, headers. It knows no Flask application."""
+"""HTTP building blocks: requests, responses, schemas, headers. Independent of the application."""

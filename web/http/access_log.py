@@ -1,8 +1,8 @@
-"""What became of each request: counted, timed, and written to the access log.
+"""Counts and times each request, and writes the access log.
 
-A line costs about a hundred microseconds, nearly as much as the bid. So the default writes none for
-the two requests of a flash, bids and board pages, unless they failed on our side or took
-long: `bids` keeps every accepted bid anyway, and the metrics count the others by outcome.
+A log line costs about 100 microseconds, nearly as much as a bid. By default bids and board
+pages are therefore logged only when they failed on our side or were slow: the table `bids` has
+every accepted bid anyway, and the metrics count the others by outcome.
 """
 
 from http import HTTPStatus
@@ -13,8 +13,8 @@ from flask import Flask, Response, g, request
 
 from core.config.web import AccessLogMode
 from core.telemetry import metrics
-from web.http.answers import Answer
-from web.http.requests import Request as LaneRequest
+from web.http.requests import LaneRequest
+from web.http.responses import ApiResponse
 
 log = structlog.get_logger(__name__)
 
@@ -22,14 +22,14 @@ BID_PATH = "/api/bid"
 _BOARD_RULE = "/api/leaderboard/<session_id>"
 SLOW_SECONDS = 1.0
 _UNMATCHED = "unmatched"
-# The two requests of a flash, whichever way they come.
-_FLASH = frozenset({BID_PATH, _BOARD_RULE})
-# Balancers and Prometheus ask them all day long.
-_ROUTINE = frozenset({"/health", "/ready", "/metrics"})
+# The frequent requests of a flash sale.
+_FREQUENT = frozenset({BID_PATH, _BOARD_RULE})
+# Polled by load balancers and Prometheus.
+_POLLED = frozenset({"/health", "/ready", "/metrics"})
 
 
 def count_failures_from_zero(app: Flask) -> None:
-    """From a route's first 500 on Prometheus must see them rise, so each begins at 0."""
+    """Start each route's count of 500s at 0, so that Prometheus sees the first one as a rise."""
     routes = {
         _route(method, rule.rule)
         for rule in app.url_map.iter_rules()
@@ -39,24 +39,29 @@ def count_failures_from_zero(app: Flask) -> None:
         metrics.REQUESTS.labels(route, HTTPStatus.INTERNAL_SERVER_ERROR.value)
 
 
-class AccessLog:
-    """Notes every request, once it is answered."""
+class AccessLogWriter:
+    """Records each request after its response."""
 
     def __init__(self, choice: AccessLogMode) -> None:
-        self._all = choice is AccessLogMode.ALL
-        self._on = choice is not AccessLogMode.OFF
+        self._logs_all = choice is AccessLogMode.ALL
+        self._is_on = choice is not AccessLogMode.OFF
 
-    def note_lane(self, request: LaneRequest, answer: Answer, seconds: float) -> None:
-        """A bid or a board page, by whichever door it came."""
-        tally = metrics.BIDS if request.path == BID_PATH else metrics.BOARD_LOOKS
-        tally.add(answer.outcome, seconds)
-        if self._all or _is_notable(answer.status, seconds):
+    def record_lane(self, request: LaneRequest, response: ApiResponse, seconds: float) -> None:
+        """Record a bid or a board page, whether the lane or Flask received it."""
+        counter = metrics.BIDS if request.path == BID_PATH else metrics.BOARD_LOOKS
+        counter.add(response.outcome, seconds)
+        if self._logs_all or _failed_or_slow(response.status, seconds):
             self._write(
-                request.method, request.path, request.client, answer.status, answer.outcome, seconds
+                request.method,
+                request.path,
+                request.client,
+                response.status,
+                response.outcome,
+                seconds,
             )
 
-    def note(self, response: Response) -> Response:
-        """The answer of one of Flask's routes. Its path is shown only when it is a known one."""
+    def record(self, response: Response) -> Response:
+        """Record another request. Unknown paths are logged as `unmatched`."""
         if "is_complete" in g:
             return response
         seconds = perf_counter() - g.started_at
@@ -65,7 +70,7 @@ class AccessLog:
         route = _route(request.method, rule) if request.url_rule else _UNMATCHED
         metrics.REQUESTS.labels(route, response.status_code).inc()
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-        if self._all or _is_told(rule, response.status_code, seconds):
+        if self._logs_all or _is_logged_by_default(rule, response.status_code, seconds):
             path = request.path if request.url_rule else _UNMATCHED
             client = request.environ.get("REMOTE_ADDR", "")
             self._write(request.method, path, client, response.status_code, outcome, seconds)
@@ -74,7 +79,7 @@ class AccessLog:
     def _write(
         self, method: str, path: str, client: str, status: int, outcome: str, seconds: float
     ) -> None:
-        if self._on:
+        if self._is_on:
             log.info(
                 "request",
                 method=method,
@@ -86,15 +91,15 @@ class AccessLog:
             )
 
 
-def _is_told(rule: str, status: int, seconds: float) -> bool:
-    """Whether a line is written for it by default."""
-    if rule in _FLASH:
-        return _is_notable(status, seconds)
-    return rule not in _ROUTINE
+def _is_logged_by_default(rule: str, status: int, seconds: float) -> bool:
+    """Whether ACCESS_LOG's default logs the request."""
+    if rule in _FREQUENT:
+        return _failed_or_slow(status, seconds)
+    return rule not in _POLLED
 
 
-def _is_notable(status: int, seconds: float) -> bool:
-    """Whether it failed on our side or took long."""
+def _failed_or_slow(status: int, seconds: float) -> bool:
+    """Whether the request failed on our side or was slow."""
     return seconds >= SLOW_SECONDS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 

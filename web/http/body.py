@@ -1,4 +1,4 @@
-"""Reads request bodies: JSON objects only, within the size limit, exact to the digit."""
+"""Reads JSON request bodies within the size limit; decimals keep all their digits."""
 
 import json
 from decimal import Decimal
@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
 MAX_BODY_BYTES = 64 * 1024
-_USUAL = frozenset({"application/json", "application/json; charset=utf-8"})
+_COMMON_TYPES = frozenset({"application/json", "application/json; charset=utf-8"})
 
 
 class MalformedJson(Exception):
@@ -17,7 +17,7 @@ class MalformedJson(Exception):
 
 
 class UnsupportedMediaType(Exception):
-    """The body is not announced as JSON."""
+    """The Content-Type is not JSON."""
 
 
 class BodyTooLarge(Exception):
@@ -25,13 +25,13 @@ class BodyTooLarge(Exception):
 
 
 def read_json(request: Request) -> Any:
-    """The request's body."""
+    """The request's decoded JSON body."""
     require_json(request.headers.get("Content-Type", ""))
     return decode(read(request))
 
 
 def read(request: Request) -> bytes | None:
-    """The whole body; None when it is too long."""
+    """The complete body; None when it is too long."""
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
@@ -39,8 +39,8 @@ def read(request: Request) -> bytes | None:
 
 
 def require_json(content_type: str) -> None:
-    """Raises UnsupportedMediaType where another kind of body is announced."""
-    if content_type in _USUAL:
+    """Raises UnsupportedMediaType unless the Content-Type is JSON."""
+    if content_type in _COMMON_TYPES:
         return
     kind = parse_options_header(content_type)[0].lower()
     if kind != "application/json" and not (
@@ -50,7 +50,7 @@ def require_json(content_type: str) -> None:
 
 
 def decode(body: bytes | None) -> Any:
-    """JSON as Python. NaN and Infinity are not JSON; fractions come as Decimal. None: too long."""
+    """Decode JSON: fractions as Decimal, no NaN or Infinity. None stands for a too long body."""
     if body is None:
         raise BodyTooLarge
     try:

@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the API; the same in the lane."""
+"""CORS: the origins whose pages may call the API, for Flask and for the lane."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,14 +10,14 @@ from werkzeug.datastructures import Headers
 
 _HEADERS_KEY = "flashbid_cors_headers"
 _EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"]
-# As long as any browser remembers: a preflight costs as much as the look it asks for.
+# The longest that browsers accept: a preflight costs as much as its request.
 _PREFLIGHT_SECONDS = 7200
 
 HeadersOf = Callable[[str | None], dict[str, str]]
 
 
 def init_app(app: Flask, origins: tuple[str, ...]) -> None:
-    """Let pages of these origins in."""
+    """Allow pages of these origins."""
     if not origins:
         app.extensions[_HEADERS_KEY] = no_headers
         return
@@ -31,17 +31,20 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
     computed = get_cors_options(app, options)
 
     def headers_of(origin: str | None) -> dict[str, str]:
-        asked = Headers({"Origin": origin}) if origin else Headers()
-        return {name: str(text) for name, text in get_cors_headers(computed, asked, "GET").items()}
+        request_headers = Headers({"Origin": origin}) if origin else Headers()
+        return {
+            name: str(text)
+            for name, text in get_cors_headers(computed, request_headers, "GET").items()
+        }
 
     app.extensions[_HEADERS_KEY] = headers_of
 
 
 def no_headers(_origin: str | None) -> dict[str, str]:
-    """What is said to pages of other origins where none is let in."""
+    """No CORS headers, for when no origin is allowed."""
     return {}
 
 
 def headers_of(app: Flask) -> HeadersOf:
-    """Tells what an answer says to a page of an origin; preflights are Flask's alone."""
+    """A function from origin to response headers. Flask handles preflights."""
     return cast(HeadersOf, app.extensions[_HEADERS_KEY])

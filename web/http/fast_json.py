@@ -1,8 +1,8 @@
-"""A bid's two shapes by msgspec: the request, and the answer to an accepted bid.
+"""Fast msgspec versions of a bid's request and of the response to an accepted bid.
 
-What schemas.BidRequest and schemas.PlacedBid do is the reference, and takes ten times as
-long. A request that is written as nearly all are is read here; whatever else comes is for
-the schema to judge, so no verdict is made twice. Answers have the same bytes.
+The reference is schemas.BidRequest and schemas.PlacedBid, which take ten times as long.
+Requests in the usual form are decoded here and all others by the schema, which alone refuses
+any. Responses are byte for byte the same.
 """
 
 import re
@@ -18,9 +18,9 @@ from web.http import schemas
 from web.http.body import decode
 from web.http.fields import parse_uuid
 
-# Digits alone, up to the largest price; what is below the smallest is the schema's to refuse.
+# Plain digits up to the highest price. The schema handles all others.
 _PLAIN_PRICE = re.compile(rb"[1-9][0-9]{0,9}(?:\.[0-9]{1,2})?")
-_REMEMBERED_IDS = 1000
+_CACHED_IDS = 1000
 _CENT = Decimal("0.01")
 _schema = schemas.BidRequest()
 
@@ -50,14 +50,14 @@ class _Placed(msgspec.Struct):
 
 _read = msgspec.json.Decoder(_Bid).decode
 _write = msgspec.json.Encoder().encode
-_uuid = lru_cache(_REMEMBERED_IDS)(parse_uuid)
-# The bids of one call have one moment.
+_uuid = lru_cache(_CACHED_IDS)(parse_uuid)
+# Bids of one call share their accepted_at.
 _text_of = lru_cache(1)(datetime.isoformat)
 
 
 def read_bid(body: bytes | None) -> tuple[UUID, Decimal]:
-    """Session and price. Raises what `decode` and the schema do. None: the body is too long."""
-    # msgspec passes over bytes that are no UTF-8 where it need not look.
+    """Session id and price. Raises like `decode` and the schema. None: the body is too long."""
+    # msgspec accepts invalid UTF-8 in parts that it skips.
     if body is not None and body.isascii():
         try:
             bid = _read(body)
@@ -70,13 +70,13 @@ def read_bid(body: bytes | None) -> tuple[UUID, Decimal]:
 
 
 def write_placed(placed: PlacedBid) -> bytes:
-    """The answer to an accepted bid, or to a replay."""
+    """The response to an accepted or replayed bid."""
     return _write(
         _Placed(
             "accepted",
             placed.session_id,
             placed.sequence,
-            # Between a cent and ten billions: never with an exponent.
+            # Between a cent and ten billion: never written with an exponent.
             float(placed.price),
             _number(placed.score),
             placed.rank,
@@ -91,6 +91,6 @@ def write_placed(placed: PlacedBid) -> bytes:
 
 
 def _number(value: float) -> Number:
-    """As Python writes it: msgspec writes exponents another way."""
+    """Formatted like Python's json: msgspec formats exponents differently."""
     has_exponent = value and not 1e-4 <= abs(value) < 1e16  # noqa: PLR2004 - Python's own bounds
     return msgspec.Raw(repr(value).encode()) if has_exponent else value

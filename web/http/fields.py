@@ -1,7 +1,7 @@
-"""Marshmallow fields that are as strict as JSON: no text for a number, no true for 1.
+"""Strict marshmallow fields: no strings as numbers, no true as 1.
 
-The API's JSON loader reads fractions as Decimal (see web/http/body.py), so that a price is
-judged by the digits that were sent and not by the double nearest to them.
+Fractions are decoded as Decimal (see web/http/body.py), so that a price is validated by the
+digits that were sent and not as the nearest double.
 """
 
 import re
@@ -16,37 +16,37 @@ from marshmallow import ValidationError, fields
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _WHOLE = re.compile(r"-?[0-9]+")
-# Control characters (NUL among them) and lone surrogates: PostgreSQL's text takes
-# neither NUL nor surrogates, and no name needs the others.
+# Control characters and lone surrogates: PostgreSQL cannot store NUL or surrogates, and no
+# text needs the others.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
-# Characters that shape their neighbours and show nothing: joiners, marks of direction, BOM.
+# Invisible formatting characters: joiners, direction marks, BOM.
 _FORMAT = "Cf"
-# Letters and a symbol, to Unicode, that are blank all the same.
+# Blank characters that Unicode classes as letters or symbols.
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _LINE_BREAKS = "\t\n\r"
-# Category Cc inside the brackets of a regular expression, of Python's kind and ECMA's.
+# Category Cc, for a character class in Python and ECMA regular expressions.
 CONTROL_CHARACTERS = r"\u0000-\u001f\u007f-\u009f"
 _CONTROL_CHARACTERS_BUT_LINE_BREAKS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 CENT = Decimal("0.01")
-# An exponent makes a short text a number of a billion digits; no sum needs that.
+# A short text with an exponent can be a number with a billion digits.
 _MAX_EXPONENT = 20
 
 
 def parse_uuid(text: object) -> UUID:
-    """The one spelling this API uses. Raises ValueError on any other."""
+    """Parse a UUID in canonical form. Raises ValueError for any other."""
     if not isinstance(text, str) or not _UUID.fullmatch(text):
         raise ValueError("not a UUID")
     return UUID(text)
 
 
 class Text(fields.String):
-    """A string without characters that cannot be stored."""
+    """A string without control characters."""
 
     def __init__(self, *, multiline: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._allowed = _LINE_BREAKS if multiline else ""
-        refused = _CONTROL_CHARACTERS_BUT_LINE_BREAKS if multiline else CONTROL_CHARACTERS
-        self.pattern = f"^[^{refused}]*$"
+        forbidden = _CONTROL_CHARACTERS_BUT_LINE_BREAKS if multiline else CONTROL_CHARACTERS
+        self.pattern = f"^[^{forbidden}]*$"
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
@@ -58,8 +58,9 @@ class Text(fields.String):
 
 
 class Name(Text):
-    """A text that shows all there is of it: on the board no name may pass for another, or for
-    none. Only for new names; those that are there already go on being read as `Text`.
+    """A text without invisible characters, so that names on the board cannot look alike.
+
+    For new names only; existing ones are read as `Text`.
     """
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
@@ -67,8 +68,7 @@ class Name(Text):
         for character in text:
             if unicodedata.category(character) == _FORMAT or character in _BLANKS:
                 raise ValidationError(
-                    f"Must not contain the invisible character U+{ord(character):04X}: "
-                    "leave it out."
+                    f"Must not contain the invisible character U+{ord(character):04X}."
                 )
         return text
 
@@ -99,7 +99,7 @@ class Integer(fields.Integer):
 
 
 class QueryInteger(fields.Integer):
-    """A whole number in a query, in ASCII digits; int() would take 1_0 and \u0663 as well."""
+    """A whole number in a query, in ASCII digits; int() also accepts 1_0 and \u0663."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if not _WHOLE.fullmatch(value):
@@ -108,7 +108,7 @@ class QueryInteger(fields.Integer):
 
 
 class QueryFlag(fields.Boolean):
-    """`true` or `false` in a query, and no other word for either."""
+    """`true` or `false` in a query; no other spelling."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         try:
@@ -118,7 +118,7 @@ class QueryFlag(fields.Boolean):
 
 
 class Price(fields.Decimal):
-    """Money in the shop's currency: at most two decimals."""
+    """An amount in the shop's currency, with at most two decimals."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
         number = Decimal(_number(value))
@@ -133,7 +133,7 @@ class Price(fields.Decimal):
 
 
 class Identifier(fields.UUID):
-    """A UUID in its usual spelling."""
+    """A UUID in canonical form."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> UUID:
         try:
@@ -143,14 +143,14 @@ class Identifier(fields.UUID):
 
 
 class Moment(fields.AwareDateTime):
-    """ISO 8601; read without an offset it is UTC, written it always has the offset of UTC."""
+    """A time in ISO 8601. Without an offset it is read as UTC; it is always written in UTC."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(format="iso", default_timezone=UTC, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
         try:
-            # fromisoformat does not look behind a NUL.
+            # fromisoformat stops at a NUL.
             moment = datetime.fromisoformat(value.replace("\0", "?"))
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (AttributeError, ValueError, OverflowError):

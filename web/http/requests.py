@@ -1,4 +1,4 @@
-"""Requests as the lane takes them, whichever door they came by, and answers as they go out."""
+"""The lane's requests, from ASGI or from Flask, and complete responses."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,23 +9,24 @@ from msgspec import Struct
 from web.http.body import MAX_BODY_BYTES
 
 Receive = Any
+Send = Any
 Scope = Mapping[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-# An extension of ASGI that web/front/http.py offers: a coroutine function that sends a Response.
-ANSWER_AT_ONCE = "flashbid.answer_at_once"
+# An ASGI extension of web/front/http.py: a coroutine function that sends a RawResponse.
+SEND_WHOLE = "flashbid.send_whole"
 
-# For how long a client may still send after its answer; RFC 9112, section 9.6, says why.
+# How long a client may keep sending after its response (RFC 9112, section 9.6).
 LINGER_SECONDS = 2.0
-_WANTED = frozenset({b"authorization", b"content-type", b"origin", b"x-request-id"})
+_LANE_HEADERS = frozenset({b"authorization", b"content-type", b"origin", b"x-request-id"})
 
 
 class ClientGone(Exception):
-    """The client has hung up in mid-request."""
+    """The client disconnected before its request was complete."""
 
 
-class Request(Struct):
-    """One request. `body` None: it is longer than MAX_BODY_BYTES."""
+class LaneRequest(Struct):
+    """One request. `body` is None when longer than MAX_BODY_BYTES."""
 
     method: str
     path: str
@@ -36,26 +37,26 @@ class Request(Struct):
     door: str
 
     def header(self, name: bytes) -> str:
-        """A header's text; "" when it is absent. Only those of _WANTED are here."""
+        """A header's text; "" when absent. From ASGI only those in _LANE_HEADERS are kept."""
         return self.headers.get(name, b"").decode("latin-1")
 
 
-class Response(NamedTuple):
-    """A whole answer."""
+class RawResponse(NamedTuple):
+    """A complete response, ready to send."""
 
     status: int
     headers: Headers
     body: bytes
 
 
-async def read_request(scope: Scope, receive: Receive) -> Request:
-    """A request of an ASGI server. Raises ClientGone."""
+async def read_request(scope: Scope, receive: Receive) -> LaneRequest:
+    """Read an ASGI request. Raises ClientGone."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in _WANTED:
+        if name in _LANE_HEADERS:
             headers[name] = headers[name] + b"," + value if name in headers else value
     client = scope["client"]
-    return Request(
+    return LaneRequest(
         scope["method"],
         scope["path"],
         scope["query_string"],
@@ -69,7 +70,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
 async def read_body(receive: Receive) -> bytes | None:
     """The whole body; None when it is longer than MAX_BODY_BYTES. Raises ClientGone.
 
-    How long it may take is the server's to say (web/front/server.py).
+    The server limits the time (web/front/http.py).
     """
     message = await receive()
     body: bytes = message.get("body", b"")
@@ -89,8 +90,8 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 async def linger(receive: Receive) -> None:
-    """Read what a client still sends: unread, it would have the system reset the connection,
-    and the reset overtake the answer.
+    """Read the rest of a request: unread bytes would make the system reset the connection, and
+    the client might lose the response.
     """
     try:
         async with asyncio.timeout(LINGER_SECONDS):

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers. The OpenAPI document is generated from these."""
+"""Schemas of requests and responses. The OpenAPI document is generated from them."""
 
 import dataclasses
 from datetime import timedelta
@@ -34,16 +34,18 @@ STATUSES = [status.value for status in Status]
 DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
 
-class Request(Schema):
+class RequestSchema(Schema):
     """Unknown fields are ignored, so that existing clients keep working."""
+
+    error_messages = {"type": "Must be a JSON object."}  # noqa: RUF012 - as marshmallow declares it
 
     class Meta:
         unknown = EXCLUDE
 
 
-# No blank names, and none that only a space tells from another. Control characters,
-# which `Text` refuses first, are spelled out for readers of the OpenAPI document.
-trimmed = validate.Regexp(
+# No blank names, and no two that differ only in a space at the end. `Text` already refuses
+# control characters; the pattern repeats them for the OpenAPI document.
+no_outer_spaces = validate.Regexp(
     rf"^[^\s{CONTROL_CHARACTERS}]([^{CONTROL_CHARACTERS}]*[^\s{CONTROL_CHARACTERS}])?$",
     error="Must not start or end with a space.",
 )
@@ -60,11 +62,11 @@ def _coefficient(default: float) -> Number:
 # Requests
 
 
-class Registration(Request):
+class Registration(RequestSchema):
     username = Name(
         required=True,
-        validate=[validate.Length(3, 50), trimmed],
-        metadata={"description": "Without invisible characters."},
+        validate=[validate.Length(3, 50), no_outer_spaces],
+        metadata={"description": "No invisible characters."},
     )
     email = Text(
         required=True,
@@ -79,20 +81,22 @@ class Registration(Request):
     )
 
 
-class Login(Request):
+class Login(RequestSchema):
     username = Text(required=True)
     password = Text(required=True, load_only=True, metadata={"format": "password"})
 
 
-class NewProduct(Request):
-    name = Text(required=True, validate=[validate.Length(1, 200), trimmed])
+class NewProduct(RequestSchema):
+    name = Text(required=True, validate=[validate.Length(1, 200), no_outer_spaces])
     description = Text(
         load_default=None, allow_none=True, multiline=True, validate=validate.Length(max=1000)
     )
 
 
-class SessionTerms(Request):
-    upset_price = _price(required=True, metadata={"description": "The lowest admissible price."})
+class SessionTerms(RequestSchema):
+    upset_price = _price(
+        required=True, metadata={"description": "Starting price: bids below it are refused."}
+    )
     inventory = Integer(required=True, validate=validate.Range(1, MAX_INVENTORY))
     alpha = _coefficient(0.5)
     beta = _coefficient(1000.0)
@@ -100,18 +104,18 @@ class SessionTerms(Request):
     duration_minutes = Number(
         load_default=60.0,
         validate=validate.Range(min=0, min_inclusive=False, max=MAX_DURATION_MINUTES),
-        # apispec calls every lower bound a minimum, which would let 0 in.
+        # apispec describes every lower bound as inclusive.
         metadata={"exclusiveMinimum": 0},
     )
     start_time = Moment(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Now when absent; in the future the session is scheduled."},
+        metadata={"description": "Default: now. A time in the future schedules the session."},
     )
 
     @post_load
-    def gather(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Put what belongs together into core's own type."""
+    def collect_terms(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Collect the terms into core's type."""
         data["duration"] = timedelta(minutes=data.pop("duration_minutes"))
         terms = Terms(**{field.name: data.pop(field.name) for field in dataclasses.fields(Terms)})
         return {**data, "terms": terms}
@@ -125,12 +129,12 @@ class NewProductAndSession(NewProduct, SessionTerms):
     pass
 
 
-class BidRequest(Request):
+class BidRequest(RequestSchema):
     session_id = Identifier(required=True)
     price = _price(required=True)
 
 
-class PageQuery(Request):
+class PageQuery(RequestSchema):
     page = QueryInteger(load_default=1, validate=validate.Range(1, MAX_PAGE))
     page_size = QueryInteger(load_default=50, validate=validate.Range(1, 100))
 
@@ -144,16 +148,14 @@ class OwnBidsQuery(PageQuery):
 
 
 class NotificationsQuery(PageQuery):
-    unread = QueryFlag(
-        load_default=False, metadata={"description": "Only those that are not read yet."}
-    )
+    unread = QueryFlag(load_default=False, metadata={"description": "Only unread notifications."})
 
 
 class DeliveriesQuery(PageQuery):
     status = fields.String(load_default=None, validate=validate.OneOf(DELIVERY_STATUSES))
 
 
-# Answers
+# Responses
 
 
 class Account(Schema):
@@ -184,7 +186,7 @@ class Session(Schema):
     name = Text(required=True)
     description = Text(required=True, allow_none=True, multiline=True)
     upset_price = Price(required=True)
-    base_price = Price(required=True, metadata={"description": "The same as upset_price."})
+    base_price = Price(required=True, metadata={"description": "Same as upset_price."})
     inventory = Integer(required=True)
     alpha = Number(required=True)
     beta = Number(required=True)
@@ -199,7 +201,9 @@ class Session(Schema):
 class PlacedBid(Schema):
     status = fields.Constant("accepted", required=True)
     session_id = Identifier(required=True)
-    sequence = Integer(required=True, metadata={"description": "Place in the bid log, from 1."})
+    sequence = Integer(
+        required=True, metadata={"description": "Position in the session's bid log, from 1."}
+    )
     price = Price(required=True)
     score = Number(required=True)
     rank = Integer(required=True)
@@ -210,7 +214,8 @@ class PlacedBid(Schema):
     is_winning = fields.Boolean(required=True)
     accepted_at = Moment(required=True)
     replayed = fields.Boolean(
-        required=True, metadata={"description": "The standing price was sent again."}
+        required=True,
+        metadata={"description": "The price equals the standing bid's; nothing changed."},
     )
     message = fields.String(required=True)
 
@@ -286,7 +291,7 @@ class Notification(Schema):
     rank = Integer(required=True)
     price = Price(required=True)
     is_winner = fields.Boolean(required=True)
-    message = fields.String(required=True, metadata={"description": "The outcome in a sentence."})
+    message = fields.String(required=True, metadata={"description": "The outcome as a sentence."})
     created_at = Moment(required=True)
     read_at = Moment(required=True, allow_none=True)
 
@@ -300,7 +305,7 @@ class Stats(Schema):
         keys=fields.String(),
         values=Integer(),
         required=True,
-        metadata={"description": "By status."},
+        metadata={"description": "Number of sessions by status."},
     )
     bids_accepted = Integer(required=True)
     bids_persisted = Integer(required=True)
@@ -312,12 +317,16 @@ class Stats(Schema):
 class Channel(Schema):
     channel = fields.String(required=True, validate=validate.OneOf(["email", "webhook"]))
     is_on = fields.Boolean(required=True)
-    waiting = Integer(required=True, metadata={"description": "Deliveries still to be made."})
-    given_up = Integer(required=True, metadata={"description": "Deliveries that failed for good."})
+    waiting = Integer(required=True, metadata={"description": "Pending deliveries."})
+    given_up = Integer(
+        required=True, metadata={"description": "Deliveries that failed permanently."}
+    )
 
 
 class WebhookDelivery(Schema):
-    delivery_id = Identifier(required=True, metadata={"description": "The message's webhook-id."})
+    delivery_id = Identifier(
+        required=True, metadata={"description": "Equals the `webhook-id` header."}
+    )
     session_id = Identifier(required=True)
     event = fields.String(required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
@@ -333,14 +342,14 @@ class AdminAction(Schema):
     created_at = Moment(required=True)
     actor = Text(required=True)
     actor_id = Identifier(
-        required=True, allow_none=True, metadata={"description": "None: from the command line."}
+        required=True, allow_none=True, metadata={"description": "Null for the command line."}
     )
     action = fields.String(required=True)
-    details = fields.Dict(required=True, metadata={"description": "What it was done with."})
+    details = fields.Dict(required=True, metadata={"description": "Arguments and created ids."})
     outcome = fields.String(
         required=True,
         validate=validate.OneOf([done.value for done in ActionOutcome]),
-        metadata={"description": "`asked`: the process ended before it could say more."},
+        metadata={"description": "`asked`: the process ended before the outcome was recorded."},
     )
 
 
@@ -360,13 +369,15 @@ class Readiness(Schema):
 
 
 class Problem(Schema):
-    """An error, as RFC 9457 has it."""
+    """An error (RFC 9457)."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)
     status = Integer(required=True)
-    detail = fields.String(required=True, metadata={"description": "What to do about it."})
-    code = fields.String(required=True, metadata={"description": "What to switch on."})
+    detail = fields.String(required=True, metadata={"description": "Explanation for people."})
+    code = fields.String(
+        required=True, metadata={"description": "Stable error code for programs to branch on."}
+    )
     request_id = fields.String(required=True)
-    errors = fields.Dict(metadata={"description": "With validation_failed: messages by field."})
-    upset_price = Price(metadata={"description": "With price_below_upset."})
+    errors = fields.Dict(metadata={"description": "For validation_failed: messages by field."})
+    upset_price = Price(metadata={"description": "For price_below_upset: the starting price."})

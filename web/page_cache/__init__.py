@@ -1,1 +1,1 @@
-"""Pages that many ask for at once, kept in each process for a moment."""
+"""Per-process caches of pages that many clients request at once."""

@@ -1,9 +1,9 @@
-"""Board pages as bytes, made once for each state of the board and process.
+"""Encoded board pages, made once per board state and process.
 
-Everybody reads the board and a bid changes it only now and then, so a page is kept as it
-went out. It is never stale: each reading first asks Redis for the state of the session,
-one small command that requests of one moment share, and a page of another state is made
-anew. Only `server_time` is written into each answer.
+The board is read far more often than bids change it, so encoded pages are cached. They are
+never stale: each request first reads the session's state from Redis, with one small command
+shared by concurrent requests, and a page of another state is read again. Only `server_time` is
+added to each response.
 """
 
 import time
@@ -20,100 +20,100 @@ from core.bidding.batches import Batches, NotSent
 from core.bidding.board import Board, BoardPage, State
 from core.rules.lifecycle import Status
 from core.sessions.results import RankedEntry
-from web.http.answers import encode
+from web.http.responses import encode
 
 _MAX_PAGES = 500
-# Of one page at one moment; more than a process has connections would do as well.
-_MAX_ASKERS = 10_000
-# A clock that drifts against the one of Redis is set right as often.
+# Concurrent requests for one page: the most connections that a process may have.
+_MAX_WAITERS = 10_000
+# Corrects a clock that drifts from Redis's this often.
 _MAX_AGE_SECONDS = 1.0
 
 Key = tuple[UUID, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPage:
-    """A page's bytes up to its server_time, and how long they are good."""
+class CachedPage:
+    """A page encoded up to its server_time, and how long it stays fresh."""
 
     state: State
     text: bytes
     server_time: datetime
-    begun_at: float
-    made_at: float
-    good_seconds: float
+    read_started_at: float
+    read_at: float
+    fresh_seconds: float
     is_final: bool
 
-    def is_good(self, state: State, asked_at: float) -> bool:
-        """Whether it shows the state, or was read after it was asked for."""
-        is_current = self.state == state or self.begun_at >= asked_at
-        return is_current and time.monotonic() - self.made_at < self.good_seconds
+    def is_fresh(self, state: State, asked_at: float) -> bool:
+        """Whether the page shows the state, or was read after `asked_at`."""
+        is_current = self.state == state or self.read_started_at >= asked_at
+        return is_current and time.monotonic() - self.read_at < self.fresh_seconds
 
     def at(self, now: float) -> bytes:
-        """The page as it is at this monotonic moment."""
-        server_time = self.server_time + timedelta(seconds=now - self.made_at)
+        """The page's JSON at the monotonic time `now`."""
+        server_time = self.server_time + timedelta(seconds=now - self.read_at)
         return b'%b,"server_time":"%b"}' % (self.text, server_time.isoformat().encode())
 
 
 class BoardPages:
-    """Keeps the pages that were asked for last."""
+    """Caches the most recently requested pages."""
 
     def __init__(self, board: Board, *, max_wait_seconds: float) -> None:
         self._board = board
-        self._kept: OrderedDict[Key, KeptPage] = OrderedDict()
-        self._makings: Batches[Key, tuple[State, float], KeptPage] = Batches(
-            self._make, max_items=_MAX_ASKERS, max_wait_seconds=max_wait_seconds
+        self._cache: OrderedDict[Key, CachedPage] = OrderedDict()
+        self._reads: Batches[Key, tuple[State, float], CachedPage] = Batches(
+            self._read_for, max_items=_MAX_WAITERS, max_wait_seconds=max_wait_seconds
         )
 
     async def read(self, session_id: UUID, *, page: int, page_size: int) -> bytes:
         """A page's JSON. Raises SessionNotFound."""
         return (await self.current(session_id, page=page, page_size=page_size)).at(time.monotonic())
 
-    async def current(self, session_id: UUID, *, page: int, page_size: int) -> KeptPage:
-        """A page that is up to date. Raises SessionNotFound."""
+    async def current(self, session_id: UUID, *, page: int, page_size: int) -> CachedPage:
+        """An up-to-date page. Raises SessionNotFound."""
         asked_at = time.monotonic()
         key = (session_id, page, page_size)
         state = await self._board.state(session_id)
-        kept = self._kept.get(key)
-        if kept is None or not kept.is_good(state, asked_at):
+        cached = self._cache.get(key)
+        if cached is None or not cached.is_fresh(state, asked_at):
             try:
-                kept = await self._makings.ask(key, (state, asked_at))
+                cached = await self._reads.ask(key, (state, asked_at))
             except NotSent:
                 raise errors.TemporarilyUnavailable from None
-        return kept
+        return cached
 
-    async def _make(self, key: Key, askers: Sequence[tuple[State, float]]) -> list[KeptPage]:
-        """The page is read after its state: it can be newer than that, never older."""
-        kept = self._kept.get(key)
-        if kept is None or not all(kept.is_good(*asker) for asker in askers):
-            newest_state, _ = askers[-1]
-            kept = await self._read_anew(key, newest_state)
-        return [kept] * len(askers)
+    async def _read_for(self, key: Key, waiters: Sequence[tuple[State, float]]) -> list[CachedPage]:
+        """The page is read after its state, so it may be newer but never older."""
+        cached = self._cache.get(key)
+        if cached is None or not all(cached.is_fresh(*waiter) for waiter in waiters):
+            newest_state, _ = waiters[-1]
+            cached = await self._read_from_redis(key, newest_state)
+        return [cached] * len(waiters)
 
-    async def _read_anew(self, key: Key, state: State) -> KeptPage:
+    async def _read_from_redis(self, key: Key, state: State) -> CachedPage:
         session_id, page, page_size = key
-        begun_at = time.monotonic()
+        read_started_at = time.monotonic()
         found = await self._board.read_page(session_id, page=page, page_size=page_size)
-        kept = KeptPage(
+        cached = CachedPage(
             state=state,
             text=encode(document_of(found))[:-1],
             server_time=found.server_time,
-            begun_at=begun_at,
-            made_at=time.monotonic(),
-            good_seconds=_good_seconds(found),
+            read_started_at=read_started_at,
+            read_at=time.monotonic(),
+            fresh_seconds=_fresh_seconds(found),
             is_final=not found.provisional,
         )
-        self._keep(key, kept)
-        return kept
+        self._store(key, cached)
+        return cached
 
-    def _keep(self, key: Key, kept: KeptPage) -> None:
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        if len(self._kept) > _MAX_PAGES:
-            self._kept.popitem(last=False)
+    def _store(self, key: Key, cached: CachedPage) -> None:
+        self._cache[key] = cached
+        self._cache.move_to_end(key)
+        if len(self._cache) > _MAX_PAGES:
+            self._cache.popitem(last=False)
 
 
-def _good_seconds(page: BoardPage) -> float:
-    """Until the clock alone changes the status, at the start or the end, or for a second."""
+def _fresh_seconds(page: BoardPage) -> float:
+    """Seconds until the status changes at the start or end, at most _MAX_AGE_SECONDS."""
     if page.status is Status.SCHEDULED:
         return 0.0
     if page.status is Status.ENDED:
@@ -122,9 +122,9 @@ def _good_seconds(page: BoardPage) -> float:
 
 
 def document_of(page: BoardPage) -> dict[str, Any]:
-    """What schemas.Board dumps of a page, except server_time, in a fraction of the time.
+    """A page as schemas.Board dumps it, without server_time, in a fraction of the time.
 
-    Under a flash every page is made for each bid; a test holds this to the schema.
+    During a flash sale every bid changes the page. A test compares this with the schema.
     """
     return {
         "session_id": str(page.session_id),

@@ -1,1 +1,1 @@
-"""Flask's routes. A view loads, makes one call into core, and dumps."""
+"""Flask's routes. A view loads the request, makes one call into core, and dumps the result."""

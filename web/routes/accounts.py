@@ -21,13 +21,13 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 @operation(
     auth=Auth.PUBLIC,
     body=schemas.Registration(),
-    answer=schemas.AccountWithToken(),
+    response=schemas.AccountWithToken(),
     status=201,
     limit=Limit.REGISTER,
     refuses=(errors.UsernameTaken, errors.EmailTaken),
 )
 def register(username: str, email: str, password: str) -> dict[str, Any]:
-    """Create an account. The first one on an empty database becomes the admin."""
+    """Create an account. The first account in an empty database becomes admin."""
     account = services().accounts.register(username, email, password)
     rate_limits.remember_login(username)
     return _with_token(account)
@@ -37,28 +37,28 @@ def register(username: str, email: str, password: str) -> dict[str, Any]:
 @operation(
     auth=Auth.PUBLIC,
     body=schemas.Login(),
-    answer=schemas.AccountWithToken(),
+    response=schemas.AccountWithToken(),
     limit=Limit.LOGIN,
     refuses=(errors.InvalidCredentials, errors.AccountDisabled),
 )
 def login(username: str, password: str) -> dict[str, Any]:
-    """Get a token for an account."""
+    """Log in: get a token."""
     account = services().accounts.authenticate(username, password)
     rate_limits.remember_login(username)
     return _with_token(account)
 
 
 @blueprint.get("/me")
-@operation(auth=Auth.MEMBER, answer=schemas.Account())
+@operation(auth=Auth.MEMBER, response=schemas.Account())
 def me() -> Account:
-    """The caller's account."""
+    """Get your account."""
     return services().accounts.get(tokens.current_user_id())
 
 
 @blueprint.post("/logout")
 @operation(auth=Auth.MEMBER, status=204)
 def logout() -> None:
-    """Refuse the caller's token from now on."""
+    """Log out: revoke this token."""
     services().revocations.revoke(*tokens.current_token())
 
 

@@ -1,4 +1,4 @@
-"""What only admins may do: products, sessions, counts."""
+"""Admin routes: products, sessions, statistics, deliveries, admin log."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -23,16 +23,16 @@ blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
 @blueprint.post("/products")
-@operation(auth=Auth.ADMIN, body=schemas.NewProduct(), answer=schemas.Product(), status=201)
+@operation(auth=Auth.ADMIN, body=schemas.NewProduct(), response=schemas.Product(), status=201)
 def add_product(name: str, description: str | None) -> Product:
     """Create a product."""
     return services().catalogue.add(name, description)
 
 
 @blueprint.get("/products")
-@operation(auth=Auth.ADMIN, answer=schemas.Product(many=True))
+@operation(auth=Auth.ADMIN, response=schemas.Product(many=True))
 def products() -> Sequence[Product]:
-    """All products, newest first."""
+    """List all products, newest first."""
     return services().catalogue.products()
 
 
@@ -40,12 +40,12 @@ def products() -> Sequence[Product]:
 @operation(
     auth=Auth.ADMIN,
     body=schemas.NewSession(),
-    answer=schemas.Session(),
+    response=schemas.Session(),
     status=201,
     refuses=(errors.ProductNotFound,),
 )
 def add_session(product_id: UUID, terms: Terms) -> SessionView:
-    """Open or schedule a session for a product."""
+    """Start or schedule a session for a product."""
     return services().sessions.create(product_id, terms)
 
 
@@ -53,7 +53,7 @@ def add_session(product_id: UUID, terms: Terms) -> SessionView:
 @operation(
     auth=Auth.ADMIN,
     body=schemas.NewProductAndSession(),
-    answer=schemas.Session(),
+    response=schemas.Session(),
     status=201,
 )
 def add_product_and_session(name: str, description: str | None, terms: Terms) -> SessionView:
@@ -64,45 +64,47 @@ def add_product_and_session(name: str, description: str | None, terms: Terms) ->
 @blueprint.put("/sessions/<session_id>/activate")
 @operation(
     auth=Auth.ADMIN,
-    answer=schemas.Session(),
+    response=schemas.Session(),
     refuses=(errors.SessionNotFound, errors.SessionEnded),
 )
 def activate(session_id: UUID) -> SessionView:
-    """Take bids from now on. A scheduled session starts now and keeps its end."""
+    """Accept bids from now on. A scheduled session starts now; its end time stays."""
     return services().sessions.activate(session_id)
 
 
 @blueprint.put("/sessions/<session_id>/deactivate")
 @operation(
     auth=Auth.ADMIN,
-    answer=schemas.Session(),
+    response=schemas.Session(),
     refuses=(errors.SessionNotFound, errors.SessionEnded),
 )
 def deactivate(session_id: UUID) -> SessionView:
-    """Refuse bids; standing bids and the end time stay."""
+    """Pause a session: refuse bids. Standing bids and the end time stay."""
     return services().sessions.deactivate(session_id)
 
 
 @blueprint.put("/sessions/<session_id>/close")
-@operation(auth=Auth.ADMIN, answer=schemas.Session(), status=202, refuses=(errors.SessionNotFound,))
+@operation(
+    auth=Auth.ADMIN, response=schemas.Session(), status=202, refuses=(errors.SessionNotFound,)
+)
 def close(session_id: UUID) -> SessionView:
-    """End a session now; the results follow."""
+    """End a session now. The results follow."""
     ended = services().sessions.end_now(session_id)
     enqueue.close(session_id)
     return ended
 
 
 @blueprint.get("/stats")
-@operation(auth=Auth.ADMIN, answer=schemas.Stats())
+@operation(auth=Auth.ADMIN, response=schemas.Stats())
 def stats() -> Stats:
-    """The shop at a glance."""
+    """Get the shop's key figures."""
     return services().statistics.read()
 
 
 @blueprint.get("/channels")
-@operation(auth=Auth.ADMIN, answer=schemas.Channel(many=True))
+@operation(auth=Auth.ADMIN, response=schemas.Channel(many=True))
 def channels() -> Sequence[ChannelState]:
-    """By which ways members and the shop's system are told, and what is still to be told."""
+    """List the notification channels and their pending deliveries."""
     return services().channels.read()
 
 
@@ -110,13 +112,13 @@ def channels() -> Sequence[ChannelState]:
 @operation(
     auth=Auth.ADMIN,
     query=schemas.DeliveriesQuery(),
-    answer=schemas.WebhookDelivery(many=True),
-    counted=True,
+    response=schemas.WebhookDelivery(many=True),
+    paged=True,
 )
 def webhook_deliveries(
     status: str | None, page: int, page_size: int
 ) -> tuple[Sequence[DeliveryView], int]:
-    """What the shop's system was sent, newest first."""
+    """List webhook deliveries, newest first."""
     return services().webhooks.list(
         DeliveryStatus(status) if status else None, page=page, page_size=page_size
     )
@@ -126,9 +128,9 @@ def webhook_deliveries(
 @operation(
     auth=Auth.ADMIN,
     query=schemas.PageQuery(),
-    answer=schemas.AdminAction(many=True),
-    counted=True,
+    response=schemas.AdminAction(many=True),
+    paged=True,
 )
 def admin_actions(page: int, page_size: int) -> tuple[Sequence[AdminAction], int]:
-    """Who administered what and when, from here and from the command line, newest first."""
+    """List admin actions, by API and command line, newest first."""
     return services().admin_actions.list(page=page, page_size=page_size)

@@ -14,17 +14,17 @@ from web.guards.operation import operation
 from web.guards.rate_limits import Limit
 from web.guards.tokens import Auth, current_user_id
 from web.http import schemas
-from web.lane import Handler, Lane, by_lane
+from web.lane import Handler, Lane, lane_route
 from web.state import results_pages, services
 
 blueprint = Blueprint("bidding", __name__, url_prefix="/api")
 
 
 @blueprint.post("/bid")
-@by_lane(
+@lane_route(
     auth=Auth.BIDDER,
     body=schemas.BidRequest(),
-    answer=schemas.PlacedBid(),
+    response=schemas.PlacedBid(),
     refuses=(
         errors.SessionNotFound,
         errors.SessionNotStarted,
@@ -37,57 +37,57 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
     ),
 )
 def place_bid(lane: Lane) -> Handler:
-    """Place or replace the caller's bid. Safe to retry: the standing price is a replay."""
+    """Place or replace your bid. Safe to retry: the same price again changes nothing."""
     return lane.place_bid
 
 
 @blueprint.get("/leaderboard/<session_id>")
-@by_lane(
+@lane_route(
     auth=Auth.PUBLIC,
     query=schemas.PageQuery(),
-    answer=schemas.Board(),
-    # Kept pages: counting a look at one would cost more than the look.
+    response=schemas.Board(),
+    # Cached pages: counting a request would cost more than the page.
     limit=Limit.NONE,
     refuses=(errors.SessionNotFound,),
 )
 def leaderboard(lane: Lane) -> Handler:
-    """One page of a session's board: provisional while it runs, final after."""
+    """Get a page of a session's board: provisional during the session, then final."""
     return lane.show_board
 
 
 @blueprint.get("/leaderboard/<session_id>/me")
 @operation(
     auth=Auth.MEMBER,
-    answer=schemas.Standing(),
+    response=schemas.Standing(),
     refuses=(errors.SessionNotFound, errors.NoBid),
 )
 def own_standing(session_id: UUID) -> Standing:
-    """The caller's place on the board."""
+    """Get your place on the board."""
     return services().board.standing(session_id, current_user_id())
 
 
 @blueprint.get("/sessions")
 @operation(
-    auth=Auth.PUBLIC, query=schemas.SessionsQuery(), answer=schemas.Session(many=True), counted=True
+    auth=Auth.PUBLIC, query=schemas.SessionsQuery(), response=schemas.Session(many=True), paged=True
 )
 def sessions(status: str | None, page: int, page_size: int) -> tuple[Sequence[SessionView], int]:
-    """Sessions, newest start first."""
+    """List sessions, latest start first."""
     return services().sessions.list(
         Status(status) if status else None, page=page, page_size=page_size
     )
 
 
 @blueprint.get("/sessions/active")
-@operation(auth=Auth.PUBLIC, answer=schemas.Session(many=True))
+@operation(auth=Auth.PUBLIC, response=schemas.Session(many=True))
 def active_sessions() -> Sequence[SessionView]:
-    """All sessions that take bids now."""
+    """List all sessions that accept bids now."""
     return services().sessions.active()
 
 
 @blueprint.get("/sessions/<session_id>")
-@operation(auth=Auth.PUBLIC, answer=schemas.Session(), refuses=(errors.SessionNotFound,))
+@operation(auth=Auth.PUBLIC, response=schemas.Session(), refuses=(errors.SessionNotFound,))
 def session(session_id: UUID) -> SessionView:
-    """One session."""
+    """Get a session."""
     return services().sessions.get(session_id)
 
 
@@ -95,11 +95,11 @@ def session(session_id: UUID) -> SessionView:
 @operation(
     auth=Auth.PUBLIC,
     query=schemas.PageQuery(),
-    answer=schemas.Results(),
+    response=schemas.Results(),
     refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
 )
 def results(session_id: UUID, page: int, page_size: int) -> bytes:
-    """Who won, at what price, and everybody's rank."""
+    """Get the final results: winners, prices and all ranks."""
     return results_pages().page(session_id, page=page, page_size=page_size)
 
 
@@ -107,12 +107,12 @@ def results(session_id: UUID, page: int, page_size: int) -> bytes:
 @operation(
     auth=Auth.MEMBER,
     query=schemas.OwnBidsQuery(),
-    answer=schemas.OwnBid(many=True),
-    counted=True,
+    response=schemas.OwnBid(many=True),
+    paged=True,
     refuses=(errors.SessionNotFound,),
 )
 def own_bids(session_id: UUID | None, page: int, page_size: int) -> tuple[Sequence[PastBid], int]:
-    """The caller's accepted bids, newest first."""
+    """List your accepted bids, newest first."""
     return services().history.of_member(
         current_user_id(), session_id, page=page, page_size=page_size
     )

@@ -1,4 +1,4 @@
-"""The live board: one page, from local files, with no build step."""
+"""The live board page, served from static files without a build step."""
 
 from importlib import resources
 
@@ -26,7 +26,7 @@ def board() -> Response:
 
 @blueprint.get("/board/<path:name>")
 def board_file(name: str) -> Response:
-    """One of the page's files. Browsers ask each time and get 304 by its ETag: a release
-    never mixes files of two versions for long.
+    """One of the page's files. Browsers revalidate it by ETag each time, so that files of two
+    releases are not mixed for long.
     """
     return static_files.send(_FILES, name)

@@ -1,4 +1,4 @@
-"""The API's description: the OpenAPI document, and Swagger UI from local files."""
+"""The OpenAPI document, and Swagger UI from local files."""
 
 from importlib import resources
 
@@ -9,7 +9,7 @@ from web.routes.openapi import openapi_document
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 
-# Swagger UI's own files come with a package; nothing is loaded from elsewhere.
+# Swagger UI's files come with a package; nothing is loaded from other sites.
 _SWAGGER_UI = str(resources.files("flask_swagger_ui") / "dist")
 _OWN_FILES = str(resources.files("web") / "static" / "docs")
 _CONTENT_SECURITY_POLICY = (
@@ -40,5 +40,5 @@ def swagger_ui_file(name: str) -> Response:
 
 @blueprint.get("/docs/start.js")
 def swagger_ui_start() -> Response:
-    """The script that starts Swagger UI; a file, so that no inline script is needed."""
+    """The script that starts Swagger UI; a file, since inline scripts are forbidden."""
     return static_files.send(_OWN_FILES, "start.js")

@@ -1,4 +1,4 @@
-"""GET /metrics: what the processes of this host have counted, and how the servers do."""
+"""GET /metrics: metrics of this host's processes, and gauges of the servers."""
 
 from collections.abc import Iterable
 from threading import Lock
@@ -24,16 +24,18 @@ _building = Lock()
 
 
 class QueueGauges(Collector):
-    """What waits at the broker."""
+    """The broker's queue lengths."""
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the broker."""
+        """Nothing: registering must not query the broker."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The queues' lengths; only that it is away when the broker does not answer."""
-        up = GaugeMetricFamily("flashbid_broker_up", "Whether the jobs' broker answers.")
-        jobs = GaugeMetricFamily("flashbid_queue_jobs", "Jobs that wait.", labels=["queue"])
+        """The queue lengths; only `flashbid_broker_up` when the broker is unreachable."""
+        up = GaugeMetricFamily("flashbid_broker_up", "Whether the job broker is reachable.")
+        jobs = GaugeMetricFamily(
+            "flashbid_queue_jobs", "Jobs waiting in the queue.", labels=["queue"]
+        )
         try:
             lengths = queue_lengths.read()
         except OperationalError:
@@ -46,9 +48,9 @@ class QueueGauges(Collector):
 
 
 @blueprint.get("/metrics")
-@operation(auth=Auth.SCRAPER, media=CONTENT_TYPE_LATEST)
+@operation(auth=Auth.SCRAPER, media_type=CONTENT_TYPE_LATEST)
 def show_metrics() -> bytes:
-    """Metrics in Prometheus's text format, for whoever has METRICS_TOKEN, and for admins."""
+    """Get metrics in Prometheus's text format, with METRICS_TOKEN or as an admin."""
     return generate_latest(_registry())
 
 
@@ -57,7 +59,7 @@ def _registry() -> CollectorRegistry:
         found = current_app.extensions.get(_REGISTRY_KEY)
         if found is None:
             found = current_app.extensions[_REGISTRY_KEY] = _build()
-    assert isinstance(found, CollectorRegistry)  # noqa: S101 - nobody else uses this key
+    assert isinstance(found, CollectorRegistry)  # noqa: S101 - only set here
     return found
 
 

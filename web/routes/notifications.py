@@ -1,4 +1,4 @@
-"""What members are told about their sessions."""
+"""Members' notifications."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -19,11 +19,11 @@ blueprint = Blueprint("notifications", __name__, url_prefix="/api/notifications"
 @operation(
     auth=Auth.MEMBER,
     query=schemas.NotificationsQuery(),
-    answer=schemas.Notification(many=True),
-    counted=True,
+    response=schemas.Notification(many=True),
+    paged=True,
 )
 def notifications(unread: bool, page: int, page_size: int) -> tuple[Sequence[Notice], int]:
-    """The caller's notifications, newest first; with `unread` those not read yet."""
+    """List your notifications, newest first."""
     return services().notifications.of_member(
         current_user_id(), unread_only=unread, page=page, page_size=page_size
     )
@@ -32,12 +32,12 @@ def notifications(unread: bool, page: int, page_size: int) -> tuple[Sequence[Not
 @blueprint.put("/<notification_id>/read")
 @operation(auth=Auth.MEMBER, status=204, refuses=(errors.NotificationNotFound,))
 def mark_read(notification_id: UUID) -> None:
-    """Mark one of the caller's notifications as read. Safe to repeat."""
+    """Mark a notification as read. Safe to repeat."""
     services().notifications.mark_read(current_user_id(), notification_id)
 
 
 @blueprint.post("/read")
 @operation(auth=Auth.MEMBER, status=204)
 def mark_all_read() -> None:
-    """Mark all of the caller's notifications as read."""
+    """Mark all your notifications as read."""
     services().notifications.mark_all_read(current_user_id())

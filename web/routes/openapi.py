@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, generated from the routes' declarations and the schemas."""
+"""The OpenAPI 3.1 document, generated from the route declarations and the schemas."""
 
 import re
 import tomllib
@@ -32,19 +32,20 @@ _CODES_WITH_RETRY_AFTER = {OVERLOADED.code} | {
     problem.code for kind, problem in PROBLEMS.items() if getattr(kind, "retry_after_seconds", None)
 }
 _DESCRIPTION = """\
-K identical items, a timed session, everybody bids, the K best scores win:
+Flash-sale bidding: a timed session sells K identical items to the K bidders with the best
+scores:
 
 `Score = alpha * Price + beta / (ResponseTime + 1) + gamma * UserWeight`
 
-Errors are `application/problem+json` (RFC 9457) with a `code` to switch on and a
-`detail` that says what to do. Where there is no operation, the answer is 404
-`not_found` or 405 `method_not_allowed`.
+Errors are `application/problem+json` (RFC 9457) with a stable `code` for programs and a
+`detail` for people. Unknown URLs get 404 `not_found`, unsupported methods 405
+`method_not_allowed`.
 """
 
 
 @cache
 def openapi_document(app: Flask) -> dict[str, Any]:
-    """The document for an application's routes."""
+    """The document of an application's routes."""
     plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
     spec = APISpec(
         title="Flashbid",
@@ -53,7 +54,7 @@ def openapi_document(app: Flask) -> dict[str, Any]:
         info={"description": _DESCRIPTION},
         plugins=[plugin],
     )
-    plugin.converter.add_attribute_function(_rules_of_our_fields)  # type: ignore[union-attr]
+    plugin.converter.add_attribute_function(_custom_field_rules)  # type: ignore[union-attr]
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     for rule in app.url_map.iter_rules():
         declaration = getattr(app.view_functions[rule.endpoint], "operation", None)
@@ -102,26 +103,31 @@ def _describe(declaration: Operation, path_parameters: list[str]) -> dict[str, A
 
 def _responses(declaration: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status in (declaration.status, *declaration.also):
+    for status in (declaration.status, *declaration.also_statuses):
         responses[str(status)] = _success(declaration, status)
     by_status: dict[int, list[str]] = defaultdict(list)
     for problem in _problems(declaration):
         by_status[problem.status].append(problem.code)
     for status, codes in sorted(by_status.items()):
-        if status not in declaration.also:
+        if status not in declaration.also_statuses:
             responses[str(status)] = _problem(codes)
     return responses
 
 
 def _success(declaration: Operation, status: int) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if declaration.answer is not None:
-        response["content"] = {"application/json": {"schema": _schema_of(declaration.answer)}}
-    if declaration.media is not None:
-        response["content"] = {declaration.media.partition(";")[0]: {"schema": {"type": "string"}}}
-    if declaration.counted:
+    if declaration.response is not None:
+        response["content"] = {"application/json": {"schema": _schema_of(declaration.response)}}
+    if declaration.media_type is not None:
+        response["content"] = {
+            declaration.media_type.partition(";")[0]: {"schema": {"type": "string"}}
+        }
+    if declaration.paged:
         response["headers"] = {
-            "X-Total-Count": {"schema": {"type": "integer"}, "description": "Of all pages."}
+            "X-Total-Count": {
+                "schema": {"type": "integer"},
+                "description": "Number of items on all pages.",
+            }
         }
     return response
 
@@ -137,16 +143,19 @@ def _problem(codes: list[str]) -> dict[str, Any]:
     }
     if _CODES_WITH_RETRY_AFTER.intersection(codes):
         response["headers"] = {
-            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}
+            "Retry-After": {
+                "schema": {"type": "integer"},
+                "description": "Seconds to wait before a retry.",
+            }
         }
     return response
 
 
 def _problems(declaration: Operation) -> list[Problem]:
-    """Everything that may stand in the way of an operation."""
+    """All problems that an operation may respond with."""
     problems = [problem_of(kind) for kind in declaration.refuses]
     problems += [problem_of(errors.TemporarilyUnavailable), OVERLOADED]
-    if declaration.counts_as is not Limit.NONE:
+    if declaration.effective_limit is not Limit.NONE:
         problems.append(problem_of(TooManyRequests))
     if declaration.auth is not Auth.PUBLIC:
         problems += (*_TOKEN_PROBLEMS, problem_of(errors.AccountDisabled))
@@ -160,10 +169,10 @@ def _problems(declaration: Operation) -> list[Problem]:
     return problems
 
 
-def _rules_of_our_fields(
+def _custom_field_rules(
     _: Any, field: Field[Any], *, ret: dict[str, Any], **_kwargs: Any
 ) -> dict[str, Any]:
-    """What our fields refuse by themselves; apispec knows marshmallow's validators only."""
+    """Rules built into our fields; apispec only reads marshmallow's validators."""
     if isinstance(field, Text) and "pattern" not in ret:
         return {"pattern": field.pattern}
     if isinstance(field, Price):

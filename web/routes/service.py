@@ -1,4 +1,4 @@
-"""For those who run the service."""
+"""Health and readiness checks."""
 
 from flask import Blueprint
 
@@ -14,16 +14,16 @@ blueprint = Blueprint("service", __name__)
 
 
 @blueprint.get("/health")
-@operation(auth=Auth.PUBLIC, answer=schemas.Health(), also=(503,), limit=Limit.NONE)
+@operation(auth=Auth.PUBLIC, response=schemas.Health(), also_statuses=(503,), limit=Limit.NONE)
 def show_health() -> tuple[Health, int]:
-    """Whether PostgreSQL and Redis answer; 503 when one does not."""
+    """Check PostgreSQL and Redis; 503 when one is unreachable."""
     found = health.check(services().engine, services().redis, services().backlog)
     return found, 200 if found.is_healthy else 503
 
 
 @blueprint.get("/ready")
-@operation(auth=Auth.PUBLIC, answer=schemas.Readiness(), also=(503,), limit=Limit.NONE)
+@operation(auth=Auth.PUBLIC, response=schemas.Readiness(), also_statuses=(503,), limit=Limit.NONE)
 def show_readiness() -> tuple[Readiness, int]:
-    """Whether a balancer should send bids here; 503 when not. PostgreSQL may be away meanwhile."""
+    """Check if bids can be accepted, for load balancers; 503 if not. Works without PostgreSQL."""
     found = health.check_readiness(services().redis, services().bidding, services().backlog)
     return found, 200 if found.is_ready else 503

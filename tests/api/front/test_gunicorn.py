@@ -13,7 +13,7 @@ import pytest
 from core.bootstrap import Services
 from tests.api.conftest import Log
 from tests.support.http.serving import serving
-from web.http.answers import COMMON_HEADERS
+from web.http.responses import COMMON_HEADERS
 
 TOO_LARGE = 10 * 1024 * 1024
 JSON_TYPE = {"Content-Type": "application/json"}

@@ -48,7 +48,7 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 IMPATIENT = changed(
-    "http.ARRIVE_SECONDS = connections.READ_SECONDS = 1",
+    "http.REQUEST_ARRIVAL_SECONDS = connections.RESPONSE_READ_SECONDS = 1",
     "connections.MAX_IDLE_SECONDS = 1",
 )
 MAX_CONNECTIONS = 60

@@ -228,7 +228,9 @@ def test_wrong_field_is_named_and_changes_nothing(
         content_type="application/json",
     )
     assert list(answer.json["errors"]) == [field]
-    assert all(isinstance(message, str) for message in answer.json["errors"][field])
+    messages = answer.json["errors"][field]
+    assert all(isinstance(message, str) for message in messages)
+    assert answer.json["detail"] == f"{field}: {messages[0]}"
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,13 @@ def test_every_wrong_field_is_named(world: World, refuse: Refuse) -> None:
         INVALID, "POST", "/api/admin/sessions/combined", data=body, content_type="application/json"
     )
     assert set(answer.json["errors"]) == {"name", "upset_price", "inventory", "gamma"}
+    first, messages = next(iter(answer.json["errors"].items()))
+    assert answer.json["detail"] == f"{first}: {messages[0]}"
+
+
+def test_a_body_that_is_no_object_is_refused_with_a_sentence(refuse: Refuse) -> None:
+    answer = refuse(INVALID, "POST", "/api/auth/login", json=[])
+    assert answer.json["detail"] == "Must be a JSON object."
 
 
 DEEP = 30_000

@@ -314,10 +314,10 @@ def test_each_limit_does_in_an_outage_what_was_decided(
     quotas = {field.name: 1 for field in fields(settings) if field.name != "storage_url"}
     limiter = Limiter(replace(settings, storage_url=away, **quotas))
     caller = Caller(HOME, name="ada", member=str(uuid4()))
-    limiter.admit(limit, caller)
+    limiter.count(limit, caller)
     refusal = pytest.raises(TooManyRequests) if REFUSES_IN_AN_OUTAGE[limit] else nullcontext()
     with refusal:
-        limiter.admit(limit, caller)
+        limiter.count(limit, caller)
 
 
 def connections(server: socket.socket) -> int:

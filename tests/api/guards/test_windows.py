@@ -50,7 +50,7 @@ def test_what_is_made_known_again_is_known_for_the_whole_time_again(
     assert not known.is_known(key)
     for seconds in (WINDOW_SECONDS, 10 * WINDOW_SECONDS):
         asked_at = time.time()
-        known.know(key, seconds)
+        known.mark_known(key, seconds)
         assert known.is_known(key)
         expiry = cast(Storage, known.storage).get_expiry(key)
         assert asked_at - TOLERANCE_SECONDS < expiry - seconds <= time.time()

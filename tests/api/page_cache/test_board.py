@@ -130,4 +130,4 @@ def test_pages_that_nobody_asks_for_are_forgotten(
     reader = Reader(shop, session)
     for page in range(1, 9):
         reader.read(page)
-    assert [key[1] for key in reader.pages._kept] == [6, 7, 8]
+    assert [key[1] for key in reader.pages._cache] == [6, 7, 8]

@@ -137,7 +137,7 @@ def test_redis_that_was_away_when_a_member_was_let_in_is_told_later(
     with app.app_context():
         done = app.test_cli_runner().invoke(args=["enable-member", "bob"])
     assert (done.exit_code, "Repeat this" in done.stderr) == (1, True)
-    assert "Nothing has changed" not in done.stderr
+    assert "Nothing was changed" not in done.stderr
     assert shop.rows("SELECT outcome FROM admin_actions") == [("failed",)]
     redis.rename("aside", keys.REVOKED_TOKENS)
     assert bid(member, session.session_id) == (403, "account_disabled")

@@ -183,7 +183,7 @@ def test_unforeseen_error_shows_nothing_of_the_inside(
         "type": "urn:flashbid:problem:internal_error",
         "title": "Internal Server Error",
         "status": 500,
-        "detail": "Something went wrong here. Report the request_id if it happens again.",
+        "detail": "Something went wrong on our side. If it happens again, report the request_id.",
         "code": "internal_error",
         "request_id": "abc-1",
     }

@@ -115,7 +115,7 @@ def test_a_sweep_enqueues_a_lost_recomputation_of_weights(shop: Shop, broker: Br
 def test_a_telling_that_takes_too_long_is_continued_by_another_job(
     shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "ANNOUNCE_SECONDS", 0.0)
     monkeypatch.setattr(tasks.services().announcing, "_chunk_members", 2)
     session = session_with_bids(shop)
     shop.close(session)

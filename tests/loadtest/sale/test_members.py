@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_written_makes_no_members(
     (tmp_path / "file").touch()
     result = seed(app, 3, tmp_path / "file" / "tokens.jsonl")
     assert result.exit_code == 1
-    assert "cannot be written" in result.output
+    assert "Cannot write" in result.output
     assert shop.rows("SELECT count(*) FROM users") == [(0,)]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from web.front.bridge import call
+from web.front.bridge import call_wsgi
 
 
 def streaming(_environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -18,7 +18,7 @@ def empty(_environ: Any, start_response: Any) -> Iterable[bytes]:
 
 
 def test_a_streamed_answer_says_how_long_it_is() -> None:
-    assert call(streaming, {}) == (
+    assert call_wsgi(streaming, {}) == (
         200,
         [(b"content-type", b"text/plain"), (b"content-length", b"8")],
         b"one, two",
@@ -26,4 +26,4 @@ def test_a_streamed_answer_says_how_long_it_is() -> None:
 
 
 def test_an_answer_without_a_body_has_no_length() -> None:
-    assert call(empty, {}) == (204, [], b"")
+    assert call_wsgi(empty, {}) == (204, [], b"")

@@ -15,9 +15,9 @@ from marshmallow import ValidationError
 from core.bidding.placing import PlacedBid
 from core.rules.scoring import MAX_PRICE
 from web.http import schemas
-from web.http.answers import encode
 from web.http.body import BodyTooLarge, MalformedJson, decode
 from web.http.fast_json import read_bid, write_placed
+from web.http.responses import encode
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MANY = settings(

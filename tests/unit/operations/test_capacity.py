@@ -87,13 +87,13 @@ def test_the_command_prints_the_plan_and_all_that_it_rests_on() -> None:
     for line in (
         f"web        {needed.web_processes} processes",
         f"redis      {needed.redis_masters} masters",
-        "900,000 bids when PostgreSQL was away",
-        f"A core is planned {capacity.PLANNED_UTILISATION:.0%} busy.",
+        "900,000 bids after the PostgreSQL outage",
+        f"Cores are planned for {capacity.PLANNED_UTILISATION * 100:.0f} % utilisation.",
         f"Redis gets {capacity.MEMORY_FACTOR:g} times the memory",
         "spread evenly over 4 session(s)",
         "The peak lasts 45 s.",
-        "PostgreSQL may be away for 90 s",
-        f"A bid waits {capacity.GATHER_SECONDS:g} s for the drain",
+        "PostgreSQL is down for 90 s at the peak rate",
+        f"A bid waits {capacity.GATHER_SECONDS:g} s for its drain",
     ):
         assert line in answer.output
     for constant in capacity.CONSTANTS:
@@ -106,7 +106,7 @@ def test_one_session_with_more_than_a_redis_takes_is_said_with_exit_1() -> None:
     for sessions, exit_code in ((1, 1), (100, 0)):
         answer = ask("--sessions", str(sessions), "--peak-rate", str(ceil(limit) + 1))
         assert answer.exit_code == exit_code
-        assert ("One session cannot take" in answer.output) is bool(exit_code)
+        assert ("One session cannot handle" in answer.output) is bool(exit_code)
         assert ("503 overloaded" in answer.output) is bool(exit_code)
 
 

@@ -1,13 +1,13 @@
-import { enter } from "./api.js";
+import { authenticate } from "./api.js";
 import { field, form, h } from "./dom.js";
 
-/** Sign in and sign up, side by side. */
+/** The forms to sign in and sign up. */
 export function showAccount(main) {
   const name = { name: "username", required: true, minlength: 3, maxlength: 50, autocomplete: "username" };
   const password = { name: "password", type: "password", required: true, minlength: 6, maxlength: 128 };
   const email = { name: "email", type: "email", required: true, autocomplete: "email" };
   const submit = (path) => async (values) => {
-    await enter(path, values);
+    await authenticate(path, values);
     dispatchEvent(new Event("signed-in"));
   };
   main.replaceChildren(h("h1", {}, "Your account"), h("div", { class: "columns" },

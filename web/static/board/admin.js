@@ -4,11 +4,11 @@ import { field, form, h } from "./dom.js";
 const REFRESH_MS = 2000;
 const NUMBERS = ["upset_price", "inventory", "alpha", "beta", "gamma", "duration_minutes"];
 
-/** New sessions, and how the shop does. Returns a function that stops it. */
+/** Key figures and the form for new sessions. Returns a function that stops the updates. */
 export function showAdmin(main) {
   const stats = h("dl", { class: "stats" });
   main.replaceChildren(h("h1", {}, "Admin"),
-    h("section", { class: "panel", "aria-label": "Figures" }, stats),
+    h("section", { class: "panel", "aria-label": "Key figures" }, stats),
     h("section", { class: "panel" }, h("h2", {}, "New session"), form("New session", fields(), "Create session", create)));
   let before = null;
   const refresh = async () => {
@@ -35,7 +35,7 @@ function fields() {
   return [
     field("Name", { name: "name", required: true, maxlength: 200 }),
     field("Description", { name: "description", maxlength: 1000 }),
-    number("Price from", "upset_price", 100, 0.01, "0.01"), number("Items", "inventory", 5, 1, 1),
+    number("Starting price", "upset_price", 100, 0.01, "0.01"), number("Items", "inventory", 5, 1, 1),
     number("Minutes", "duration_minutes", 60, 0), number("Alpha (price)", "alpha", 0.5, 0),
     number("Beta (speed)", "beta", 1000, 0), number("Gamma (weight)", "gamma", 2, 0),
   ];

@@ -1,23 +1,25 @@
-// The token lives in sessionStorage: it survives a reload, ends with the tab, is not
-// sent by the browser on its own (no CSRF), and is never part of an address.
+// The token is in sessionStorage: it survives a reload, ends with the tab, is never sent
+// automatically (no CSRF), and is never part of a URL.
 
-import { notice } from "./dom.js";
+import { showNotice } from "./dom.js";
 
 const TOKEN = "flashbid.token";
+export const BID_PATH = "/api/bid";
 const TIMEOUT_MS = 10_000;
-// What says that the token itself is of no use; a wrong password is refused with 401, too.
-const TOKEN_IS_BAD = new Set(["token_invalid", "token_expired", "token_revoked"]);
-const WILL_ASK_AGAIN = "The server cannot be reached. Trying again by itself.";
-const MAY_HAVE_ARRIVED = "No answer came: this may or may not have arrived. Please send it again. The same bid again is never counted twice.";
+// Codes that mean the token is unusable; a wrong password is a 401, too.
+const INVALID_TOKEN_CODES = new Set(["token_invalid", "token_expired", "token_revoked"]);
+const UNREACHABLE = "Can't reach the server. Trying again …";
+const BID_UNCONFIRMED = "We couldn't confirm your bid. Tap again; the same bid never counts twice.";
+const ACTION_UNCONFIRMED = "We couldn't confirm this. Please try again.";
 let offsetMs = null;
 let isExact = false;
 let account = null;
 
-/** Milliseconds since 1970 by the server's clock, as well as it is known. */
+/** Milliseconds since 1970, by the best estimate of the server's clock. */
 export const now = () => Date.now() + (offsetMs ?? 0);
 
-/** Take the server's time over; a board's is exact, a Date header's is whole seconds. */
-export function observe(serverTime, exact = true) {
+/** Adopt the server's time. A board's is exact, a Date header's is in whole seconds. */
+export function syncClock(serverTime, exact = true) {
   if (!serverTime || (isExact && !exact)) return;
   offsetMs = Date.parse(serverTime) + (exact ? 0 : 500) - Date.now();
   isExact = exact;
@@ -36,50 +38,52 @@ export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
-  const [response, answer] = await send(path, { method, headers, body: body && JSON.stringify(body) });
-  observe(response.headers.get("Date"), false);
-  if (response.ok) return answer;
-  if (TOKEN_IS_BAD.has(answer.code) && token === sessionStorage.getItem(TOKEN)) forget();
-  throw new Problem(response.status, answer.code, sentence(answer));
+  const [response, data] = await send(path, { method, headers, body: body && JSON.stringify(body) });
+  syncClock(response.headers.get("Date"), false);
+  if (response.ok) return data;
+  if (INVALID_TOKEN_CODES.has(data.code) && token === sessionStorage.getItem(TOKEN)) clearLogin();
+  throw new Problem(response.status, data.code, messageOf(data));
 }
 
 export const get = (path) => call("GET", path);
 
-/** The server has spoken, here or by WebSocket: whatever said that it cannot be reached is over. */
-export const reached = () => notice("");
+/** Hide the notice after any response or WebSocket message. */
+export const markReachable = () => showNotice("");
 
-/** The response and its document. Whoever reads asks again; nobody but the member repeats an action. */
+/** The response and its JSON. Reads are retried by the caller, actions only by the member. */
 async function send(path, options) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const answer = await documentOf(response);
-    reached();
-    return [response, answer];
+    const data = await documentOf(response);
+    markReachable();
+    return [response, data];
   } catch {
     const isRead = options.method === "GET";
-    if (isRead) notice(WILL_ASK_AGAIN);
-    throw new Problem(0, "unreachable", isRead ? WILL_ASK_AGAIN : MAY_HAVE_ARRIVED);
+    if (isRead) showNotice(UNREACHABLE);
+    const unconfirmed = path === BID_PATH ? BID_UNCONFIRMED : ACTION_UNCONFIRMED;
+    throw new Problem(0, "unreachable", isRead ? UNREACHABLE : unconfirmed);
   }
 }
 
-/** A success that was cut on its way is no answer; a failure is one by its status alone. */
+/** A truncated success is an error; for a failure the status is enough. */
 async function documentOf(response) {
   if (response.status === 204) return null;
   return response.ok ? response.json() : response.json().catch(() => ({}));
 }
 
-function sentence(problem) {
-  const fields = Object.entries(problem.errors ?? {}).map(([name, said]) => `${name}: ${[said].flat().join(" ")}`);
-  return [problem.detail ?? "The request failed. Please try again.", ...fields].join(" ");
+/** All messages by field, or else the problem's detail. */
+function messageOf(problem) {
+  const messages = Object.entries(problem.errors ?? {}).map(([name, texts]) => `${name}: ${[texts].flat().join(" ")}`);
+  return messages.join(" ") || problem.detail || "The request failed. Please try again.";
 }
 
 export const me = () => account;
 
-/** Whether a token is kept, though its member may not be known yet. */
+/** Whether a token is stored, though its account may not be loaded yet. */
 export const hasToken = () => Boolean(sessionStorage.getItem(TOKEN));
 
-/** Read the account behind a token kept from before a reload; whether that signed somebody in. */
-export async function restore() {
+/** Load the account of a stored token after a reload; whether that signed a member in. */
+export async function restoreAccount() {
   const token = sessionStorage.getItem(TOKEN);
   if (!token || account) return false;
   const found = await get("/api/auth/me");
@@ -88,18 +92,18 @@ export async function restore() {
   return true;
 }
 
-export async function enter(path, values) {
+export async function authenticate(path, values) {
   account = await call("POST", path, values);
   sessionStorage.setItem(TOKEN, account.token);
   delete account.token;
 }
 
-export async function leave() {
+export async function signOut() {
   await call("POST", "/api/auth/logout").catch(() => null);
-  forget();
+  clearLogin();
 }
 
-function forget() {
+function clearLogin() {
   sessionStorage.removeItem(TOKEN);
   account = null;
   dispatchEvent(new Event("signed-out"));

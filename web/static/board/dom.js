@@ -1,6 +1,6 @@
-// Elements are built here and nowhere else; text goes in as text, never as markup.
+// Builds all elements. Text is always inserted as text, never as markup.
 
-/** An element. `attributes` that are functions become listeners; false leaves one out. */
+/** An element. Functions in `attributes` become listeners; false omits an attribute. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -16,20 +16,20 @@ export function field(label, attributes) {
   return h("label", {}, label, h("input", attributes));
 }
 
-/** Tell a screen reader, politely, and only when there is something new. */
+/** Announce a new text to screen readers, politely. */
 export function announce(text) {
   const announcer = document.getElementById("announcer");
   if (announcer.textContent !== text) announcer.textContent = text;
 }
 
-/** Show a problem to everybody until it is over; an empty text takes it away. */
-export function notice(text) {
+/** Show a problem at the top of the page; an empty text hides it. */
+export function showNotice(text) {
   const box = document.getElementById("notice");
   if (box.textContent !== text) box.textContent = text;
   box.hidden = !text;
 }
 
-/** A form that shows the server's own sentence when `submit(values)` is refused. */
+/** A form that shows the error's message when `submit(values)` fails. */
 export function form(label, fields, button, submit) {
   const problem = h("p", { class: "problem", role: "alert" });
   const send = h("button", { type: "submit" }, button);

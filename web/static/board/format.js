@@ -3,7 +3,7 @@ const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFra
 export const price = (value) => (value == null ? "–" : money.format(value));
 export const score = price;
 
-/** Milliseconds as 3 d 01:02:03, 1:02:03 or 02:03; the last second shows as 00:01, zero only when over. */
+/** Milliseconds as 3 d 01:02:03, 1:02:03 or 02:03, rounded up: 00:00 only at the end. */
 export function countdown(milliseconds) {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
   const two = (number) => String(number).padStart(2, "0");
@@ -13,7 +13,7 @@ export function countdown(milliseconds) {
   return hours ? `${hours}:${rest}` : rest;
 }
 
-/** A span in its largest unit: 45 s, 3 min, 2 h. */
+/** A duration in its largest unit: 45 s, 3 min, 2 h. */
 export function age(milliseconds) {
   const seconds = Math.round(milliseconds / 1000);
   if (seconds < 90) return `${seconds} s`;
@@ -22,3 +22,12 @@ export function age(milliseconds) {
 
 /** 1 item, 2 items. */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+const SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
+
+/** 1st place, 2nd place. */
+export const place = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]} place`;
+
+/** What a session sells, and its starting price. */
+export const facts = (session) => `${counted(session.inventory, "item")} · starting price ${price(session.upset_price)}`;

@@ -1,16 +1,16 @@
-// A session's board as it changes: by WebSocket, and by polling while none can be had.
+// Live updates of a session's board: by WebSocket, or by polling while it is unavailable.
 
-import { get, reached } from "./api.js";
+import { get, markReachable } from "./api.js";
 
 const POLL_MS = 1000;
 const FIRST_RETRY_MS = 1000;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 const PING_MS = 10_000;
 const UNKNOWN_SESSION = 4404;
 
 /**
- * Watch a session. `on.board(board)` for each board, `on.results(results)` once when they
- * are final, `on.state("live" | "polling" | "offline")`. Returns a function that stops it.
+ * Watch a session. Calls `on.board(board)` for each board, `on.results(results)` once they are
+ * final, and `on.state("live" | "polling" | "offline")`. Returns a function that stops it.
  */
 export function watch(sessionId, on) {
   const watcher = new Watcher(sessionId, on);
@@ -29,35 +29,35 @@ class Watcher {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new WebSocket(`${scheme}://${location.host}/ws/${this.sessionId}`);
     this.socket.onmessage = (event) => this.receive(event.data);
-    this.socket.onclose = (event) => this.lose(event.code);
+    this.socket.onclose = (event) => this.handleClose(event.code);
   }
 
   receive(text) {
-    this.heardAt = Date.now();
+    this.receivedAt = Date.now();
     if (text === "pong") return;
     const frame = JSON.parse(text);
-    this.opened();
+    this.markOpen();
     if (frame.type === "session_ended") this.finish(frame.data);
     else this.on.board(frame.data);
   }
 
-  /** A socket counts once it has spoken: a proxy may accept one and swallow everything. */
-  opened() {
+  /** Called on each frame: a proxy may accept a WebSocket and deliver nothing. */
+  markOpen() {
     if (this.isOpen) return;
     this.isOpen = true;
     this.retryMs = FIRST_RETRY_MS;
     clearTimeout(this.pollTimer);
     this.pinger = setInterval(() => this.ping(), PING_MS);
-    reached();
+    markReachable();
     this.on.state("live");
   }
 
   ping() {
-    if (Date.now() - this.heardAt > 2.5 * PING_MS) this.socket.close();
+    if (Date.now() - this.receivedAt > 2.5 * PING_MS) this.socket.close();
     else if (this.socket.readyState === WebSocket.OPEN) this.socket.send("ping");
   }
 
-  lose(code) {
+  handleClose(code) {
     clearInterval(this.pinger);
     if (this.stopped) return;
     const wasOpen = this.isOpen;
@@ -65,20 +65,20 @@ class Watcher {
     if (wasOpen) this.poll();
     if (code === UNKNOWN_SESSION) return;
     this.retryTimer = setTimeout(() => this.connect(), this.retryMs * (0.5 + Math.random()));
-    this.retryMs = Math.min(this.retryMs * 2, LONGEST_RETRY_MS);
+    this.retryMs = Math.min(this.retryMs * 2, MAX_RETRY_MS);
   }
 
-  /** Poll until the socket speaks. A poll still on its way when the socket is lost goes on by itself. */
+  /** Poll until the socket delivers. A poll that is still running when the socket is lost continues. */
   async poll() {
     if (this.isPolling) return;
     this.isPolling = true;
-    const isKnown = await this.look();
+    const isKnown = await this.pollOnce();
     this.isPolling = false;
     if (isKnown && !this.stopped && !this.isOpen) this.pollTimer = setTimeout(() => this.poll(), POLL_MS);
   }
 
-  /** Ask for the board once; whether there is such a session. */
-  async look() {
+  /** Fetch the board once; whether the session exists. */
+  async pollOnce() {
     try {
       const board = await get(`/api/leaderboard/${this.sessionId}`);
       if (this.stopped || this.isOpen) return true;
@@ -87,7 +87,7 @@ class Watcher {
       if (!board.provisional) this.finish(await get(`/api/results/${this.sessionId}`));
     } catch (error) {
       if (this.stopped || error.status === 404) return false;
-      if (this.isOpen) reached(); // a late failure; the socket knows better
+      if (this.isOpen) markReachable(); // a late failure: the socket works
       else this.on.state("offline");
     }
     return true;

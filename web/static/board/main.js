@@ -1,6 +1,6 @@
 import { showAccount } from "./account.js";
 import { showAdmin } from "./admin.js";
-import { call, get, hasToken, leave, me, restore } from "./api.js";
+import { call, get, hasToken, me, restoreAccount, signOut } from "./api.js";
 import { h } from "./dom.js";
 import { showList } from "./list.js";
 import { showSession } from "./session.js";
@@ -8,24 +8,24 @@ import { showSession } from "./session.js";
 const main = document.getElementById("main");
 const RETRY_MS = 2000;
 let stop = () => {};
-let turn = 0;
-let newsTurn = 0;
+let routeRequest = 0;
+let newsRequest = 0;
 
-/** Show what the address names; an address that changes meanwhile wins. */
+/** Show the view that the URL names, unless the URL changes meanwhile. */
 async function route() {
-  const own = ++turn;
+  const own = ++routeRequest;
   stop();
   stop = () => {};
   showNav();
   showNews();
   try {
     const stopNew = await show(location.hash);
-    if (own === turn) stop = stopNew;
+    if (own === routeRequest) stop = stopNew;
     else stopNew();
   } catch (error) {
-    if (own !== turn) return;
-    main.replaceChildren(h("h1", {}, "Not shown"), h("p", {}, error.message));
-    if (error.status === 0 || error.status >= 500) setTimeout(() => own === turn && route(), RETRY_MS);
+    if (own !== routeRequest) return;
+    main.replaceChildren(h("h1", {}, "Not available"), h("p", {}, error.message));
+    if (error.status === 0 || error.status >= 500) setTimeout(() => own === routeRequest && route(), RETRY_MS);
   }
 }
 
@@ -39,35 +39,35 @@ function show(hash) {
 
 function showNav() {
   const account = me();
-  const out = h("button", { type: "button", class: "quiet", click: leave }, "Sign out");
+  const out = h("button", { type: "button", class: "quiet", click: signOut }, "Sign out");
   const guest = hasToken() ? h("span", { class: "who" }, "Signing in …") : h("a", { href: "#/account" }, "Sign in");
   document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, "Sessions"),
     account?.is_admin ? h("a", { href: "#/admin" }, "Admin") : "",
     ...(account ? [h("span", { class: "who" }, account.username), out] : [guest]));
 }
 
-/** Unread news of closed sessions; a server without them stays silent. Of two looks the later counts. */
+/** Unread notifications of closed sessions. Only the latest request is shown; errors are ignored. */
 async function showNews() {
-  const own = ++newsTurn;
+  const own = ++newsRequest;
   const found = me() ? await get("/api/notifications?unread=true").catch(() => []) : [];
-  if (own !== newsTurn) return;
+  if (own !== newsRequest) return;
   const news = document.getElementById("news");
   news.replaceChildren(...found.map(newsItem));
   news.hidden = !found.length;
 }
 
-/** One outcome; whoever opens it has read it. */
+/** One outcome; opening it marks it as read. */
 function newsItem({ notification_id: id, session_id: session, message }) {
   const read = () => call("PUT", `/api/notifications/${id}/read`).then(showNews, () => null);
   return h("li", {}, h("a", { href: `#/session/${session}`, click: read }, message));
 }
 
-/** Sign in by the kept token, however often it takes; a bad one is forgotten. */
-async function recognise() {
+/** Sign in with the stored token, with retries; an invalid one is removed. */
+async function signInWithToken() {
   try {
-    if (await restore()) dispatchEvent(new Event("signed-in"));
+    if (await restoreAccount()) dispatchEvent(new Event("signed-in"));
   } catch {
-    setTimeout(recognise, RETRY_MS);
+    setTimeout(signInWithToken, RETRY_MS);
   }
 }
 
@@ -78,5 +78,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
 addEventListener("hashchange", route);
 addEventListener("signed-out", route);
 addEventListener("signed-in", () => (location.hash === "#/account" ? (location.hash = "#/") : route()));
-await recognise();
+await signInWithToken();
 if (!me()) route();

@@ -1,4 +1,4 @@
-// The threshold score over time: an SVG line, with both axes' ends written beside it.
+// The threshold score over time: an SVG line with labels at both ends of each axis.
 
 import { now } from "./api.js";
 import { h } from "./dom.js";
@@ -6,7 +6,7 @@ import { age, score } from "./format.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, PAD] = [600, 140, 10];
-const MOST_POINTS = 300;
+const MAX_POINTS = 300;
 
 export class Plot {
   constructor() {
@@ -26,11 +26,11 @@ export class Plot {
   add(atMs, value) {
     if (value == null) return;
     this.points.push([atMs, value]);
-    if (this.points.length > MOST_POINTS) this.points.shift();
+    if (this.points.length > MAX_POINTS) this.points.shift();
     this.draw();
   }
 
-  /** The newest score holds until now, so the line goes on between two bids. */
+  /** The latest score holds until now, so the line continues between bids. */
   draw() {
     if (!this.points.length) return;
     const values = this.points.map(([, value]) => value);

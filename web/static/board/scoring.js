@@ -1,6 +1,6 @@
-// The rules of core/rules/scoring.py, in the same order of operations: the same doubles come out.
+// The rules of core/rules/scoring.py, in the same order of operations: the results are identical doubles.
 
-const HIGHEST_CENTS = 999_999_999_999;
+const MAX_CENTS = 999_999_999_999;
 
 export function score(terms, price, responseTime, weight) {
   return terms.alpha * price + terms.beta / (responseTime + 1) + terms.gamma * weight;
@@ -12,7 +12,7 @@ export function score(terms, price, responseTime, weight) {
  */
 export function priceToPass(terms, responseTime, weight, target) {
   const passes = (cents) => score(terms, cents / 100, responseTime, weight) > target;
-  let high = HIGHEST_CENTS;
+  let high = MAX_CENTS;
   let low = Math.ceil(terms.upset_price * 100 - 1e-6);
   if (passes(low)) return low / 100;
   if (!passes(high)) return null;
@@ -26,8 +26,8 @@ export function priceToPass(terms, responseTime, weight, target) {
 
 /**
  * The next step up from `own` ({rank, price} or null): {price, rank}, or null at the top.
- * Outside the winners that is the last winning place, inside it the place above,
- * or the last one that the board shows when that is further down.
+ * For a losing bid that is the last winning place; for a winning bid the place above, or the
+ * last one on the board's page if that one is lower.
  */
 export function nextStep(terms, board, own, responseTime, weight) {
   const wins = own != null && own.rank <= terms.inventory;

@@ -1,18 +1,18 @@
-import { call, get, me, now, observe } from "./api.js";
+import { BID_PATH, call, get, me, now, syncClock } from "./api.js";
 import { announce, field, form, h } from "./dom.js";
-import { counted, price, score } from "./format.js";
+import { counted, facts, place, price, score } from "./format.js";
 import { tick, timer } from "./list.js";
 import { watch } from "./live.js";
-import { paced } from "./pace.js";
 import { Plot } from "./plot.js";
 import { nextStep } from "./scoring.js";
+import { throttle } from "./throttle.js";
 
 const OWN_PLACE_MS = 1000;
-const REREAD_WITHIN_MS = 1000;
-const STATES = { live: "Live", polling: "Live, every second", offline: "Connection lost. Trying again …" };
-const VERBS = { activate: "Activate", deactivate: "Deactivate", close: "Close for good" };
+const RELOAD_SPREAD_MS = 1000;
+const STATES = { live: "Live", polling: "Updating every second", offline: "Connection lost. Reconnecting …" };
+const VERBS = { activate: "Activate", deactivate: "Deactivate", close: "Close permanently" };
 
-/** One session's board. Returns a function that stops it. */
+/** One session's board. Returns a function that stops the updates. */
 export async function showSession(main, id) {
   const view = new SessionView(await get(`/api/sessions/${id}`));
   main.replaceChildren(...view.elements());
@@ -23,9 +23,9 @@ class SessionView {
   constructor(session) {
     this.session = session;
     this.own = null;
-    this.hasBid = this.isListed = this.isLast = this.stopped = false;
+    this.hasBid = this.isListed = this.isInLastSeconds = this.stopped = false;
     this.bidsPlaced = 0;
-    this.askOwnPlace = paced(OWN_PLACE_MS, () => this.readOwnPlace());
+    this.requestOwnPlace = throttle(OWN_PLACE_MS, () => this.fetchOwnPlace());
     this.plot = new Plot();
     this.timer = timer(session);
     this.state = h("p", { class: "state", id: "state" }, "Connecting …");
@@ -44,7 +44,7 @@ class SessionView {
       h("h1", {}, session.name),
       session.description ? h("p", {}, session.description) : "",
       h("div", { class: "bar" }, this.timer, this.state),
-      h("p", { class: "facts" }, `${counted(session.inventory, "item")} from ${price(session.upset_price)}`),
+      h("p", { class: "facts" }, facts(session)),
       this.admin, this.results,
       h("div", { class: "session" }, this.bidding, this.table(), h("section", { class: "panel plotted", "aria-label": "Threshold" }, this.plot.figure)),
     ];
@@ -62,7 +62,7 @@ class SessionView {
   }
 
   async bid(amount) {
-    const placed = await call("POST", "/api/bid", { session_id: this.session.session_id, price: amount });
+    const placed = await call("POST", BID_PATH, { session_id: this.session.session_id, price: amount });
     this.hasBid = true;
     this.bidsPlaced += 1;
     this.setOwn({ rank: placed.rank, price: placed.price, is_winner: placed.is_winning });
@@ -73,7 +73,7 @@ class SessionView {
       event.target.disabled = true;
       try {
         Object.assign(this.session, await call("PUT", `/api/admin/sessions/${this.session.session_id}/${verb}`));
-        this.retime();
+        this.updateTimer();
       } catch (error) {
         announce(error.message);
         this.state.textContent = error.message;
@@ -86,7 +86,7 @@ class SessionView {
   start() {
     const timers = [setInterval(() => this.everySecond(), 1000), setInterval(() => tick(this.timer.parentElement), 250)];
     tick(this.timer.parentElement);
-    if (me()) this.findOwnBid();
+    if (me()) this.fetchOwnBid();
     const stop = watch(this.session.session_id, {
       board: (board) => this.showBoard(board),
       results: (results) => this.showResults(results),
@@ -99,23 +99,23 @@ class SessionView {
     };
   }
 
-  async findOwnBid() {
+  async fetchOwnBid() {
     const bids = await get(`/api/bids/me?session_id=${this.session.session_id}&page_size=1`).catch(() => null);
     if (this.stopped) return;
-    if (!bids) setTimeout(() => this.stopped || this.findOwnBid(), OWN_PLACE_MS);
+    if (!bids) setTimeout(() => this.stopped || this.fetchOwnBid(), OWN_PLACE_MS);
     else if (bids.length) this.hasBid = true;
-    if (this.board) this.findOwn(this.board);
+    if (this.board) this.updateOwn(this.board);
   }
 
   everySecond() {
     if (this.board) this.showStep();
     if (this.session.status !== "active") return;
     this.plot.draw();
-    if (!this.isLast && this.timer.classList.contains("last")) announce("The last seconds.");
-    this.isLast = this.timer.classList.contains("last");
+    if (!this.isInLastSeconds && this.timer.classList.contains("last")) announce("Last seconds.");
+    this.isInLastSeconds = this.timer.classList.contains("last");
   }
 
-  retime() {
+  updateTimer() {
     const fresh = timer(this.session);
     this.timer.replaceWith(fresh);
     this.timer = fresh;
@@ -123,29 +123,29 @@ class SessionView {
   }
 
   showBoard(board) {
-    observe(board.server_time);
+    syncClock(board.server_time);
     this.board = board;
-    if (board.status === "active" && this.session.status !== "active") this.rereadSoon();
+    if (board.status === "active" && this.session.status !== "active") this.reloadStartSoon();
     if (board.status !== this.session.status || board.end_time !== this.session.end_time) {
       Object.assign(this.session, { status: board.status, end_time: board.end_time });
-      this.retime();
+      this.updateTimer();
     }
     this.plot.add(now(), board.threshold_score);
     this.showRows(board.leaderboard);
-    this.findOwn(board);
+    this.updateOwn(board);
   }
 
-  /** Each page at a moment of its own: everybody sees the opening at once. */
-  rereadSoon() {
-    setTimeout(() => this.stopped || this.reread(), Math.random() * REREAD_WITHIN_MS);
+  /** At a random moment: all pages see the session open at the same time. */
+  reloadStartSoon() {
+    setTimeout(() => this.stopped || this.reloadStart(), Math.random() * RELOAD_SPREAD_MS);
   }
 
-  /** No board has the start, which moves when a session is opened early, and not before Redis opens it. */
-  async reread() {
+  /** Boards lack the start time, which changes when a session is opened early. */
+  async reloadStart() {
     const session = await get(`/api/sessions/${this.session.session_id}`).catch(() => null);
-    if (!session || Date.parse(session.start_time) > now()) return this.rereadSoon();
+    if (!session || Date.parse(session.start_time) > now()) return this.reloadStartSoon();
     this.session.start_time = session.start_time;
-    this.retime();
+    this.updateTimer();
   }
 
   showRows(entries) {
@@ -154,24 +154,24 @@ class SessionView {
     this.body.replaceChildren(...rows);
   }
 
-  /** The own place as the board shows it; one further down is asked for. */
-  findOwn(board) {
+  /** The member's place from the board, or from the server if the board does not list it. */
+  updateOwn(board) {
     const entry = me() && board.leaderboard.find(({ user_id: id }) => id === me().user_id);
     this.isListed = Boolean(entry);
     if (entry) {
       this.hasBid = true;
       this.setOwn(entry);
     } else {
-      if (this.hasBid) this.askOwnPlace();
+      if (this.hasBid) this.requestOwnPlace();
       this.showStep();
     }
   }
 
-  /** Until the answer the place stays as it is shown. A bid or a board meanwhile knows better. */
-  async readOwnPlace() {
+  /** Fetch the member's place. The response is ignored if a bid or a board is newer. */
+  async fetchOwnPlace() {
     const before = this.bidsPlaced;
     const own = await get(`/api/leaderboard/${this.session.session_id}/me`).catch(() => null);
-    if (before !== this.bidsPlaced) this.askOwnPlace();
+    if (before !== this.bidsPlaced) this.requestOwnPlace();
     else if (own && !this.stopped && !this.isListed) this.setOwn(own);
   }
 
@@ -193,13 +193,13 @@ class SessionView {
     const isOpen = session.status === "active" && Date.parse(session.end_time) > now();
     const responseTime = Math.max(0, (now() - Date.parse(session.start_time)) / 1000);
     const step = me() && isOpen && board ? nextStep(session, board, own, responseTime, me().weight) : null;
-    const text = step ? stepText(step, own) : "";
+    const text = step ? stepText(step) : "";
     if (this.step.textContent !== text) this.step.textContent = text;
   }
 
   showResults(results) {
     Object.assign(this.session, { status: "ended" });
-    this.retime();
+    this.updateTimer();
     this.state.textContent = "Final";
     this.bidding.querySelector("form")?.remove();
     this.setOwn(this.own);
@@ -213,19 +213,15 @@ class SessionView {
 }
 
 function standingText({ rank, price: paid, is_winner: wins }, isOver) {
-  if (isOver) return `You ended at rank ${rank} with ${price(paid)}: you ${wins ? "won" : "did not win"}.`;
-  return `You are at rank ${rank} with ${price(paid)}: ${wins ? "winning" : "not winning"}.`;
+  if (isOver) return `You finished in ${place(rank)} with ${price(paid)}: you ${wins ? "won" : "did not win"}.`;
+  return `You are in ${place(rank)} with ${price(paid)}: ${wins ? "winning" : "not winning"}.`;
 }
 
-const winners = (inventory) => (inventory === 1 ? "the first wins" : `the first ${inventory} win, above the line`);
+const winners = (inventory) => (inventory === 1 ? "first place wins" : `the top ${inventory} win`);
 
-function stepText({ price: needed, rank }, own) {
-  const raise = own ? needed - own.price : null;
-  if (raise > 0) return `+${price(raise)} now puts you at rank ${rank} (bid ${price(needed)})`;
-  return `A bid of ${price(needed)} now puts you at rank ${rank}`;
-}
+const stepText = ({ price: needed, rank }) => `Bid ${price(needed)} to reach ${place(rank)}`;
 
-/** A row; the winning line is drawn under rank K. */
+/** A row; the one of the last winning rank has a line below it. */
 function row(entry, inventory) {
   const isOwn = entry.user_id === me()?.user_id;
   const classes = [isOwn && "own", entry.rank === inventory && "last-winner", entry.is_winner && "wins"].filter(Boolean);

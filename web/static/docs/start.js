@@ -3,6 +3,6 @@ SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   persistAuthorization: true,
-  // The validator badge would ask another site.
+  // The validator badge would contact another site.
   validatorUrl: null,
 });

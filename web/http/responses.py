@@ -1,4 +1,4 @@
-"""What every answer has, whichever way it is made: JSON encoding, an id, safe headers."""
+"""Common to all responses: JSON encoding, request ids, security headers."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from core.telemetry.logs import request_id
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-# What the API answers is no page: nothing in it may be run, framed, guessed at or kept.
+# API responses are not pages: nothing may be executed, framed, sniffed or cached.
 COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -25,18 +25,18 @@ COMMON_HEADERS = {
 JSON_HEADERS: dict[str, str] = {"Content-Type": "application/json"}
 
 
-class Answer(Struct):
-    """An answer that is not yet bound to a web framework."""
+class ApiResponse(Struct):
+    """A response before it gets the common headers, independent of Flask and ASGI."""
 
     body: bytes
     status: int = 200
-    # What became of the request in one word: the error's code, or what a bid became.
+    # The error's code, or the outcome of a bid; for metrics and the access log.
     outcome: str = "ok"
     headers: dict[str, str] = field(default_factory=lambda: JSON_HEADERS)
 
 
 def common_headers(settings: Settings) -> dict[str, str]:
-    """Headers of every answer that does not say otherwise."""
+    """Default headers of every response."""
     if not settings.hsts_seconds:
         return dict(COMMON_HEADERS)
     hsts = f"max-age={settings.hsts_seconds}"
@@ -44,20 +44,20 @@ def common_headers(settings: Settings) -> dict[str, str]:
 
 
 def encode(document: Any) -> bytes:
-    """A JSON text of what schemas dump."""
+    """Encode a dumped schema as JSON."""
     return _encode(document).encode()
 
 
-def name_request(given: str | None) -> str:
-    """The request's id: the caller's own when it is harmless.
+def assign_request_id(client_id: str | None) -> str:
+    """Set the request's id: the client's own if it is safe, otherwise a new one.
 
-    All log lines of this thread or task carry it, and all jobs that it enqueues.
+    It is in all log lines of this thread or task, and in all jobs that it enqueues.
     """
-    name = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
-    request_id.set(name)
-    return name
+    new_id = client_id if client_id and _REQUEST_ID.fullmatch(client_id) else new_request_id()
+    request_id.set(new_id)
+    return new_id
 
 
 def new_request_id() -> str:
-    """An id that no log line carries by itself."""
+    """A random id, not set for logging."""
     return f"{getrandbits(64):016x}"

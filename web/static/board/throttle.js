@@ -1,8 +1,8 @@
 /**
- * `task` at a bearable pace: many calls make one run at a time, and at most one in `ms`.
- * The last call always has a run that begins after it.
+ * A function that runs `task` at most once per `ms`, and never twice at a time.
+ * After the last call, `task` always runs once more.
  */
-export function paced(ms, task) {
+export function throttle(ms, task) {
   let [isWanted, isRunning] = [false, false];
   const run = async () => {
     isRunning = true;
