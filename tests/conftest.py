@@ -31,7 +31,7 @@ from tests.support.broker import Broker, broker_at
 from tests.support.factories import Shop
 from tests.support.order import pytest_addoption, pytest_collection_modifyitems
 from tests.support.quiet import pytest_runtest_makereport
-from tests.support.workers import own_database, own_redis, workers_for
+from tests.support.workers import cores, own_database, own_redis, workers_for
 from web import create_app
 
 # What it is named by is a hook of pytest's.
@@ -43,9 +43,9 @@ EMPTY_DATABASE = own_database("flashbid_test_empty")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means."""
-    return workers_for()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The number of workers for `-n auto`."""
+    return cores() if config.option.without_servers else workers_for()
 
 
 @pytest.fixture(scope="session")

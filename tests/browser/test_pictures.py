@@ -61,7 +61,7 @@ def test_the_pictures_show_a_running_sale(
     ).watch(session_id)
     for name, price in PRICES.items():
         assert bidders[name].bid(session_id, price).status == 200
-    expect(visitor.standing).to_contain_text("rank 3")
+    expect(visitor.standing).to_contain_text("in 3rd place")
     expect(visitor.rows).to_have_count(len(PRICES))
     visitor.page.get_by_label("Your price").fill("300")
     FOLDER.mkdir(parents=True, exist_ok=True)

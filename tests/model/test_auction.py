@@ -27,7 +27,7 @@ BASE = settings(
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
 )
-FIXED = settings(BASE, max_examples=100, stateful_step_count=12, derandomize=True)
+FIXED = settings(BASE, max_examples=200, stateful_step_count=12, derandomize=True)
 PROFILES = {
     "ci": settings(FIXED, phases=[Phase.generate]),
     "explain": FIXED,

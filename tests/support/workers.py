@@ -14,6 +14,8 @@ REDIS_DATABASES = 16
 # Data and broker.
 DATABASES_PER_WORKER = 2
 REDIS_PORTS = "TEST_REDIS_PORTS"
+# Tests wait for servers half of their time.
+WORKERS_PER_CORE = 2
 
 
 def worker_number(environ: Mapping[str, str] = os.environ) -> int:
@@ -65,11 +67,11 @@ def workers_for(environ: Mapping[str, str] = os.environ) -> int:
     if environ.get("TEST_BROKER_URL"):
         return 1
     if not environ.get("REDIS_HOST"):
-        return _cores()
-    return min(_cores(), len(environ.get(REDIS_PORTS, "").split()) or 1)
+        return WORKERS_PER_CORE * cores()
+    return min(WORKERS_PER_CORE * cores(), len(environ.get(REDIS_PORTS, "").split()) or 1)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Those that this process may use, where the system says which."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -94,7 +94,7 @@ def test_a_sale_stopped_by_ctrl_c_is_closed_verified_and_reported(flash: Flash) 
     assert flash.says(SOME_BIDS_ARE_IN), flash.text
     assert flash.press_ctrl_c() == 0, flash.text
     said = flash.text
-    assert "Started it." in said
+    assert "Started." in said
     assert "The ledger, Redis, PostgreSQL and the API agree." in said
     assert "The sale was stopped early." in said
     assert copies.processes(flash.folder) == [], "the stack is stopped, too"

@@ -84,7 +84,7 @@ def test_a_delivery_is_replayed_by_command(
 
 def test_a_delivery_that_nobody_made_is_not_replayed(shop: Shop, run: Run) -> None:
     code, said = run("replay-webhook", str(uuid4()))
-    assert (code, "no webhook delivery" in said) == (1, True)
+    assert (code, "No webhook delivery" in said) == (1, True)
 
 
 def test_nothing_is_replayed_while_the_channel_is_off(app: Flask, shop: Shop) -> None:
