@@ -69,6 +69,8 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "SMTP_HOST": "",
             "WEBHOOK_URL": "",
             "METRICS_FOLDER": str(folder / "metrics"),
+            # The machine may be busy; tests of overload set their own.
+            "MAX_QUEUE_WAIT_MS": "20000",
         }
         _create_test_database()
         yield load_settings()
