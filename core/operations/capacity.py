@@ -19,7 +19,7 @@ class Constant:
 
 
 WEB_CPU = Constant(
-    160,
+    105,
     "µs",
     "web CPU a bid",
     "make bench, at saturation: CPU time of gunicorn's workers over bids answered",
@@ -38,10 +38,10 @@ REDIS_CPU = Constant(
     "bids, network and fsync",
 )
 WORKER_CPU = Constant(
-    18, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"
+    19, "µs", "worker CPU a bid", "make bench: CPU time of the workers over rows written"
 )
 DRAIN_RATE = Constant(
-    48_000, "rows/s", "drained by one worker process", "make bench: a log of 50,000 bids, COPY"
+    31_000, "rows/s", "drained by one worker process", "make bench: a log of 50,000 bids, COPY"
 )
 BIDDER_MEMORY = Constant(
     530,
