@@ -19,7 +19,7 @@ class Constant:
 
 
 WEB_CPU = Constant(
-    105,
+    106,
     "µs",
     "web CPU a bid",
     "make bench, at saturation: CPU time of gunicorn's workers over bids answered",
