@@ -31,13 +31,16 @@ log = structlog.get_logger(__name__)
 BID_BYTES = 700
 # From this share of the bound on, the process reports that it is not ready.
 NEAR_BOUND_SHARE = 0.9
+# A level is left once the backlog is this share of the bound below it, so that a backlog at the
+# edge is not logged every second.
+MARGIN_SHARE = 0.1
 # Above this share of Redis's maxmemory bids are refused.
 MEMORY_SHARE = 0.9
 LOOK_INTERVAL_SECONDS = 1.0
 
 
 class Level(StrEnum):
-    """How full the backlog is."""
+    """How full the backlog is, from empty to full."""
 
     OK = "ok"
     HALF_FULL = "half_full"
@@ -65,6 +68,13 @@ class Backlog:
         if self.bids >= self.max_bids:
             return Level.FULL
         return Level.HALF_FULL if self.bids * 2 >= self.max_bids else Level.OK
+
+    def level_after(self, before: Level) -> Level:
+        """The level for a process that saw `before`: up at once, down past the margin."""
+        margin = int(self.max_bids * MARGIN_SHARE)
+        levels = list(Level)
+        falling = Backlog(self.bids + margin, self.max_bids).level
+        return max(self.level, min(before, falling, key=levels.index), key=levels.index)
 
     @property
     def is_near_bound(self) -> bool:
@@ -134,10 +144,11 @@ class BacklogGuard:
         return sum(lengths)
 
     def _note(self, found: Backlog) -> None:
-        if found.level is not self._level:
-            log_level, event = EVENTS[found.level]
+        level = found.level_after(self._level)
+        if level is not self._level:
+            log_level, event = EVENTS[level]
             log.log(log_level, event, bids=found.bids, max_bids=found.max_bids)
-        self._level = found.level
+        self._level = level
 
 
 class ClusterBacklogGuard(BacklogGuard):
