@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PARALLEL := --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-scale test-alerts soak lint types format check bench docs release-check clean
+.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-scale test-alerts soak lint types format check bench lock docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,10 @@ drill: $(INSTALLED) ## Inject every fault into the real processes (FAULT=name RO
 
 bench: $(INSTALLED) ## Measure the performance promises (options: ARGS="--help")
 	@exec $(BIN)/python -m dev.bench $(ARGS)
+
+lock: ## Write requirements.lock, the hashes of requirements.txt (needs uv: pip install uv)
+	@uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header requirements.txt --output-file requirements.lock
 
 docs: $(INSTALLED) ## Build the documentation into site/ (ARGS="serve" shows it while you write)
 	@NO_MKDOCS_2_WARNING=1 exec $(BIN)/mkdocs $(or $(ARGS),build --strict)

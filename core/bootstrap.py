@@ -13,6 +13,7 @@ from core.bidlog.backlog import BacklogGuard, ClusterBacklogGuard
 from core.bidlog.drain import BidLog
 from core.config import Settings
 from core.members.accounts import Accounts
+from core.members.passwords import PasswordPolicy
 from core.members.revocations import ClusterRevocations, Revocations
 from core.members.roles import Membership
 from core.members.weights import ClusterWeights, Weights
@@ -99,6 +100,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             database,
             redis,
             first_account_is_admin=settings.first_account_is_admin,
+            passwords=PasswordPolicy(settings.passwords),
             hasher=password_hasher,
         ),
         revocations=revocations,

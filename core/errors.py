@@ -103,6 +103,14 @@ class InvalidTerms(Refusal):
         return {"errors": {self.field: [self.detail]}}
 
 
+class WeakPassword(Refusal):
+    """A new password that PASSWORD_MIN_LENGTH or PASSWORD_REFUSE_COMMON refuses."""
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"errors": {"password": [self.detail]}}
+
+
 class UsernameTaken(Refusal):
     detail = "This username is taken. Choose another one."
 
@@ -112,7 +120,13 @@ class EmailTaken(Refusal):
 
 
 class InvalidCredentials(Refusal):
+    """A failed login. `username` is the account's; None when there is no such account."""
+
     detail = "The username or the password is wrong."
+
+    def __init__(self, username: str | None = None) -> None:
+        super().__init__()
+        self.username = username
 
 
 class AccountNotFound(Refusal):
@@ -123,7 +137,13 @@ class AccountNotFound(Refusal):
 
 
 class AccountDisabled(Refusal):
+    """`username` is set when it was a login that was refused."""
+
     detail = "The shop has disabled this account. Contact the shop if this is a mistake."
+
+    def __init__(self, username: str | None = None) -> None:
+        super().__init__()
+        self.username = username
 
 
 class TokenRevoked(Refusal):
@@ -131,7 +151,13 @@ class TokenRevoked(Refusal):
 
 
 class TokenInvalid(Refusal):
+    """`reason` is set when we did not sign it, and `claimed_id` when it names an account."""
+
     detail = "This token is not valid. Log in again."
+
+    def __init__(self, reason: str | None = None, claimed_id: UUID | None = None) -> None:
+        super().__init__()
+        self.reason, self.claimed_id = reason, claimed_id
 
 
 class AdminRequired(Refusal):

@@ -4,16 +4,23 @@ import gc
 import os
 from typing import Any
 
+import structlog
+
 from core.config import ConfigError, load_settings
+from core.config.web import reach_of
 from core.telemetry import logs, metrics
-from core.telemetry.metric_files import Publisher
+from core.telemetry.metric_files import Publisher, require_usable
+from core.telemetry.private_folder import NotPrivate
+
+log = structlog.get_logger(__name__)
 
 # Allocations between garbage collections: requests leave almost no cycles.
 _GC_THRESHOLD = 50_000
 
 try:
     _settings = load_settings()
-except ConfigError as error:
+    require_usable(_settings.metrics_folder)
+except (ConfigError, NotPrivate) as error:
     raise SystemExit(f"Flashbid cannot start: {error}") from None
 
 bind = f"{_settings.host}:{_settings.port}"
@@ -40,6 +47,19 @@ logconfig_dict = {
 }
 
 _publisher: Publisher | None = None
+
+
+def when_ready(server: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
+    """Say once what an operator may not expect."""
+    host, port = _settings.host, _settings.port
+    log.info("listening", host=host, port=port, reachable_from=reach_of(host))
+    if not _settings.debug and _settings.passwords.allows_weak:
+        log.warning(
+            "weak_passwords_allowed",
+            password_min_length=_settings.passwords.min_length,
+            password_refuse_common=_settings.passwords.refuse_common,
+            remedy="Set PASSWORD_MIN_LENGTH=12 and PASSWORD_REFUSE_COMMON=true.",
+        )
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it

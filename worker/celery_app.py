@@ -105,7 +105,7 @@ def _expiring(seconds: float) -> dict[str, float]:
 @cache
 def settings() -> Settings:
     """This process's settings."""
-    return load_settings()
+    return load_settings(handles_tokens=False)
 
 
 @cache

@@ -9,6 +9,7 @@ from celery.signals import (
     after_task_publish,
     beat_init,
     before_task_publish,
+    celeryd_init,
     task_postrun,
     task_prerun,
     worker_process_init,
@@ -17,7 +18,8 @@ from celery.signals import (
 
 from core.telemetry import metrics
 from core.telemetry.logs import request_id
-from core.telemetry.metric_files import Publisher
+from core.telemetry.metric_files import Publisher, require_usable
+from core.telemetry.private_folder import NotPrivate
 from worker.celery_app import app, settings
 
 _REQUEST_ID = "request_id"
@@ -26,6 +28,16 @@ _FAILURE = "failure"
 _TASK_PREFIX = "worker."
 _publishers: list[Publisher] = []
 _started_at: dict[str, float] = {}
+
+
+@celeryd_init.connect
+@beat_init.connect
+def _require_usable_folder(**_: object) -> None:
+    """Stop the start on a folder that would show this process as dead."""
+    try:
+        require_usable(settings().metrics_folder)
+    except NotPrivate as error:
+        raise SystemExit(f"Flashbid cannot start: {error}") from None
 
 
 @worker_process_init.connect

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from tempfile import gettempdir
 
 from dotenv import dotenv_values
 from sqlalchemy import URL
 
 from core.config.channels import MailSettings, WebhookSettings, read_mail, read_webhook
 from core.config.limits import LimitSettings, read_limits
+from core.config.passwords import PasswordSettings, read_passwords
 from core.config.reader import ConfigError, SettingsReader
 from core.config.redis import (
     Replicas,
@@ -33,7 +33,12 @@ from core.config.tokens import (
     read_metrics_token,
     read_previous_jwt_secret,
 )
-from core.config.web import AccessLogMode, read_access_log, read_cors_origins
+from core.config.web import (
+    AccessLogMode,
+    read_access_log,
+    read_cors_origins,
+    read_metrics_folder,
+)
 
 __all__ = [
     "DEBUG_JWT_SECRET",
@@ -52,6 +57,8 @@ __all__ = [
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 DOTENV_PATH = PROJECT_ROOT / ".env"
 RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
+# Not in the system's temporary folder, where another user may come first.
+RUNTIME_PATH = PROJECT_ROOT / ".data" / "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class Settings:
     jwt_algorithm: str
     access_token_expire_minutes: int
     first_account_is_admin: bool
+    passwords: PasswordSettings
 
     bid_rate_per_second: float
     bid_rate_burst: int
@@ -144,9 +152,15 @@ class Settings:
         return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process; from `environ` alone if given (for tests)."""
-    return read_settings(SettingsReader(gather_values() if environ is None else environ))
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, handles_tokens: bool = True
+) -> Settings:
+    """The settings of this process; from `environ` alone if given (for tests).
+
+    A process that handles no tokens needs no JWT_SECRET, and is better off without.
+    """
+    values = gather_values() if environ is None else environ
+    return read_settings(SettingsReader(values), handles_tokens=handles_tokens)
 
 
 def gather_values() -> dict[str, str]:
@@ -170,7 +184,7 @@ def _file_values(path: Path) -> dict[str, str]:
     return {name: value for name, value in dotenv_values(path).items() if value}
 
 
-def read_settings(read: SettingsReader) -> Settings:
+def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Settings:
     """Build the settings. Names, defaults and bounds are here and in the modules of core.config."""
     debug = read.flag("DEBUG", False)
     port = read.integer("PORT", 8000, low=1, high=65535)
@@ -187,10 +201,11 @@ def read_settings(read: SettingsReader) -> Settings:
         default=redis_url(redis_host, redis_port, redis_db + 1, redis_password),
         on_cluster=bool(redis_cluster),
     )
-    jwt_secret = read_jwt_secret(read, debug)
+    jwt_secret = read_jwt_secret(read, debug, is_required=handles_tokens)
     return Settings(
         debug=debug,
-        host=read.text("HOST", "0.0.0.0"),  # noqa: S104 - a server in a container must listen
+        # This machine only: TLS is a proxy's task, and the next network may be anybody's.
+        host=read.text("HOST", "127.0.0.1"),
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
@@ -199,7 +214,7 @@ def read_settings(read: SettingsReader) -> Settings:
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
         hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
         access_log=read_access_log(read),
-        metrics_folder=read.text("METRICS_FOLDER", f"{gettempdir()}/flashbid-metrics-{port}"),
+        metrics_folder=read_metrics_folder(read, port, RUNTIME_PATH),
         metrics_token=read_metrics_token(read),
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
@@ -222,6 +237,7 @@ def read_settings(read: SettingsReader) -> Settings:
             "ACCESS_TOKEN_EXPIRE_MINUTES", 1440, low=1, high=525_600
         ),
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
+        passwords=read_passwords(read),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
         limits=read_limits(

@@ -13,9 +13,10 @@ _HOW_TO_MAKE_A_SECRET = (
 METRICS_TOKEN_MIN_BYTES = 16
 
 
-def read_jwt_secret(read: SettingsReader, debug: bool) -> str:
+def read_jwt_secret(read: SettingsReader, debug: bool, *, is_required: bool) -> str:
+    """The key of the tokens; "" in a process that has none and needs none."""
     secret = read.secret("JWT_SECRET", DEBUG_JWT_SECRET if debug else "")
-    if debug:
+    if debug or not (secret or is_required):
         return secret
     if not secret:
         raise ConfigError(f"JWT_SECRET is not set, and DEBUG is off. {_HOW_TO_MAKE_A_SECRET}")

@@ -1,8 +1,11 @@
-"""Settings of the web processes only: origins and the access log."""
+"""Settings of the web processes: origins, the access log, and the folder they read metrics from."""
 
 import re
 from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
 
+from core.config.channels import is_loopback
 from core.config.reader import ConfigError, SettingsReader
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
@@ -23,6 +26,25 @@ def read_access_log(read: SettingsReader) -> AccessLogMode:
         return AccessLogMode(read.text("ACCESS_LOG", AccessLogMode.LEAN.value))
     except ValueError:
         raise ConfigError(f"ACCESS_LOG must be one of {', '.join(AccessLogMode)}.") from None
+
+
+def reach_of(host: str) -> str:
+    """From where clients can connect to a server that listens on `host`, for the log."""
+    if is_loopback(host):
+        return "this machine only; set HOST to let others connect"
+    try:
+        is_any = ip_address(host).is_unspecified
+    except ValueError:
+        is_any = False
+    return "all networks of this machine" if is_any else "the network of this address"
+
+
+def read_metrics_folder(read: SettingsReader, port: int, default_parent: Path) -> str:
+    """Below RUNTIME_FOLDER, apart for each port: several installations may share a host."""
+    parent = read.text("RUNTIME_FOLDER", str(default_parent))
+    if not Path(parent).is_absolute():
+        raise ConfigError("RUNTIME_FOLDER must be an absolute path: processes start anywhere.")
+    return read.text("METRICS_FOLDER", f"{parent}/metrics-{port}")
 
 
 def read_cors_origins(read: SettingsReader) -> tuple[str, ...]:

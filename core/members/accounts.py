@@ -15,6 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import errors, outages
+from core.config.passwords import PasswordSettings
+from core.members.passwords import PasswordPolicy
 from core.postgres.database import Database
 from core.postgres.models import User
 from core.redis import keys
@@ -47,17 +49,22 @@ class Accounts:
         redis: Redis,
         *,
         first_account_is_admin: bool,
+        passwords: PasswordPolicy | None = None,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._database = database
         self._redis = redis
         self._first_account_is_admin = first_account_is_admin
+        self._passwords = passwords or PasswordPolicy(PasswordSettings())
         self._hasher = hasher or PasswordHasher()
         # Computed here, so that the first unknown name takes no longer than the next.
         self._dummy_hash = self._hasher.hash("dummy password")
 
     def register(self, username: str, email: str, password: str) -> Account:
-        """Create a member; the first account of an empty database becomes an admin."""
+        """Create a member; the first account of an empty database becomes an admin.
+
+        Raises WeakPassword, UsernameTaken or EmailTaken.
+        """
         return self._create(username, email, password, force_admin=False)
 
     def create_admin(self, username: str, email: str, password: str) -> Account:
@@ -95,11 +102,11 @@ class Accounts:
         try:
             self._hasher.verify(password_hash, password)
         except VerifyMismatchError:
-            raise errors.InvalidCredentials from None
+            raise errors.InvalidCredentials(user.username if user else None) from None
         if user is None:
             raise errors.InvalidCredentials
         if user.disabled_at is not None:
-            raise errors.AccountDisabled
+            raise errors.AccountDisabled(user.username)
         self._upgrade_hash(user, password)
         return _account(user)
 
@@ -119,6 +126,7 @@ class Accounts:
         return account
 
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
+        self._passwords.check(password, username=username, email=email)
         password_hash = self._hasher.hash(password)
         try:
             with self._database.begin() as db:

@@ -22,6 +22,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from core.telemetry.private_folder import NotPrivate, make_private, require_private
+
 log = structlog.get_logger(__name__)
 
 PUBLISH_SECONDS = 2.0
@@ -33,6 +35,12 @@ ROLES = ("web", "bids", "sessions", "default", "deliveries", "beat")
 # Commands run by hand, which are not expected to be running.
 COMMAND = "command"
 _SUFFIX = ".json"
+
+
+def require_usable(folder: str) -> None:
+    """Create the folder where that is possible. Raises NotPrivate if it is another user's."""
+    with suppress(OSError):
+        make_private(Path(folder))
 
 
 class Publisher:
@@ -48,15 +56,22 @@ class Publisher:
 
     def start(self) -> None:
         """Publish now and periodically. An unusable folder is only logged."""
+        if self._role == COMMAND and not self._folder.exists():
+            return
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._folder.stat().st_uid != os.geteuid():
-                raise PermissionError("the folder belongs to another user")
+            self._prepare()
             self.publish()
-        except OSError as error:
+        except (OSError, NotPrivate) as error:
             log.warning("metrics_not_published", role=self._role, reason=str(error))
             return
         self._thread.start()
+
+    def _prepare(self) -> None:
+        """A command creates no folder: run as root, it would shut the services out."""
+        if self._role == COMMAND:
+            require_private(self._folder)
+        else:
+            make_private(self._folder)
 
     def stop(self) -> None:
         """Publish the last counts."""
@@ -136,8 +151,8 @@ class PublishedMetrics(Collector):
 
     def _documents(self) -> Iterator[tuple[dict[str, Any], bool]]:
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            # Another reader may delete it meanwhile.
-            with suppress(FileNotFoundError):
+            # Another reader may delete it meanwhile; one of another user cannot be read.
+            with suppress(FileNotFoundError, PermissionError):
                 age_seconds = time.time() - path.stat().st_mtime
                 if age_seconds > KEEP_SECONDS:
                     path.unlink()

@@ -14,7 +14,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +38,7 @@ UNPRIVILEGED_ACCOUNT = "nobody"
 # Operating systems limit socket paths to 104 to 108 bytes.
 SOCKET_PATH_MAX_BYTES = 100
 ANSWER_TIMEOUT_SECONDS = 5
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def embedded_postgres(folder: Path) -> AbstractContextManager[dict[str, str]]:
@@ -181,11 +182,14 @@ class PostgresServer(EmbeddedServer):
 
     def _make_owned(self, folder: Path) -> None:
         """Create a folder that only the server's account can access."""
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid == os.geteuid():
-            os.chown(folder, self.account.pw_uid, self.account.pw_gid)
-        if folder.is_symlink() or folder.stat().st_uid != self.account.pw_uid:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        # Of the path itself: somebody may have left a link there, to a folder of root's.
+        found = folder.lstat()
+        is_ours = stat.S_ISDIR(found.st_mode) and not found.st_mode & _WRITABLE_BY_OTHERS
+        if not is_ours or found.st_uid not in (os.geteuid(), self.account.pw_uid):
             raise DevError(f"{folder} belongs to another user, so PostgreSQL cannot use it.")
+        os.chown(folder, self.account.pw_uid, self.account.pw_gid, follow_symlinks=False)
 
     def _grant_traversal(self) -> None:
         """As root, let the server's account traverse (not list) its parent folders."""

@@ -47,15 +47,6 @@ def test_compose_runs_every_process_of_the_procfile() -> None:
         assert [process] in commands
 
 
-def test_compose_asks_the_health_of_the_worker_it_starts() -> None:
-    compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-    for process in readers():
-        hostname = re.search(r"--hostname (\w+)@", procfile()[process])
-        assert hostname
-        [service] = [s for s in compose["services"].values() if s.get("command") == [process]]
-        assert f"--destination {hostname[1]}@" in " ".join(service["healthcheck"]["test"])
-
-
 def test_every_job_goes_to_a_known_queue(celery: Celery) -> None:
     found = tasks(celery)
     assert len(found) >= 7

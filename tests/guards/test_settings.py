@@ -27,9 +27,11 @@ PROCFILE, COMPOSE = (
 )
 # What the compose file itself says: where its servers and volumes are, and their secrets.
 FIXED_BY_COMPOSE = re.compile(
-    r"HOST|PORT|METRICS_(FOLDER|TOKEN|TOKEN_FILE)|JWT_SECRET_FILE|"
+    r"HOST|PORT|RUNTIME_FOLDER|METRICS_(FOLDER|TOKEN|TOKEN_FILE)|JWT_SECRET_FILE|"
     r"(POSTGRES|REDIS)_(HOST|PORT|USER|PASSWORD|PASSWORD_FILE|DB)"
 )
+# What it asks for that the program does not, unless .env says otherwise.
+STRICTER_BY_COMPOSE = {"PASSWORD_MIN_LENGTH": "12", "PASSWORD_REFUSE_COMMON": "true"}
 
 
 def test_example_names_every_setting_and_no_other() -> None:
@@ -38,10 +40,16 @@ def test_example_names_every_setting_and_no_other() -> None:
 
 def test_compose_hands_on_every_setting_that_it_does_not_make_itself() -> None:
     compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-    environment = compose["x-app"]["environment"]
-    handed_on = {name for name, value in environment.items() if value is None}
+    services = [service for service in compose["services"].values() if "build" in service]
+    given = {name: value for s in services for name, value in s.get("environment", {}).items()}
+    handed_on = {name for name, value in given.items() if value is None}
     of_processes = read_by_the_program() | PROCFILE.keys()
-    assert handed_on == {name for name in of_processes if not FIXED_BY_COMPOSE.fullmatch(name)}
+    wanted = {name for name in of_processes if not FIXED_BY_COMPOSE.fullmatch(name)}
+    assert handed_on | STRICTER_BY_COMPOSE.keys() == wanted
+
+
+def test_compose_is_stricter_about_passwords() -> None:
+    assert STRICTER_BY_COMPOSE.items() <= COMPOSE.items()
 
 
 def test_example_changes_nothing_when_it_is_copied() -> None:
@@ -53,6 +61,8 @@ def test_example_shows_the_default(name: str) -> None:
     """The line without its # changes nothing. An empty value stands for none."""
     defaults = load_settings(SECRET)
     of_shells = {**COMPOSE, **PROCFILE}
+    if name in STRICTER_BY_COMPOSE:
+        del of_shells[name]
     if name in of_shells:
         assert DOCUMENTED[name] == of_shells[name]
     if name in read_by_the_program():

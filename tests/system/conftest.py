@@ -39,6 +39,9 @@ def whole_stack(
     _empty(services)
     broker.clear()
     stack = Stack(tmp_path_factory.mktemp("processes"))
+    for name, process in stack.processes.items():
+        if name != "web":
+            process.environ = {**process.environ, "JWT_SECRET": ""}
     try:
         yield stack
     finally:

@@ -12,11 +12,15 @@ from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
+from core.telemetry.bounded_log import BoundedLog
 from web.guards import rate_limits, tokens
 from web.http import body
 from web.http.responses import ApiResponse, encode
 
 log = structlog.get_logger(__name__)
+
+# Enough to see who is attacked from where, and too few to fill a disk.
+_attempts = BoundedLog(lines=20, seconds=10.0)
 
 PROBLEM_TYPE_PREFIX = "urn:flashbid:problem:"
 
@@ -97,6 +101,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     body.BodyTooLarge: _BODY_TOO_LARGE,
     ValidationError: Problem(422, "validation_failed"),
     errors.InvalidTerms: Problem(422, "validation_failed"),
+    errors.WeakPassword: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.RateLimited: Problem(429, "rate_limited"),
     rate_limits.TooManyRequests: Problem(429, "rate_limited"),
@@ -132,8 +137,8 @@ def problem_of(kind: type[Exception]) -> Problem:
     return next((PROBLEMS[base] for base in kind.__mro__ if base in PROBLEMS), INTERNAL_ERROR)
 
 
-def error_response(error: Exception, *, request_id: str, path: str) -> ApiResponse:
-    """The response to an error. Logs outages and unexpected errors."""
+def error_response(error: Exception, *, request_id: str, path: str, client: str) -> ApiResponse:
+    """The response to an error. Logs outages, unexpected errors and attempts to get in."""
     problem = problem_of(type(error))
     extra: dict[str, Any] = {}
     retry_after = None
@@ -149,6 +154,7 @@ def error_response(error: Exception, *, request_id: str, path: str) -> ApiRespon
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
     _log_outages(error, error.__cause__)
+    _log_attempt(error, client)
     if "errors" in extra:
         detail = _first_message(extra["errors"])
     response = problem_response(problem, request_id, detail=detail, **extra)
@@ -169,7 +175,14 @@ def _first_message(messages: Any) -> str:
 
 
 def _handle_error(error: Exception) -> Response:
-    return _respond(error_response(error, request_id=g.get("request_id", ""), path=request.path))
+    return _respond(
+        error_response(
+            error,
+            request_id=g.get("request_id", ""),
+            path=request.path,
+            client=request.remote_addr or "",
+        )
+    )
 
 
 def _handle_http_error(error: HTTPException) -> Response:
@@ -194,6 +207,23 @@ def _log_outages(*causes: BaseException | None) -> None:
             # Redis messages are safe to log; a database error may contain SQL and its values.
             reason = str(cause) if isinstance(cause, outages.REDIS) else None
             log.error("outage", kind=type(cause).__name__, reason=reason)
+
+
+def _log_attempt(error: Exception, client: str) -> None:
+    """Log a failed login or a forged token: by account, with nothing that was typed.
+
+    A name without an account may be a password in the wrong field, so it is left out.
+    """
+    match error:
+        case errors.InvalidCredentials(username=None):
+            _attempts.warning("login_failed", reason="unknown_account", client=client)
+        case errors.InvalidCredentials(username=name):
+            _attempts.warning("login_failed", reason="password", username=name, client=client)
+        case errors.AccountDisabled(username=str(name)):
+            _attempts.warning("login_failed", reason="disabled", username=name, client=client)
+        case errors.TokenInvalid(reason=str(reason), claimed_id=claimed):
+            claim = {} if claimed is None else {"claimed_user_id": str(claimed)}
+            _attempts.warning("token_forged", reason=reason, **claim, client=client)
 
 
 def problem_response(

@@ -18,7 +18,9 @@ SEND_WHOLE = "flashbid.send_whole"
 
 # How long a client may keep sending after its response (RFC 9112, section 9.6).
 LINGER_SECONDS = 2.0
-_LANE_HEADERS = frozenset({b"authorization", b"content-type", b"origin", b"x-request-id"})
+_LANE_HEADERS = frozenset(
+    {b"authorization", b"content-type", b"origin", b"x-forwarded-for", b"x-request-id"}
+)
 
 
 class ClientGone(Exception):

@@ -77,7 +77,10 @@ class Registration(RequestSchema):
         required=True,
         load_only=True,
         validate=validate.Length(6, 128),
-        metadata={"format": "password"},
+        metadata={
+            "format": "password",
+            "description": "The shop may ask for more characters, and refuse common passwords.",
+        },
     )
 
 

@@ -8,8 +8,9 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import update
 
-from core.bootstrap import Services
+from core.bootstrap import Services, bootstrap
 from core.config import Settings
+from core.config.passwords import PasswordSettings
 from core.members.accounts import Accounts
 from core.postgres.models import User
 from tests.api.conftest import CheckedClient, Connect
@@ -43,6 +44,21 @@ def test_registration_answers_the_account_and_a_token(
     created_at = datetime.fromisoformat(answer["created_at"])
     assert created_at.utcoffset() == timedelta(0)
     assert before < created_at < datetime.now(UTC) + timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("password", ["x7-Kq93mz!f", "Passw0rd1234", "adaadaadaada"])
+def test_a_shop_may_ask_for_better_passwords(
+    services: Services, connect: Connect, clean: None, password: str
+) -> None:
+    strict = PasswordSettings(min_length=12, refuse_common=True)
+    stricter = bootstrap(replace(services.settings, passwords=strict))
+    client = connect(create_app(services=replace(services, accounts=stricter.accounts)))
+    refused = client.post("/api/auth/register", json={**NEW, "password": password})
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+    assert list(refused.json["errors"]) == ["password"]
+    assert client.post("/api/auth/register", json=NEW).status_code == 201
+    stricter.redis.close()
+    stricter.engine.dispose()
 
 
 def test_token_is_good_until_logout_and_refused_afterwards(anyone: CheckedClient) -> None:

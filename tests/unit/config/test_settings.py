@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import gettempdir
 
 import pytest
 from sqlalchemy import make_url
 
-from core.config import ConfigError, Settings, load_settings
+from core.config import PROJECT_ROOT, ConfigError, Settings, load_settings
 from core.config import settings as config
 from core.config.limits import LimitSettings
+from core.config.passwords import PasswordSettings
 from core.config.redis import Replicas
+from core.config.web import reach_of
 
 SECRET = "x" * 32
 Files = Callable[..., None]
 DEFAULTS = {
     "debug": False,
-    "host": "0.0.0.0",  # noqa: S104 - compared, not bound
+    "host": "127.0.0.1",
     "port": 8000,
     "web_processes": 2,
     "web_threads": 16,
@@ -26,7 +27,7 @@ DEFAULTS = {
     "hsts_seconds": 0,
     "live_max_watchers": 5000,
     "access_log": "lean",
-    "metrics_folder": f"{gettempdir()}/flashbid-metrics-8000",
+    "metrics_folder": f"{PROJECT_ROOT}/.data/run/metrics-8000",
     "metrics_token": "",
     "postgres_user": "postgres",
     "postgres_password": "",
@@ -46,6 +47,7 @@ DEFAULTS = {
     "jwt_algorithm": "HS256",
     "access_token_expire_minutes": 1440,
     "first_account_is_admin": True,
+    "passwords": PasswordSettings(min_length=6, refuse_common=False),
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,
     "limits": LimitSettings(
@@ -99,6 +101,10 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("BID_RATE_PER_SECOND", "nan"),
         ("BID_RATE_PER_SECOND", "inf"),
         ("BID_RATE_BURST", "0"),
+        ("RUNTIME_FOLDER", "run"),
+        ("PASSWORD_MIN_LENGTH", "5"),
+        ("PASSWORD_MIN_LENGTH", "65"),
+        ("PASSWORD_REFUSE_COMMON", "some"),
         ("TRUSTED_PROXIES", "-1"),
         ("TRUSTED_PROXIES", "10.0.0.1"),
         ("HSTS_SECONDS", "-1"),
@@ -133,6 +139,15 @@ def test_a_poor_jwt_secret_stops_the_start_while_debug_is_off(secret: str) -> No
         load(JWT_SECRET=secret)
 
 
+def test_a_worker_needs_no_jwt_secret() -> None:
+    assert load_settings({}, handles_tokens=False).jwt_secret == ""
+
+
+def test_a_poor_one_stops_a_worker_too() -> None:
+    with pytest.raises(ConfigError, match=r"^JWT_SECRET "):
+        load_settings({"JWT_SECRET": "short"}, handles_tokens=False)
+
+
 def test_a_refused_jwt_secret_is_not_shown() -> None:
     with pytest.raises(ConfigError) as refused:
         load(JWT_SECRET="too-short-but-secret")
@@ -156,6 +171,23 @@ def test_a_flag_is_switched_on_by_several_words(word: str) -> None:
 @pytest.mark.parametrize("word", ["false", "0", "no", "Off"])
 def test_a_flag_is_switched_off_by_several_words(word: str) -> None:
     assert load(FIRST_ACCOUNT_IS_ADMIN=word).first_account_is_admin is False
+
+
+@pytest.mark.parametrize(
+    ("host", "reach"),
+    [
+        *((host, "this machine only") for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")),
+        *((host, "all networks") for host in ("0.0.0.0", "::", "0:0::0")),  # noqa: S104 - words
+        *((host, "the network of") for host in ("10.0.0.5", "fd00::1", "shop.internal")),
+    ],
+)
+def test_the_log_says_who_can_connect(host: str, reach: str) -> None:
+    assert reach_of(host).startswith(reach)
+
+
+def test_metrics_are_in_the_runtime_folder_apart_for_each_port() -> None:
+    assert load(RUNTIME_FOLDER="/run/shop", PORT="81").metrics_folder == "/run/shop/metrics-81"
+    assert load(RUNTIME_FOLDER="/run/shop", METRICS_FOLDER="/x").metrics_folder == "/x"
 
 
 def test_origins_are_separated_by_commas_or_spaces() -> None:
