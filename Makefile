@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PARALLEL := --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-scale test-alerts soak lint types format check bench lock docs release-check clean
+.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-clients test-scale test-alerts soak lint types format check bench lock docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ coverage: $(INSTALLED) ## Run the tests with branch coverage, the processes they
 
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path to choose one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-clients: $(INSTALLED) ## Lint the API documents and run a generated TypeScript client (needs Node.js)
+	@exec $(BIN)/python -m pytest tests/clients $(ARGS)
 
 test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)

@@ -29,6 +29,7 @@ from core.postgres.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.support.broker import Broker, broker_at
 from tests.support.factories import Shop
+from tests.support.http.client import TEST_METRICS_TOKEN
 from tests.support.order import pytest_addoption, pytest_collection_modifyitems
 from tests.support.quiet import pytest_runtest_makereport
 from tests.support.workers import cores, own_database, own_redis, workers_for
@@ -63,6 +64,7 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "CELERY_BROKER_URL": os.environ.get("TEST_BROKER_URL", ""),
             "DEBUG": "false",
             "JWT_SECRET": TEST_JWT_SECRET,
+            "METRICS_TOKEN": TEST_METRICS_TOKEN,
             **own_redis(),
             "POSTGRES_DB": TEST_DATABASE,
             # A developer's .env must not make tests write to people.

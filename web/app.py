@@ -20,7 +20,17 @@ from web.http import cors
 from web.http.access_log import AccessLogWriter, count_failures_from_zero
 from web.http.body import MAX_BODY_BYTES
 from web.http.responses import assign_request_id, common_headers
-from web.routes import accounts, admin, bidding, board_page, docs, metrics, notifications, service
+from web.routes import (
+    accounts,
+    admin,
+    bidding,
+    board_page,
+    docs,
+    live,
+    metrics,
+    notifications,
+    service,
+)
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Flask:
@@ -31,7 +41,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
+    # Werkzeug would redirect to the spelling that it knows, at the Host that the client sent.
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False
     state.init_app(app, services or bootstrap(settings))
 
     access_log = AccessLogWriter(settings.access_log)
@@ -41,7 +52,17 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.after_request(_header_adder(settings))
     tokens.init_app(app, settings)
     rate_limits.init_app(app, settings.limits)
-    route_modules = (accounts, admin, bidding, notifications, service, metrics, docs, board_page)
+    route_modules = (
+        accounts,
+        admin,
+        bidding,
+        notifications,
+        live,
+        service,
+        metrics,
+        docs,
+        board_page,
+    )
     for module in route_modules:
         app.register_blueprint(module.blueprint)
     count_failures_from_zero(app)

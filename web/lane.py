@@ -102,7 +102,7 @@ class Lane:
         """Place a bid."""
         metrics.BID_DOORS.counts[request.door] += 1
         claims = self._verifier.claims(request.header(b"authorization"))
-        require_json(request.header(b"content-type"))
+        require_json(request.header(b"content-type"), request.header(b"content-encoding"))
         session_id, price = read_bid(request.body)
         placed = await self._bidding.bid(bidder_of(claims), session_id, price)
         if placed.drain_due:

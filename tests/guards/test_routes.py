@@ -16,6 +16,7 @@ from web.guards.tokens import Auth
 # Routes that anybody may call and that are no operation of the API, with the reason.
 PUBLIC_EXTRAS = {
     "docs.openapi": "the document describes the operations, not itself",
+    "docs.asyncapi": "the document describes the WebSocket, not itself",
     "docs.swagger_ui": "a page for people",
     "docs.swagger_ui_file": "a file of that page",
     "docs.swagger_ui_start": "a file of that page",

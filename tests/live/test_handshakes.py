@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -19,7 +18,7 @@ from dev.embedded.redis import RedisServer
 from dev.embedded.server import wait_until
 from tests.live.conftest import MAX_WATCHERS, Web
 from tests.support.factories import Shop
-from tests.support.http.client import Client
+from tests.support.http.client import Client, scrape
 from tests.support.http.watching import prices, raw_watch, read_to_the_end
 
 UPGRADE = {
@@ -31,10 +30,12 @@ UPGRADE = {
 TIMEOUT_SECONDS = 20
 
 
-def refusal(web: Web, path: str, headers: dict[str, str]) -> tuple[int, Any, bytes]:
+def refusal(
+    web: Web, path: str, headers: dict[str, str], method: str = "GET"
+) -> tuple[int, Any, bytes]:
     """Status, headers and body of a handshake's answer."""
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=TIMEOUT_SECONDS)
-    connection.request("GET", path, headers=headers)
+    connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -55,8 +56,7 @@ def highest(frame: dict[str, Any]) -> float:
 
 def metric(web: Web, name: str) -> str:
     """The lines of a metric, as web shows them."""
-    with urlopen(f"http://127.0.0.1:{web.port}/metrics", timeout=TIMEOUT_SECONDS) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = scrape(web.port).splitlines()
     return "\n".join(line for line in lines if line.startswith(name))
 
 
@@ -117,22 +117,42 @@ def test_every_place_is_given_back(web: Web, shop: Shop, way: str) -> None:
     assert wait_until(lambda: " 0.0" in metric(web, "flashbid_watchers"), TIMEOUT_SECONDS)
 
 
-@pytest.mark.parametrize(
-    ("change", "statuses"),
-    [
-        ({"Sec-WebSocket-Key": "short"}, {400}),
-        ({"Sec-WebSocket-Key": ""}, {400}),
-        ({"Sec-WebSocket-Version": "12"}, {400, 426}),
-        ({"Connection": "close"}, {400, 404, 426}),
-        ({"Upgrade": "h2c"}, {400, 404, 426}),
-    ],
-)
-def test_what_is_no_good_handshake_is_refused(
-    web: Web, shop: Shop, change: dict[str, str], statuses: set[int]
+NO_HANDSHAKES = {
+    "a short key": {"Sec-WebSocket-Key": "short"},
+    "an empty key": {"Sec-WebSocket-Key": ""},
+    "no key": {"Sec-WebSocket-Key": None},
+    "an older version": {"Sec-WebSocket-Version": "8"},
+    "a later version": {"Sec-WebSocket-Version": "14"},
+    "no version": {"Sec-WebSocket-Version": None},
+    "two versions": {"Sec-WebSocket-Version": "13, 8"},
+    "a connection that closes": {"Connection": "close"},
+    "no connection option": {"Connection": None},
+    "another protocol": {"Upgrade": "h2c"},
+    "no protocol": {"Upgrade": None},
+    "a page that was opened": dict.fromkeys(UPGRADE),
+}
+
+
+@pytest.mark.parametrize("kind", NO_HANDSHAKES)
+@pytest.mark.parametrize("room", ["a session", "sessions", "x"])
+def test_what_is_no_handshake_is_told_to_upgrade(
+    web: Web, shop: Shop, kind: str, room: str
 ) -> None:
-    path = f"/ws/{shop.session().session_id}"
-    assert refusal(web, path, {**UPGRADE, **change})[0] in statuses
-    assert has_place(web, path.rpartition("/")[2])
+    session_id = shop.session().session_id
+    path = f"/ws/{session_id}" if room == "a session" else f"/ws/{room}"
+    sent = {
+        name: text for name, text in (UPGRADE | NO_HANDSHAKES[kind]).items() if text is not None
+    }
+    status, headers, body = refusal(web, path, sent)
+    assert (status, json.loads(body)["code"]) == (426, "upgrade_required")
+    assert headers["Content-Type"] == "application/problem+json"
+    assert (headers["Upgrade"], headers["Sec-WebSocket-Version"]) == ("websocket", "13")
+    assert "Upgrade" in ", ".join(headers.get_all("Connection"))
+    assert has_place(web, session_id)
+
+
+def test_a_handshake_by_post_is_told_to_upgrade(web: Web, shop: Shop) -> None:
+    assert refusal(web, f"/ws/{shop.session().session_id}", UPGRADE, "POST")[0] == 426
 
 
 @pytest.mark.parametrize("path", ["/ws/", "/ws/a/b", "/ws", "/api/bid", "/health"])
@@ -145,10 +165,15 @@ def test_nothing_else_can_be_watched(web: Web, path: str) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_request_that_wants_no_upgrade_finds_nothing(web: Web, shop: Shop) -> None:
-    status, headers, body = refusal(web, f"/ws/{shop.session().session_id}", {})
-    assert (status, json.loads(body)["code"]) == (404, "not_found")
-    assert headers["Content-Type"] == "application/problem+json"
+def test_a_page_of_the_original_stays_connected_and_hears_nothing(web: Web, shop: Shop) -> None:
+    """It would connect again for ever, whatever it is closed with."""
+    session = shop.session()
+    with web.watch("sessions") as page:
+        shop.bid(shop.bidder(), session, "150")
+        with pytest.raises(TimeoutError):
+            page.frame(timeout=1)
+        page.socket.send("ping")
+        assert page.socket.recv(timeout=TIMEOUT_SECONDS) == "pong"
 
 
 def test_watchers_are_told_that_the_server_stops_and_may_come_back(web: Web, shop: Shop) -> None:

@@ -9,7 +9,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from shutil import which
 from typing import Any, NamedTuple
-from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -20,6 +19,7 @@ from core.sessions.sessions import SessionView
 from dev.children import free_port, spawn, stop
 from dev.embedded.server import wait_until
 from tests.support.factories import Shop
+from tests.support.http.client import scrape
 from tests.support.http.serving import serving
 from tests.support.http.watching import prices, watch
 from web.guards import tokens
@@ -174,8 +174,7 @@ def call(
 
 def counted(port: int, *words: str) -> float:
     """The sum of a metric's samples of one group."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_SECONDS) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = scrape(port).splitlines()
     found = [line for line in lines if all(word in line for word in words) and line[0] != "#"]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
@@ -280,3 +279,10 @@ def test_a_body_too_large_is_refused_by_web(shipped: int, shop: Shop) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/metrics?x"])
 def test_metrics_are_not_for_clients(shipped: int, path: str) -> None:
     assert call(shipped, "GET", path)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "/api//sessions", "/api", "/docs/"])
+def test_nginx_redirects_nowhere(shipped: int, path: str) -> None:
+    """A redirect would lead to whatever Host the client sent."""
+    status, _ = call(shipped, "GET", path, Host="evil.example")
+    assert not 300 <= status < 400

@@ -14,18 +14,13 @@ from celery import Celery
 from core.config import Settings
 from core.telemetry.metric_files import ROLES
 from dev.stack import Stack, wait_until
-from tests.support.http.client import Client, final_results
+from tests.support.http.client import Client, final_results, scrape
 from tests.support.leaks import assert_stack_quiet
 from worker import queues
 
 PASSWORD = "hunter2-of-the-log-test"
 WORKERS = ("closer", "helper")
 TIMEOUT_SECONDS = 20
-
-
-def scrape(stack: Stack) -> str:
-    with urlopen(f"http://127.0.0.1:{stack.port}/metrics", timeout=10) as answer:
-        return str(answer.read().decode())
 
 
 def samples(text: str, name: str, *labels: str) -> list[float]:
@@ -47,10 +42,10 @@ def log_lines(stack: Stack, name: str) -> Iterator[dict[str, Any]]:
 
 def test_every_kind_of_process_is_counted(stack: Stack) -> None:
     def all_shown() -> bool:
-        text = scrape(stack)
+        text = scrape(stack.port)
         return all(value(text, "flashbid_processes", f'role="{role}"') >= 1 for role in ROLES)
 
-    assert wait_until(all_shown, TIMEOUT_SECONDS), scrape(stack)
+    assert wait_until(all_shown, TIMEOUT_SECONDS), scrape(stack.port)
 
 
 def routes(document: dict[str, Any]) -> Iterator[str]:
@@ -61,7 +56,7 @@ def routes(document: dict[str, Any]) -> Iterator[str]:
 
 def test_what_alerts_wait_for_is_shown_before_it_happens(stack: Stack, client: Client) -> None:
     """Prometheus sees nothing rise in a series that begins at 1."""
-    text = scrape(stack)
+    text = scrape(stack.port)
     for route in routes(client.get("/openapi.json").json):
         assert samples(text, "flashbid_http_requests_total", f'route="{route}"', 'status="500"')
     for task, queue in {**queues.ROUTES, "worker.tasks.tell_members": queues.DEFAULT}.items():
@@ -72,23 +67,23 @@ def test_what_alerts_wait_for_is_shown_before_it_happens(stack: Stack, client: C
 
 def test_a_job_that_failed_for_good_is_counted(stack: Stack, settings: Settings) -> None:
     labels = ("flashbid_jobs_total", 'role="bids"', 'task="persist_bids"', 'outcome="failure"')
-    before = value(scrape(stack), *labels)
+    before = value(scrape(stack.port), *labels)
     with Celery(broker=settings.broker_url) as sender:
         sender.send_task("worker.tasks.persist_bids", ["no session"], queue=queues.BIDS)
-    assert wait_until(lambda: value(scrape(stack), *labels) == before + 1, TIMEOUT_SECONDS)
+    assert wait_until(lambda: value(scrape(stack.port), *labels) == before + 1, TIMEOUT_SECONDS)
 
 
 def test_work_of_the_other_processes_moves_their_metrics(
     stack: Stack, admin: Client, new_session: Callable[..., dict[str, Any]]
 ) -> None:
     session_id = new_session()["session_id"]
-    before = scrape(stack)
+    before = scrape(stack.port)
     assert admin.bid(session_id, 150).status == 200
     admin.put(f"/api/admin/sessions/{session_id}/close")
     final_results(admin, session_id)
 
     def moved(name: str, *labels: str) -> Callable[[], bool]:
-        return lambda: value(scrape(stack), name, *labels) > value(before, name, *labels)
+        return lambda: value(scrape(stack.port), name, *labels) > value(before, name, *labels)
 
     for name, *labels in (
         ("flashbid_bids_total", 'role="web"', 'outcome="accepted"'),

@@ -75,10 +75,11 @@ def encode_problem(problem: Problem, request_id: str) -> bytes:
     """A complete HTTP response for a problem, made without the application."""
     is_overload = problem is OVERLOADED
     response = _shedder.shed(request_id) if is_overload else problem_response(problem, request_id)
+    options = response.headers.get("Connection")
     headers = {
         **response.headers,
         "Content-Length": len(response.body),
-        "Connection": "close",
+        "Connection": f"{options}, close" if options else "close",
         "X-Request-ID": request_id,
         **common_headers,
     }

@@ -22,6 +22,7 @@ from core.telemetry import metrics
 from web.guards.problems import HTTP_PROBLEMS, Problem, problem_of, problem_response
 from web.http import schemas
 from web.http.fields import parse_uuid
+from web.http.frames import BOARD_UPDATE, SESSION_ENDED, FinalResults
 from web.http.requests import Receive, Scope, Send
 from web.http.responses import assign_request_id, common_headers, encode
 from web.page_cache.board import BoardPages
@@ -29,6 +30,9 @@ from web.page_cache.board import BoardPages
 log = structlog.get_logger(__name__)
 
 _PREFIX = "/ws/"
+# Pages of the original watch the list of sessions here. They connect again whatever code closes
+# it, so it stays open and silent: that costs less than a handshake every few seconds.
+_LIST_OF_SESSIONS = "sessions"
 # Close codes: a private one modelled on HTTP 404, and the registered "try again later".
 UNKNOWN_SESSION = 4404
 TRY_AGAIN_LATER = 1013
@@ -50,7 +54,7 @@ _EXPECTED_ERRORS: tuple[type[Exception], ...] = (
     *outages.ALL,
 )
 _FIRST_PAGE: dict[str, int] = schemas.PageQuery().load({})
-_WINNERS_ONLY = schemas.Results(exclude=("rankings", "page", "page_size", "total_pages"))
+_WINNERS_ONLY = FinalResults()
 _TOO_MANY_VIEWERS = replace(
     problem_of(errors.TemporarilyUnavailable),
     detail="Too many viewers. Poll the leaderboard, or try again later.",
@@ -137,7 +141,7 @@ class SessionRoom:
         page = await self._pages.current(self._session_id, **_FIRST_PAGE)
         if page.text == self._board_text:
             return
-        frames = _frames("leaderboard_update", page.at(time.monotonic()))
+        frames = _frames(BOARD_UPDATE, page.at(time.monotonic()))
         if page.is_final:
             frames += await self._services.runtime.background.run(self._results_frames)
         self._board_text, self.snapshot = page.text, Snapshot(frames, page.is_final)
@@ -145,7 +149,7 @@ class SessionRoom:
     def _results_frames(self) -> list[bytes]:
         """The frames of the results. Runs in a thread: there may be thousands of winners."""
         results = self._services.results.get(self._session_id, page=1, page_size=1)
-        return _frames("session_ended", encode(_WINNERS_ONLY.dump(results)))
+        return _frames(SESSION_ENDED, encode(_WINNERS_ONLY.dump(results)))
 
     async def _handle_failure(self, error: Exception) -> None:
         """Log the error at intervals; close watchers that have no board to show."""
@@ -199,6 +203,8 @@ class Watchers:
             self._count -= 1
 
     async def _show(self, session_text: str, watcher: Watcher, receive: Receive) -> None:
+        if session_text == _LIST_OF_SESSIONS:
+            return await _answer_pings(watcher, receive)
         try:
             room = self._room_of(parse_uuid(session_text))
         except ValueError:

@@ -3,15 +3,17 @@
 import asyncio
 import socket
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidMessage, InvalidState
+from websockets.exceptions import InvalidMessage, InvalidState, SecurityError
 from websockets.frames import Close, CloseCode, Frame
+from websockets.http11 import Request
 
 from web.front.connections import BoundedConnection, connections, encode_problem
-from web.guards.problems import HEAD_TOO_LARGE, UNREADABLE
+from web.guards.problems import HEAD_TOO_LARGE, UNREADABLE, UPGRADE_REQUIRED
 from web.http.requests import LINGER_SECONDS
 from web.http.responses import new_request_id
 
@@ -57,6 +59,11 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
         elif not self.close_sent:
             self.conn.fail(CloseCode.MESSAGE_TOO_BIG)
             self.handle_parser_exception()
+
+    def handle_connect(self, event: Request) -> None:
+        """Start the application. `data_received` answers a handshake that was not accepted."""
+        if self.conn.accept(event).status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            super().handle_connect(event)
 
     def enforce_limits(self, now: float, max_idle_seconds: float) -> None:
         """Also start the next second's receive limit."""
@@ -107,8 +114,15 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
             raise ClientDisconnected
 
     def _reject_handshake(self) -> None:
-        """Respond to a handshake that does not parse; uvicorn would never respond."""
-        is_unreadable = isinstance(self.conn.handshake_exc, InvalidMessage)
-        problem = UNREADABLE if is_unreadable else HEAD_TOO_LARGE
+        """Respond to a handshake that does not parse, to which uvicorn would never respond, and
+        to one that is none, to which it would respond in its own words.
+        """
+        match self.conn.handshake_exc:
+            case InvalidMessage():
+                problem = UNREADABLE
+            case SecurityError():
+                problem = HEAD_TOO_LARGE
+            case _:
+                problem = UPGRADE_REQUIRED
         self.transport.write(encode_problem(problem, new_request_id()))
         self.transport.close()

@@ -15,6 +15,7 @@ from core import errors, outages
 from core.telemetry.bounded_log import BoundedLog
 from web.guards import rate_limits, tokens
 from web.http import body
+from web.http.requests import UpgradeRequired
 from web.http.responses import ApiResponse, encode
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class Problem:
     status: int
     code: str
     detail: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 _TOKEN_MISSING = Problem(
@@ -54,6 +56,14 @@ OVERLOADED = Problem(
 REQUEST_TIMEOUT = Problem(
     408, "request_timeout", "The request did not arrive completely in time. Try again."
 )
+# Also sent by web/front/websocket.py. The headers are those of RFC 9110 and RFC 6455, 4.4.
+UPGRADE_REQUIRED = Problem(
+    426,
+    "upgrade_required",
+    "This address is a WebSocket. Open it with GET, `Connection: Upgrade`, `Upgrade: websocket`, "
+    "`Sec-WebSocket-Version: 13` and a `Sec-WebSocket-Key`, as WebSocket libraries do.",
+    (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+)
 HEAD_TOO_LARGE = Problem(
     431, "bad_request", "The request has too many headers, or they are too long."
 )
@@ -75,6 +85,10 @@ _BODY_TOO_LARGE = Problem(
 
 PROBLEMS: dict[type[Exception], Problem] = {
     body.MalformedJson: Problem(400, "malformed_json", "The body is not valid JSON."),
+    body.NotUtf8: Problem(400, "malformed_json", "The body is not UTF-8. Send JSON in UTF-8."),
+    body.RepeatedField: Problem(
+        400, "malformed_json", "An object in the body has the same field twice. Send it once."
+    ),
     errors.InvalidCredentials: Problem(401, "invalid_credentials"),
     errors.TokenInvalid: Problem(401, "token_invalid"),
     errors.TokenRevoked: Problem(401, "token_revoked"),
@@ -98,7 +112,14 @@ PROBLEMS: dict[type[Exception], Problem] = {
     body.UnsupportedMediaType: Problem(
         415, "unsupported_media_type", "Send a JSON body with `Content-Type: application/json`."
     ),
+    body.UnsupportedEncoding: Problem(
+        415,
+        "unsupported_media_type",
+        "Send the JSON body as it is: without compression, and without `Content-Encoding`.",
+        (("Accept-Encoding", "identity"),),
+    ),
     body.BodyTooLarge: _BODY_TOO_LARGE,
+    UpgradeRequired: UPGRADE_REQUIRED,
     ValidationError: Problem(422, "validation_failed"),
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.WeakPassword: Problem(422, "validation_failed"),
@@ -241,7 +262,7 @@ def problem_response(
             **extra,
         }
     )
-    headers = {"Content-Type": "application/problem+json"}
+    headers = {"Content-Type": "application/problem+json", **dict(problem.headers)}
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return ApiResponse(text, problem.status, problem.code, headers)

@@ -16,8 +16,20 @@ class MalformedJson(Exception):
     """The body is not JSON."""
 
 
+class NotUtf8(MalformedJson):
+    """The body is in another encoding than UTF-8."""
+
+
+class RepeatedField(MalformedJson):
+    """An object has a field twice: readers do not agree which of them counts."""
+
+
 class UnsupportedMediaType(Exception):
     """The Content-Type is not JSON."""
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body is compressed, or encoded otherwise."""
 
 
 class BodyTooLarge(Exception):
@@ -26,7 +38,8 @@ class BodyTooLarge(Exception):
 
 def read_json(request: Request) -> Any:
     """The request's decoded JSON body."""
-    require_json(request.headers.get("Content-Type", ""))
+    headers = request.headers
+    require_json(headers.get("Content-Type", ""), headers.get("Content-Encoding", ""))
     return decode(read(request))
 
 
@@ -38,8 +51,10 @@ def read(request: Request) -> bytes | None:
         return None
 
 
-def require_json(content_type: str) -> None:
-    """Raises UnsupportedMediaType unless the Content-Type is JSON."""
+def require_json(content_type: str, content_encoding: str) -> None:
+    """Raises UnsupportedMediaType unless the body is JSON, and encoded in no other way."""
+    if content_encoding and content_encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding
     if content_type in _COMMON_TYPES:
         return
     kind = parse_options_header(content_type)[0].lower()
@@ -50,14 +65,34 @@ def require_json(content_type: str) -> None:
 
 
 def decode(body: bytes | None) -> Any:
-    """Decode JSON: fractions as Decimal, no NaN or Infinity. None stands for a too long body."""
+    """Decode JSON: fractions as Decimal, no NaN or Infinity. None stands for a too long body.
+
+    Raises BodyTooLarge or MalformedJson.
+    """
     if body is None:
         raise BodyTooLarge
     try:
-        return json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse)
+        # In UTF-16 and UTF-32 the first characters of a JSON document have zero bytes.
+        if b"\0" in body[:4]:
+            raise NotUtf8
+        return json.loads(
+            body.decode("utf-8-sig"),
+            parse_float=Decimal,
+            parse_constant=_refuse,
+            object_pairs_hook=_as_object,
+        )
+    except UnicodeDecodeError:
+        raise NotUtf8 from None
     except (ValueError, RecursionError, ArithmeticError):
         raise MalformedJson from None
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    decoded = dict(pairs)
+    if len(decoded) < len(pairs):
+        raise RepeatedField
+    return decoded

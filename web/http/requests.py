@@ -19,12 +19,23 @@ SEND_WHOLE = "flashbid.send_whole"
 # How long a client may keep sending after its response (RFC 9112, section 9.6).
 LINGER_SECONDS = 2.0
 _LANE_HEADERS = frozenset(
-    {b"authorization", b"content-type", b"origin", b"x-forwarded-for", b"x-request-id"}
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-type",
+        b"origin",
+        b"x-forwarded-for",
+        b"x-request-id",
+    }
 )
 
 
 class ClientGone(Exception):
     """The client disconnected before its request was complete."""
+
+
+class UpgradeRequired(Exception):
+    """The address is a WebSocket's, and the request is no handshake."""
 
 
 class LaneRequest(Struct):

@@ -143,11 +143,11 @@ class PageQuery(RequestSchema):
 
 
 class SessionsQuery(PageQuery):
-    status = fields.String(load_default=None, validate=validate.OneOf(STATUSES))
+    status = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
 
 
 class OwnBidsQuery(PageQuery):
-    session_id = Identifier(load_default=None)
+    session_id = Identifier(load_default=None, allow_none=False)
 
 
 class NotificationsQuery(PageQuery):
@@ -155,7 +155,9 @@ class NotificationsQuery(PageQuery):
 
 
 class DeliveriesQuery(PageQuery):
-    status = fields.String(load_default=None, validate=validate.OneOf(DELIVERY_STATUSES))
+    status = fields.String(
+        load_default=None, allow_none=False, validate=validate.OneOf(DELIVERY_STATUSES)
+    )
 
 
 # Responses
@@ -177,7 +179,11 @@ class AccountWithToken(Account):
 
 
 class Product(Schema):
-    product_id = Identifier(required=True, attribute="id")
+    product_id = Identifier(required=True)
+    id = Identifier(
+        required=True,
+        metadata={"description": "Same as product_id, as clients of the original read it."},
+    )
     name = Text(required=True)
     description = Text(required=True, allow_none=True, multiline=True)
     created_at = Moment(required=True)
@@ -202,7 +208,9 @@ class Session(Schema):
 
 
 class PlacedBid(Schema):
-    status = fields.Constant("accepted", required=True)
+    status = fields.Constant(
+        "accepted", required=True, metadata={"type": "string", "enum": ["accepted"]}
+    )
     session_id = Identifier(required=True)
     sequence = Integer(
         required=True, metadata={"description": "Position in the session's bid log, from 1."}

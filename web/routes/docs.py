@@ -1,10 +1,11 @@
-"""The OpenAPI document, and Swagger UI from local files."""
+"""The OpenAPI and AsyncAPI documents, and Swagger UI from local files."""
 
 from importlib import resources
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
 from web.http import static_files
+from web.routes.asyncapi import asyncapi_document
 from web.routes.openapi import openapi_document
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
@@ -22,6 +23,12 @@ _CONTENT_SECURITY_POLICY = (
 def openapi() -> Response:
     """The OpenAPI 3.1 document."""
     return jsonify(openapi_document(current_app))
+
+
+@blueprint.get("/asyncapi.json")
+def asyncapi() -> Response:
+    """The AsyncAPI 3.0 document of the WebSocket."""
+    return jsonify(asyncapi_document())
 
 
 @blueprint.get("/docs")

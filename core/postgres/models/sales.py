@@ -31,6 +31,11 @@ class Product(Base):
     description: Mapped[str | None] = mapped_column(String(1000))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
 
+    @property
+    def product_id(self) -> UUID:
+        """The id, under the name that answers use."""
+        return self.id
+
 
 class BiddingSession(Base):
     """One timed sale of `inventory` identical items."""

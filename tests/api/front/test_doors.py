@@ -1,5 +1,6 @@
 """Bids and boards are answered alike by both doors: under an ASGI server and under a WSGI one."""
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -114,6 +115,23 @@ BODIES: dict[str, tuple[int, Callable[[UUID], str | bytes]]] = {
     "a number": (422, lambda own: "1"),
     "no JSON": (400, lambda own: "{"),
     "no UTF-8": (400, lambda own: b"\xff{}"),
+    "UTF-16": (400, lambda own: bid_of(own, 150).encode("utf-16")),
+    "UTF-16 without a mark": (400, lambda own: bid_of(own, 150).encode("utf-16-le")),
+    "UTF-32": (400, lambda own: bid_of(own, 150).encode("utf-32")),
+    "Latin-1": (400, lambda own: f'{{"x": "é", {bid_of(own, 150)[1:]}'.encode("latin-1")),
+    "a byte order mark": (200, lambda own: codecs.BOM_UTF8 + bid_of(own, 150).encode()),
+    "two byte order marks": (400, lambda own: codecs.BOM_UTF8 * 2 + bid_of(own, 150).encode()),
+    "a price twice": (400, lambda own: f'{{"price": 150, {bid_of(own, 150)[1:]}'),
+    "a price twice, once escaped": (
+        400,
+        lambda own: f'{{"pric\\u0065": 150, {bid_of(own, 150)[1:]}',
+    ),
+    "an id twice": (400, lambda own: f'{{"session_id": "{own}", {bid_of(own, 150)[1:]}'),
+    "an unknown field twice": (400, lambda own: f'{{"x": 1, "x": 1, {bid_of(own, 150)[1:]}'),
+    "a field twice, deep below": (
+        400,
+        lambda own: f'{{"x": [{{"y": 1, "y": 2}}], {bid_of(own, 150)[1:]}',
+    ),
     "nothing": (400, lambda own: ""),
     "deep nesting": (400, lambda own: "[" * 60_000),
     "as large as may be": (400, lambda own: " " * (64 * 1024)),
@@ -165,6 +183,34 @@ def test_every_content_type_is_answered_alike(
     session_id = shop.session().session_id
     assert_accepted(doors, session_id, 150)
     assert_same(doors.bid(bid_of(session_id, 150), Content_Type=content_type), status)
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [
+        ("identity", 200),
+        ("Identity", 200),
+        (" ", 200),
+        ("gzip", 415),
+        ("GZIP", 415),
+        ("br", 415),
+        ("deflate, gzip", 415),
+        ("identity, gzip", 415),
+        ("aes128gcm", 415),
+    ],
+)
+def test_every_content_encoding_is_answered_alike(
+    doors: Doors, shop: Shop, coding: str, status: int
+) -> None:
+    session_id = shop.session().session_id
+    assert_accepted(doors, session_id, 150)
+    answers = doors.bid(bid_of(session_id, 150), Content_Encoding=coding)
+    assert_same(answers, status)
+    if status == 415:
+        problem = json.loads(answers[0].body)
+        assert problem["code"] == "unsupported_media_type"
+        assert "Content-Encoding" in problem["detail"]
+        assert header(answers[0], "accept-encoding") == "identity"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from core.bootstrap import Services
 from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
+from tests.support.http.client import scrape
 from tests.support.http.serving import serving
 from tests.support.locks import wait_for_locks
 from web.front.overload import RETRY_AFTER_MAX_SECONDS
@@ -154,7 +155,7 @@ def test_a_crowd_is_refused_in_part_and_the_rest_is_served(
             assert ask(port, "GET", "/health")[0] == 200
             assert ask(port, "GET", "/ready")[0] == 200
             assert ask(port, "GET", "/api/admin/products", token_of(admin))[0] == 200
-            assert "flashbid_bids_total" in text_of(port, "/metrics")
+            assert "flashbid_bids_total" in scrape(port)
             if max_wait_ms:
                 # Whoever has no thread is told; the others hold theirs until the lock is gone.
                 told, waiting = wait(crowd, timeout=GIVE_UP_SECONDS, return_when=FIRST_COMPLETED)
@@ -170,12 +171,6 @@ def test_a_crowd_is_refused_in_part_and_the_rest_is_served(
     refused = CROWD - THREADS if max_wait_ms else 0
     assert sorted(statuses) == [200] * (CROWD - refused) + [503] * refused
     assert refused_early(tmp_path) == refused, "each refusal is counted, once"
-
-
-def text_of(port: int, path: str) -> str:
-    with closing(Connection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
 
 
 def refused_early(folder: Path) -> float:

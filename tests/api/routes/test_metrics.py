@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.bidlog.backlog import BID_BYTES
@@ -29,11 +28,11 @@ from tests.api.routes.test_service import away, closed_port
 from tests.support.broker import broker_away
 from tests.support.factories import Shop
 from tests.support.http.asgi import opened
+from tests.support.http.client import SCRAPER, TEST_METRICS_TOKEN
 from web import create_app
 
 __all__ = ["closed_port"]
 
-TOKEN = "a-token-for-prometheus"
 ELSEWHERE = "203.0.113.7"
 Read = Callable[..., float]
 
@@ -41,7 +40,7 @@ Read = Callable[..., float]
 @pytest.fixture
 def scraped(services: Services, clean: None, tmp_path: Path) -> Flask:
     """An application whose metrics come from a folder of this test."""
-    settings = replace(services.settings, metrics_folder=str(tmp_path), metrics_token="")
+    settings = replace(services.settings, metrics_folder=str(tmp_path))
     return create_app(services=replace(services, settings=settings))
 
 
@@ -51,13 +50,20 @@ def read(scraped: Flask, tmp_path: Path) -> Read:
 
     def value(name: str, **labels: str) -> float:
         Publisher(metrics.REGISTRY, str(tmp_path), "web").publish()
-        text = scraped.test_client().get("/metrics").text
+        text = scrape(scraped)
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         return sum(
             s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
         )
 
     return value
+
+
+def scrape(app: Flask) -> str:
+    """The metrics as Prometheus reads them."""
+    answer = app.test_client().get("/metrics", headers=SCRAPER)
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 @contextmanager
@@ -76,35 +82,34 @@ def status(app: Flask, header: str = "", remote: str = "127.0.0.1") -> int:
     return app.test_client().get("/metrics", headers=headers, environ_overrides=environ).status_code
 
 
-def guarded(services: Services) -> Flask:
-    settings = replace(services.settings, metrics_token=TOKEN)
+def with_metrics_token(services: Services, token: str) -> Flask:
+    settings = replace(services.settings, metrics_token=token)
     return create_app(services=replace(services, settings=settings))
 
 
-def test_without_a_token_set_this_machine_alone_may_read(scraped: Flask) -> None:
-    assert status(scraped) == 200
-    assert status(scraped, remote=ELSEWHERE) == 401
+@pytest.mark.parametrize("token", ["", TEST_METRICS_TOKEN])
+@pytest.mark.parametrize(
+    "remote", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "", ELSEWHERE]
+)
+def test_an_address_alone_opens_nothing(services: Services, token: str, remote: str) -> None:
+    """A proxy on this machine that adds no header looks like a process of this machine."""
+    app = with_metrics_token(services, token)
+    assert status(app, remote=remote) == 401
+    for header in ("Bearer ", "Bearer another", "Basic Og==", "Bearer None"):
+        assert status(app, header, remote) == 401
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-def test_what_a_proxy_on_this_machine_forwards_comes_from_elsewhere(
-    scraped: Flask, header: str
-) -> None:
-    answer = scraped.test_client().get("/metrics", headers={header: "127.0.0.1"})
-    assert answer.status_code == 401
+def test_with_a_token_set_its_bearer_may_read(services: Services) -> None:
+    app = with_metrics_token(services, TEST_METRICS_TOKEN)
+    assert status(app, SCRAPER["Authorization"], ELSEWHERE) == 200
+    assert status(with_metrics_token(services, ""), SCRAPER["Authorization"]) == 401
 
 
-def test_with_a_token_set_its_bearer_alone_may_read(services: Services) -> None:
-    app = guarded(services)
-    assert status(app, f"Bearer {TOKEN}", ELSEWHERE) == 200
-    assert status(app) == 401
-    assert status(app, "Bearer another") == 401
-
-
+@pytest.mark.parametrize("metrics_token", ["", TEST_METRICS_TOKEN])
 def test_an_admin_may_read_and_a_member_may_not(
-    admin: CheckedClient, member: CheckedClient, services: Services
+    admin: CheckedClient, member: CheckedClient, services: Services, metrics_token: str
 ) -> None:
-    app = guarded(services)
+    app = with_metrics_token(services, metrics_token)
     tokens = [client.environ_base["HTTP_AUTHORIZATION"] for client in (admin, member)]
     assert [status(app, token, ELSEWHERE) for token in tokens] == [200, 403]
 
@@ -283,7 +288,7 @@ def test_an_outage_is_shown_and_takes_nothing_else_away(
     services: Services, closed_port: int, server: str, shown: str
 ) -> None:
     app = create_app(away(services.settings, closed_port, server))
-    text = app.test_client().get("/metrics").text
+    text = scrape(app)
     assert f'flashbid_server_up{{server="{shown}"}} 0.0' in text
     assert text.count("flashbid_server_up{") == 2
     assert 'flashbid_processes{role="beat"}' in text
@@ -293,11 +298,11 @@ def test_an_outage_of_the_broker_is_shown_and_takes_nothing_else_away(
     scraped: Flask, settings: Settings
 ) -> None:
     with broker_away(settings.broker_url):
-        text = scraped.test_client().get("/metrics").text
+        text = scrape(scraped)
     assert "flashbid_broker_up 0.0" in text
     assert "flashbid_queue_jobs{" not in text
     assert text.count("flashbid_server_up{") == 2
-    assert "flashbid_broker_up 1.0" in scraped.test_client().get("/metrics").text
+    assert "flashbid_broker_up 1.0" in scrape(scraped)
 
 
 def test_backlog_is_shown_while_postgresql_is_away(
@@ -329,8 +334,8 @@ def publish(folder: Path, age_seconds: float) -> Path:
     return path
 
 
-def shown_of(client: FlaskClient, role: str) -> set[str]:
-    families = text_string_to_metric_families(client.get("/metrics").text)
+def shown_of(app: Flask, role: str) -> set[str]:
+    families = text_string_to_metric_families(scrape(app))
     return {
         sample.name
         for family in families
@@ -343,23 +348,23 @@ def test_a_dead_process_shows_its_counts_for_a_while_but_no_gauge(
     scraped: Flask, tmp_path: Path
 ) -> None:
     publish(tmp_path, age_seconds=KEEP_SECONDS / 2)
-    text = scraped.test_client().get("/metrics").text
+    text = scrape(scraped)
     assert 'flashbid_processes{role="beat"} 0.0' in text
-    shown = shown_of(scraped.test_client(), "beat")
+    shown = shown_of(scraped, "beat")
     assert "flashbid_bids_persisted_total" in shown
     assert "flashbid_watchers" not in shown
 
 
 def test_a_process_long_dead_is_forgotten(scraped: Flask, tmp_path: Path) -> None:
     path = publish(tmp_path, age_seconds=KEEP_SECONDS + 1)
-    assert shown_of(scraped.test_client(), "beat") == {"flashbid_processes"}
+    assert shown_of(scraped, "beat") == {"flashbid_processes"}
     assert not path.exists()
 
 
 def test_two_processes_stand_side_by_side(scraped: Flask, tmp_path: Path) -> None:
     for role in ("web", "beat"):
         Publisher(metrics.REGISTRY, str(tmp_path), role).publish()
-    text = scraped.test_client().get("/metrics").text
+    text = scrape(scraped)
     assert text.count("# TYPE flashbid_watchers gauge") == 1
     assert text.count("flashbid_watchers{") == 2
 

@@ -14,6 +14,7 @@ from flask import Flask
 from core.config import PROJECT_ROOT
 from core.redis import keys
 from tests.support.factories import Shop
+from tests.support.http.client import SCRAPER
 from web import create_app
 
 
@@ -73,9 +74,9 @@ def test_what_the_command_counts_is_shown_after_it_has_ended(shop: Shop, tmp_pat
         check=True,
         capture_output=True,
     )
-    settings = replace(shop.services.settings, metrics_folder=str(tmp_path), metrics_token="")
+    settings = replace(shop.services.settings, metrics_folder=str(tmp_path))
     web = create_app(services=replace(shop.services, settings=settings))
-    lines = web.test_client().get("/metrics").text.splitlines()
+    lines = web.test_client().get("/metrics", headers=SCRAPER).text.splitlines()
     by_command = [line for line in lines if 'role="command"' in line]
     for name, kind in (("session_events", "bid_log_gap"), ("session_loads", "again")):
         start = f'flashbid_{name}_total{{kind="{kind}"'

@@ -3,12 +3,16 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from dev.stack import wait_until
 
+TEST_METRICS_TOKEN = "a-token-for-prometheus"
+# The headers with which Prometheus reads /metrics.
+SCRAPER = {"Authorization": f"Bearer {TEST_METRICS_TOKEN}"}
 TIMEOUT_SECONDS = 15.0
 RETRY_PAUSE_SECONDS = 0.05
 # Generous: the machine may be busy. What it takes is printed.
@@ -66,6 +70,15 @@ class Client:
         self._connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = self._connection.getresponse()
         return Answer(response.status, dict(response.getheaders()), response.read())
+
+
+def scrape(port: int) -> str:
+    """The metrics of the web process at this port."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)) as connection:
+        connection.request("GET", "/metrics", headers=SCRAPER)
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read().decode()
 
 
 def final_results(client: Client, session_id: str) -> dict[str, Any]:

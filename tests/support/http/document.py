@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 _DOCUMENT_URI = "urn:flashbid:openapi"
 _CODE = re.compile(r"`(\w+)`")
 # What Flask answers by itself where no operation is, at any address.
-STATUSES_WITHOUT_OPERATION = {200, 301, 302, 304, 308, 404, 405}
+STATUSES_WITHOUT_OPERATION = {200, 304, 404, 405}
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

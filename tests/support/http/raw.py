@@ -9,6 +9,7 @@ from typing import Any
 
 from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
+from tests.support.http.client import scrape
 
 TIMEOUT_SECONDS = 30
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -107,10 +108,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 def bids_by_door(port: int) -> dict[str, float]:
     """How many bids came which way, as the server has published."""
-    with connected(port) as connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        text = read_to_end(connection).decode()
     doors = {"lane": 0.0, "flask": 0.0}
-    for door, count in _DOOR.findall(text):
+    for door, count in _DOOR.findall(scrape(port)):
         doors[door] += float(count)
     return doors

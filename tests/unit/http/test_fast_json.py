@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from core.bidding.placing import PlacedBid
 from core.rules.scoring import MAX_PRICE
 from web.http import schemas
-from web.http.body import BodyTooLarge, MalformedJson, decode
+from web.http.body import BodyTooLarge, MalformedJson, NotUtf8, RepeatedField, decode
 from web.http.fast_json import read_bid, write_placed
 from web.http.responses import encode
 
@@ -245,6 +245,30 @@ def test_an_id_is_read_as_the_schema_reads_it(session_id: str) -> None:
     assert fast(body) == reference(body)
 
 
+TWICE = ["session_id", "price", "other", "", "pric\\u0065", "session\\u005fid"]
+
+
+@st.composite
+def bids_with_a_field_twice(draw: st.DrawFn) -> bytes:
+    """Good bids but for one key that stands twice, however it is spelled."""
+    members = [("session_id", f'"{ID}"'), ("price", draw(cents)), ("other", draw(json_values))]
+    again = draw(st.sampled_from(TWICE))
+    name = json.loads(f'"{again}"')
+    if name not in dict(members):
+        members.append((again, draw(json_values)))
+    members.append((again, draw(ids | prices)))
+    inner = ",".join(f'"{key}":{value}' for key, value in draw(st.permutations(members)))
+    return f"{draw(spaces)}{{{inner}}}".encode("utf-8", "surrogatepass")
+
+
+@MANY
+@given(bids_with_a_field_twice())
+def test_a_field_that_is_there_twice_is_refused(body: bytes) -> None:
+    verdict = fast(body)
+    assert verdict == reference(body)
+    assert issubclass(verdict.error, MalformedJson)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -257,8 +281,19 @@ def test_an_id_is_read_as_the_schema_reads_it(session_id: str) -> None:
         f'{{"session_id":1,"session_id":"{ID}","price":2}}',
     ],
 )
-def test_of_a_field_that_is_there_twice_the_same_one_counts(body: str) -> None:
-    assert fast(body.encode()) == reference(body.encode())
+def test_a_bid_with_a_field_twice_is_refused(body: str) -> None:
+    assert fast(body.encode()) == reference(body.encode()) == Verdict(error=RepeatedField)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_a_bid_in_another_encoding_is_refused_as_such(encoding: str) -> None:
+    body = f'{{"session_id":"{ID}","price":2}}'.encode(encoding)
+    assert fast(body) == reference(body) == Verdict(error=NotUtf8)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    body = f'{{"session_id":"{ID}","price":2}}'.encode("utf-8-sig")
+    assert fast(body) == reference(body) == Verdict((UUID(ID), Decimal("2.00").as_tuple()))
 
 
 def test_a_body_that_is_too_long_is_refused_alike() -> None:

@@ -1,0 +1,176 @@
+"""Examples for the OpenAPI and AsyncAPI documents: bodies, answers and errors of one sale.
+
+Five cameras are sold from 200.00 on; Ada has bid 250.00 after twelve and a half seconds.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+from marshmallow.fields import Field, List, Nested
+
+from core import errors
+from web.guards.problems import PROBLEMS, Problem, error_response, problem_response
+from web.guards.rate_limits import LimitState, TooManyRequests
+from web.http import frames, schemas
+
+_REQUEST_ID = "5a1f0c5e9d2b4f7f"
+_USER = "0f8fad5b-d9cb-469f-a165-70867728950e"
+_START, _END = "2030-01-31T18:00:00+00:00", "2030-01-31T19:00:00+00:00"
+_BID_AT = "2030-01-31T18:00:12.500000+00:00"
+_CLOSED_AT = "2030-01-31T19:00:01+00:00"
+_DEGRADED = 503
+
+# By the name of the field.
+_VALUES: dict[str, Any] = {
+    "accepted_at": _BID_AT,
+    "action": "add_product_and_session",
+    "action_id": 42,
+    "active_sessions": 1,
+    "actor": "ada",
+    "actor_id": _USER,
+    "alpha": 0.5,
+    "attempts": 1,
+    "backlog": "ok",
+    "base_price": 200.0,
+    "beta": 1000.0,
+    "bids_accepted": 1271,
+    "bids_persisted": 1270,
+    "channel": "email",
+    "closed_at": _CLOSED_AT,
+    "created_at": _START,
+    "database": "ok",
+    "delivered_at": _CLOSED_AT,
+    "delivery_id": "8a7b1c1e-4f0d-4a55-9f0b-2d1f6b0c7a11",
+    "description": "Mint, boxed.",
+    "details": {"name": "Camera", "upset_price": "200"},
+    "duration_minutes": 60.0,
+    "email": "ada@example.com",
+    "end_time": _END,
+    "event": "session.ended",
+    "expires_in": 3600,
+    "final_price": 250.0,
+    "gamma": 2.0,
+    "given_up": 0,
+    "highest_bid": 250.0,
+    "id": "c9bf9e57-1685-4c89-bafb-ff5af830be8a",
+    "inventory": 5,
+    "is_active": True,
+    "is_admin": False,
+    "is_on": True,
+    "is_winner": True,
+    "is_winning": True,
+    "kind": "session_ended",
+    "last_error": None,
+    "message": "Your bid of 250.00 is accepted at rank 1.",
+    "name": "Camera",
+    "next_attempt_at": None,
+    "notification_id": "6b8c9c60-3d0f-4b53-8e0a-7d7f3f1a9e55",
+    "outcome": "done",
+    "page": 1,
+    "page_size": 50,
+    "password": "a long phrase of mine",
+    "persist_backlog": 1,
+    "price": 250.0,
+    "product_id": "c9bf9e57-1685-4c89-bafb-ff5af830be8a",
+    "product_name": "Camera",
+    "provisional": True,
+    "rank": 1,
+    "read_at": None,
+    "redis": "ok",
+    "replayed": False,
+    "response_time": 12.5,
+    "score": 201.07407407407408,
+    "sequence": 1,
+    "server_time": "2030-01-31T18:00:12.700000+00:00",
+    "session_id": "1b4e28ba-2fa1-41d2-883f-0016d3cca427",
+    "sessions": {"active": 1, "ended": 3},
+    "start_time": _START,
+    "status": "active",
+    "threshold_score": 201.07407407407408,
+    "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.…",
+    "token_type": "Bearer",
+    "total_bidders": 1,
+    "total_bids": 1271,
+    "total_count": 1,
+    "total_pages": 1,
+    "total_products": 4,
+    "total_users": 2350,
+    "total_winners": 1,
+    "upset_price": 200.0,
+    "user_id": _USER,
+    "user_weight": 1.0,
+    "username": "ada",
+    "waiting": 0,
+    "weight": 1.0,
+}
+# Where a schema's field means something else than its name does elsewhere.
+_SPECIAL: dict[type[Schema], dict[str, Any]] = {
+    schemas.Session: {"final_price": None},
+    schemas.PlacedBid: {"status": "accepted"},
+    schemas.Results: {"status": "ended"},
+    frames.BoardUpdate: {"type": frames.BOARD_UPDATE},
+    frames.SessionEnded: {"type": frames.SESSION_ENDED},
+    frames.FinalResults: {"status": "ended"},
+    schemas.WebhookDelivery: {"status": "delivered", "created_at": _CLOSED_AT},
+    schemas.Notification: {
+        "created_at": _CLOSED_AT,
+        "message": "You won Camera: rank 1 at 250.00.",
+    },
+    schemas.Health: {"status": "healthy", "persist_backlog": "ok"},
+    schemas.Readiness: {"status": "ready"},
+}
+_WHEN_DEGRADED: dict[type[Schema], dict[str, Any]] = {
+    schemas.Health: {"status": "degraded", "database": "unreachable"},
+    schemas.Readiness: {"status": "not_ready", "redis": "unreachable"},
+}
+METRICS = """\
+# HELP flashbid_bids_total Responses to bids, by outcome.
+# TYPE flashbid_bids_total counter
+flashbid_bids_total{outcome="accepted",process="4711",role="web"} 1271.0
+"""
+# Errors whose texts depend on the request. Of those with the same code, the one to show.
+_ERRORS: tuple[Exception, ...] = (
+    ValidationError({"price": ["Must have at most 2 decimals."]}),
+    errors.PriceBelowUpset(Decimal("200.00")),
+    TooManyRequests(LimitState("read", 0, 7)),
+    errors.TemporarilyUnavailable(),
+)
+
+
+def value_of(name: str) -> Any:
+    """The example of a field or parameter of this name."""
+    return _VALUES[name]
+
+
+def body_example(schema: Schema, status: int = 200) -> Any:
+    """An example of a body or an answer; a list of one where the schema is of many."""
+    kind = type(schema)
+    special = _SPECIAL.get(kind, {})
+    if status == _DEGRADED:
+        special = special | _WHEN_DEGRADED.get(kind, {})
+    example = {
+        name: special[name] if name in special else _field_example(name, field)
+        for name, field in schema.fields.items()
+    }
+    return [example] if schema.many else example
+
+
+def problem_example(problem: Problem) -> dict[str, Any]:
+    """The body of a problem, as the service sends it."""
+    kinds = (kind for kind, found in PROBLEMS.items() if found is problem)
+    error = next((error for error in _ERRORS if PROBLEMS[type(error)] == problem), None)
+    if error is None and problem.detail is None:
+        error = next(kinds)()
+    if error is None:
+        response = problem_response(problem, _REQUEST_ID)
+    else:
+        response = error_response(error, request_id=_REQUEST_ID, path="")
+    return dict(json.loads(response.body))
+
+
+def _field_example(name: str, field: Field[Any]) -> Any:
+    if isinstance(field, List):
+        return [_field_example(name, field.inner)]
+    return body_example(field.schema) if isinstance(field, Nested) else _VALUES[name]
