@@ -13,6 +13,7 @@ from core.bidlog.backlog import BacklogGuard, ClusterBacklogGuard
 from core.bidlog.drain import BidLog
 from core.config import Settings
 from core.members.accounts import Accounts
+from core.members.erasure import Erasure
 from core.members.passwords import PasswordPolicy
 from core.members.revocations import ClusterRevocations, Revocations
 from core.members.roles import Membership
@@ -49,6 +50,7 @@ class Services:
     accounts: Accounts
     revocations: Revocations
     membership: Membership
+    erasure: Erasure
     admin_actions: AdminActions
     catalogue: Catalogue
     sessions: Sessions
@@ -88,23 +90,25 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     guard = ClusterBacklogGuard if is_cluster else BacklogGuard
     backlog = guard(redis, max_bids=settings.backlog_max_bids)
     revocations = (ClusterRevocations if is_cluster else Revocations)(database, redis)
-    mailer = Mailer(database, settings.mail)
-    webhooks = Webhooks(database, settings.webhook)
+    mailer = Mailer(database, runtime.loop, settings.mail)
+    webhooks = Webhooks(database, runtime.loop, settings.webhook)
+    accounts = Accounts(
+        database,
+        redis,
+        first_account_is_admin=settings.first_account_is_admin,
+        passwords=PasswordPolicy(settings.passwords),
+        hasher=password_hasher,
+    )
     return Services(
         settings=settings,
         runtime=runtime,
         engine=engine,
         redis=redis,
         database=database,
-        accounts=Accounts(
-            database,
-            redis,
-            first_account_is_admin=settings.first_account_is_admin,
-            passwords=PasswordPolicy(settings.passwords),
-            hasher=password_hasher,
-        ),
+        accounts=accounts,
         revocations=revocations,
         membership=Membership(database, revocations),
+        erasure=Erasure(database, redis, revocations, unusable_hash=accounts.unusable_hash),
         admin_actions=AdminActions(database),
         catalogue=Catalogue(database),
         sessions=sessions,

@@ -9,8 +9,8 @@ from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from core.bootstrap import Services, bootstrap
-from core.config import ConfigError, Settings, load_settings
-from core.telemetry.logs import configure_logs
+from core.config import ConfigError, Settings, load_settings, secrets_of
+from core.telemetry.logs import configure_logs, hide
 from web import lane, state
 from web.commands import members as member_commands
 from web.commands import service as service_commands
@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     """The application. A missing or malformed setting exits with a message."""
     settings = settings or (services.settings if services else _load_settings())
     configure_logs(debug=settings.debug)
+    hide(secrets_of(settings))
 
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from core.config import ConfigError, load_settings
+from core.config import ConfigError, load_settings, secrets_of
 from core.config.web import reach_of
 from core.telemetry import logs, metrics
 from core.telemetry.metric_files import Publisher, require_usable
@@ -22,6 +22,8 @@ try:
     require_usable(_settings.metrics_folder)
 except (ConfigError, NotPrivate) as error:
     raise SystemExit(f"Flashbid cannot start: {error}") from None
+
+logs.hide(secrets_of(_settings))
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes

@@ -16,8 +16,8 @@ from celery.signals import setup_logging, worker_ready
 from kombu.entity import Queue
 
 from core.bootstrap import Services, bootstrap
-from core.config import ConfigError, Settings, load_settings
-from core.telemetry.logs import configure_logs
+from core.config import ConfigError, Settings, load_settings, secrets_of
+from core.telemetry.logs import configure_logs, hide
 from worker import queues
 
 log = structlog.get_logger(__name__)
@@ -82,6 +82,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
     return {
         "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
         "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
+        "sweep-deleted-accounts": {"task": "worker.tasks.sweep_deleted_accounts", **every_tick},
         "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
         "sweep-weights": {"task": "worker.tasks.sweep_weights", **every_sweep},
         "send-due-webhooks": {"task": "worker.tasks.send_webhooks", **every_sweep},
@@ -117,6 +118,7 @@ def services() -> Services:
 @setup_logging.connect
 def _configure_logs(**_: object) -> None:
     configure_logs(debug=settings().debug)
+    hide(secrets_of(settings()))
     # Each task logs its own result; two more lines per tick would drown it.
     for ticking in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(ticking).setLevel(logging.WARNING)
@@ -124,13 +126,13 @@ def _configure_logs(**_: object) -> None:
 
 @worker_ready.connect
 def _log_channels(sender: Any, **_: object) -> None:
-    """Log which notification channels are on, in the worker that delivers."""
-    if queues.DELIVERIES not in sender.app.amqp.queues.consume_from:
-        return
-    for channel, setting, is_on in (
-        ("email", "SMTP_HOST", settings().mail is not None),
-        ("webhook", "WEBHOOK_URL", settings().webhook is not None),
+    """Log whether a notification channel is on, in the worker that delivers on it."""
+    for queue, channel, setting, is_on in (
+        (queues.EMAILS, "email", "SMTP_HOST", settings().mail is not None),
+        (queues.WEBHOOKS, "webhook", "WEBHOOK_URL", settings().webhook is not None),
     ):
+        if queue not in sender.app.amqp.queues.consume_from:
+            continue
         if is_on:
             log.info("channel_on", channel=channel)
         else:

@@ -6,9 +6,10 @@ BIDS = "bids"
 SESSIONS = "sessions"
 DEFAULT = "default"
 # Calls to external servers: a dead one must only delay its own deliveries.
-DELIVERIES = "deliveries"
+EMAILS = "emails"
+WEBHOOKS = "webhooks"
 
-ALL = (BIDS, SESSIONS, DEFAULT, DELIVERIES)
+ALL = (BIDS, SESSIONS, DEFAULT, EMAILS, WEBHOOKS)
 
 # All other tasks use DEFAULT.
 ROUTES = {
@@ -16,6 +17,6 @@ ROUTES = {
     "worker.tasks.sweep_bid_logs": BIDS,
     "worker.tasks.tick_sessions": SESSIONS,
     "worker.tasks.close_session": SESSIONS,
-    "worker.tasks.send_emails": DELIVERIES,
-    "worker.tasks.send_webhooks": DELIVERIES,
+    "worker.tasks.send_emails": EMAILS,
+    "worker.tasks.send_webhooks": WEBHOOKS,
 }

@@ -130,9 +130,19 @@ def recompute_all_weights() -> None:
     log.info("weights_recomputed", members=members)
 
 
+@app.task
+def sweep_deleted_accounts() -> None:
+    """Refuse the tokens of accounts that were deleted by hand, or whose erasure was killed."""
+    if settled := services().erasure.settle_due():
+        log.info("deleted_accounts_settled", accounts=settled)
+
+
 @app.task(**RETRY_OUTAGES)
 def purge_revocations() -> None:
-    """Delete expired revocations, and re-enable members whom only Redis still disables."""
+    """Delete expired revocations, re-enable members whom only Redis still disables, and find
+    accounts that only Redis still has.
+    """
     purged = services().revocations.purge_expired()
     enabled = services().membership.reenable_members()
-    log.info("revocations_purged", tokens=purged, members=enabled)
+    missing = services().erasure.find_missing()
+    log.info("revocations_purged", tokens=purged, members=enabled, missing_accounts=missing)

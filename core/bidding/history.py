@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import errors
 from core.bidlog.drain import BidLog
 from core.bidlog.entries import LoggedBid
+from core.members.accounts import require_account
 from core.postgres.database import Database
 from core.postgres.models import Bid, BiddingSession
 from core.rules.lifecycle import Status
@@ -45,7 +46,7 @@ class History:
         self, user_id: UUID, session_id: UUID | None, *, page: int, page_size: int
     ) -> tuple[Sequence[PastBid], int]:
         """One page of a member's bids, newest first, and the total count."""
-        sessions = self._open_sessions(session_id)
+        sessions = self._open_sessions(user_id, session_id)
         waiting = {
             (bid.session_id, bid.sequence): _from_log(bid)
             for bid in self._bid_log.unpersisted(sessions, user_id, look_back=_LOOK_BACK)
@@ -63,9 +64,10 @@ class History:
             bids = _page(db, own, list(waiting.values()), (page - 1) * page_size, page * page_size)
         return bids, total + len(waiting)
 
-    def _open_sessions(self, session_id: UUID | None) -> Sequence[UUID]:
+    def _open_sessions(self, user_id: UUID, session_id: UUID | None) -> Sequence[UUID]:
         """The requested session, or all that may have unpersisted bids."""
         with self._database.begin() as db:
+            require_account(db, user_id)
             if session_id is not None:
                 if db.get(BiddingSession, session_id) is None:
                     raise errors.SessionNotFound(session_id)

@@ -1,6 +1,7 @@
 """Settings, read once from the environment. It makes no connections."""
 
 from core.config.reader import ConfigError, SettingsReader
+from core.config.secrets import secrets_of
 from core.config.settings import (
     PROJECT_ROOT,
     RUNNING_ENV_PATH,
@@ -19,4 +20,5 @@ __all__ = [
     "gather_values",
     "load_settings",
     "read_settings",
+    "secrets_of",
 ]

@@ -2,10 +2,12 @@
 
 from base64 import b64decode
 from dataclasses import dataclass, field
+from email.headerregistry import Address
 from enum import StrEnum
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from core.config.addresses import read_mail_host, read_sender
 from core.config.reader import ConfigError, SettingsReader
 
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
@@ -29,7 +31,7 @@ class MailSettings:
     port: int
     user: str
     password: str = field(repr=False)
-    sender: str
+    sender: Address
     tls: Tls
 
 
@@ -74,24 +76,20 @@ def webhook_key(secret: str) -> bytes:
 
 
 def read_mail(read: SettingsReader, debug: bool) -> MailSettings | None:
-    settings = MailSettings(
-        host=read.text("SMTP_HOST", ""),
-        port=read.integer("SMTP_PORT", 587, low=1, high=65535),
-        user=read.text("SMTP_USER", ""),
-        password=read.secret("SMTP_PASSWORD", ""),
-        sender=read.text("SMTP_FROM", ""),
-        tls=_tls(read),
-    )
-    if not settings.host:
+    """The mail server; None without SMTP_HOST."""
+    host = read_mail_host(read)
+    port = read.integer("SMTP_PORT", 587, low=1, high=65535)
+    user, password = read.text("SMTP_USER", ""), read.secret("SMTP_PASSWORD", "")
+    tls = _tls(read)
+    if not host:
+        read.text("SMTP_FROM", "")
         return None
-    if "@" not in settings.sender:
-        raise ConfigError("SMTP_FROM must be the sender's e-mail address.")
-    private = settings.tls is not Tls.NONE or is_loopback(settings.host)
-    if settings.user and not (private or debug):
+    sender = read_sender(read)
+    if user and not (tls is not Tls.NONE or is_loopback(host) or debug):
         raise ConfigError(
             "SMTP_TLS must be starttls or tls: otherwise the password is sent unencrypted."
         )
-    return settings
+    return MailSettings(host, port, user, password, sender, tls)
 
 
 def _tls(read: SettingsReader) -> Tls:

@@ -76,7 +76,7 @@ class Accounts:
 
         All share the hash of one random, discarded password, so logging in is impossible.
         """
-        password_hash = self._hasher.hash(token_urlsafe())
+        password_hash = self.unusable_hash()
         batch = token_hex(4)
         names = [f"seeded-{batch}-{number:05d}" for number in range(1, count + 1)]
         users = [
@@ -88,6 +88,10 @@ class Accounts:
         self._cache_weights(users)
         log.info("members_seeded", count=count)
         return [_account(user) for user in users]
+
+    def unusable_hash(self) -> str:
+        """The hash of a random, discarded password."""
+        return self._hasher.hash(token_urlsafe())
 
     def authenticate(self, username: str, password: str) -> Account:
         """The account with this name and password.
@@ -160,6 +164,12 @@ class Accounts:
         password_hash = self._hasher.hash(password)
         with self._database.begin() as db:
             db.get_one(User, user.id).password_hash = password_hash
+
+
+def require_account(db: Session, user_id: UUID) -> None:
+    """Raises TokenInvalid if the account behind a token does not exist."""
+    if db.scalar(select(User.id).where(User.id == user_id)) is None:
+        raise errors.TokenInvalid
 
 
 def _is_first_account(db: Session) -> bool:

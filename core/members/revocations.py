@@ -1,4 +1,4 @@
-"""Revoked tokens and disabled members.
+"""Revoked tokens, and members that are disabled or whose account is gone.
 
 PostgreSQL is authoritative. Redis holds the whole list in one sorted set, so that the bid
 script can check a token without another round trip. If Redis has lost the set, it is
@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from redis import Redis
-from sqlalchemy import delete, func, select
+from sqlalchemy import CompoundSelect, delete, func, select, union_all
 from sqlalchemy.dialects.postgresql import insert
 
 from core import errors
 from core.postgres.database import Database
-from core.postgres.models import BiddingSession, RevokedToken, User
+from core.postgres.models import BiddingSession, DeletedAccount, RevokedToken, User
 from core.redis import keys
 from core.rules.lifecycle import Status
 
@@ -41,9 +41,9 @@ class Revocations:
             )
         self._add(token_id, until=expires_at.timestamp())
 
-    def disable(self, user_id: UUID) -> None:
-        """Refuse all tokens of a member. Redis only: the caller updates PostgreSQL."""
-        self._add(str(user_id), until=inf)
+    def disable(self, *user_ids: UUID) -> None:
+        """Refuse all tokens of members. Redis only: the caller updates PostgreSQL."""
+        self._add(*map(str, user_ids), until=inf)
 
     def enable(self, user_id: UUID) -> None:
         """Undo `disable`."""
@@ -67,9 +67,9 @@ class Revocations:
         if disabled is not None:
             raise errors.AccountDisabled
 
-    def _add(self, name: str, *, until: float) -> None:
-        """Add a token's or a member's id to the list."""
-        self._redis.zadd(keys.REVOKED_TOKENS, {name: until})
+    def _add(self, *names: str, until: float) -> None:
+        """Add the ids of tokens or members to the list."""
+        self._redis.zadd(keys.REVOKED_TOKENS, dict.fromkeys(names, until))
 
     def _remove(self, name: str) -> None:
         """Remove it from the list."""
@@ -95,8 +95,8 @@ class Revocations:
                 )
             )
             expiries = {token_id: expires_at.timestamp() for token_id, expires_at in rows}
-            disabled = db.scalars(select(User.id).where(User.disabled_at.is_not(None)))
-            members = {str(user_id): inf for user_id in disabled}
+            refused = db.scalars(_refused_members())
+            members = {str(user_id): inf for user_id in refused}
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.zadd(name, {**expiries, **members, keys.REVOCATIONS_LOADED: inf})
             if lasting_seconds:
@@ -116,6 +116,16 @@ class Revocations:
         return len(purged)
 
 
+def _refused_members() -> CompoundSelect[UUID]:
+    """Ids of disabled members, and of deleted ones unless the row has come back."""
+    return union_all(
+        select(User.id).where(User.disabled_at.is_not(None)),
+        select(DeletedAccount.user_id)
+        .outerjoin(User, User.id == DeletedAccount.user_id)
+        .where(User.id.is_(None)),
+    )
+
+
 class ClusterRevocations(Revocations):
     """Also keeps a copy of the list for each session, in the session's slot."""
 
@@ -125,11 +135,11 @@ class ClusterRevocations(Revocations):
     def load_for_script(self, session_id: UUID) -> None:
         self._fill(self.key_for_script(session_id), lasting_seconds=_REVOCATIONS_TTL_SECONDS)
 
-    def _add(self, name: str, *, until: float) -> None:
-        super()._add(name, until=until)
+    def _add(self, *names: str, until: float) -> None:
+        super()._add(*names, until=until)
         with self._redis.pipeline(transaction=False) as pipeline:
             for copy in self._copies():
-                pipeline.zadd(copy, {name: until})
+                pipeline.zadd(copy, dict.fromkeys(names, until))
                 # NX: existing copies keep their expiry.
                 pipeline.expire(copy, _REVOCATIONS_TTL_SECONDS, nx=True)
             pipeline.execute()

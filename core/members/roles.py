@@ -102,7 +102,9 @@ class Membership:
 
 def _locked(db: Session, username: str) -> User:
     user = db.scalar(
-        select(User).where(func.lower(User.username) == func.lower(username)).with_for_update()
+        select(User)
+        .where(func.lower(User.username) == func.lower(username), User.erased_at.is_(None))
+        .with_for_update()
     )
     if user is None:
         raise errors.AccountNotFound(username)

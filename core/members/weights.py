@@ -49,7 +49,7 @@ _RECOMPUTE = f"""
                                     + :won_factor * ln(1 + counted.won),
                         :new_member), :max_weight)
       FROM counted
-     WHERE u.id = counted.user_id
+     WHERE u.id = counted.user_id AND u.erased_at IS NULL
     RETURNING u.id
 """  # noqa: S608 - a constant
 

@@ -28,9 +28,10 @@ _WRITE_NOTIFICATIONS = text("""
         SELECT session_id, user_id, :kind
           FROM rankings
          WHERE session_id = :session_id AND rank > :after AND rank <= :through
-        RETURNING id)
+        RETURNING id, user_id)
     INSERT INTO email_deliveries (notification_id)
-    SELECT id FROM notified WHERE :by_email
+    SELECT notified.id FROM notified JOIN users ON users.id = user_id
+     WHERE :by_email AND erased_at IS NULL
 """)
 
 

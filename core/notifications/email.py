@@ -4,29 +4,34 @@ A batch uses one connection. Only a crash between the server's acceptance of a m
 the commit that records it sends that message twice.
 """
 
-import smtplib
-import ssl
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
 from functools import partial
+from uuid import UUID
 
 import structlog
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
-from core.config.channels import MailSettings, Tls
+from core.config.channels import MailSettings
 from core.notifications.email_message import InvalidAddress, compose
 from core.notifications.inbox import Notice, notices
+from core.notifications.mail_server import MailServer
 from core.notifications.outbox import (
     ChannelDown,
     Delivered,
     DeliveryBacklog,
     DeliveryFailed,
+    DeliveryProgress,
+    DeliveryStatus,
     Outbox,
+    progress_of,
 )
 from core.postgres.database import Database
 from core.postgres.models import EmailDelivery, Notification, User
+from core.runtime import EventLoop
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -40,8 +45,18 @@ RETRY_DELAYS = (
     timedelta(hours=4),
     timedelta(hours=12),
 )
-TIMEOUT_SECONDS = 10.0
+# For connecting, and again for each message.
+DEADLINE_SECONDS = 30.0
 _TURN_LOCK = 4_275_005
+
+
+@dataclass(frozen=True, slots=True)
+class EmailView(DeliveryProgress):
+    """One line of the log of e-mails. The id is the notification's."""
+
+    delivery_id: UUID
+    session_id: UUID
+    user_id: UUID
 
 
 class Mailer:
@@ -50,13 +65,16 @@ class Mailer:
     def __init__(
         self,
         database: Database,
+        loop: EventLoop,
         settings: MailSettings | None,
         *,
         retry_delays: Sequence[timedelta] = RETRY_DELAYS,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
+        self._database = database
+        self._loop = loop
         self._settings = settings
-        self._timeout_seconds = timeout_seconds
+        self._deadline_seconds = deadline_seconds
         self._outbox = Outbox(
             database, EmailDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
         )
@@ -72,9 +90,11 @@ class Mailer:
         """Send every e-mail that is due, for at most `seconds`."""
         if self._settings is None:
             return Delivered(attempts=0, unfinished=False)
-        with closing(MailServer(self._settings, self._timeout_seconds)) as server:
+        server = MailServer(self._settings, self._loop, deadline_seconds=self._deadline_seconds)
+        with closing(server):
             try:
-                return self._outbox.deliver(partial(_send, server), seconds=seconds)
+                send = partial(_send, server, self._settings)
+                return self._outbox.deliver(send, seconds=seconds)
             except ChannelDown as down:
                 log.warning("mail_server_unreachable", reason=str(down))
                 self._unreachable.inc()
@@ -84,103 +104,48 @@ class Mailer:
         """Counts of e-mails that are waiting and that were given up."""
         return self._outbox.backlog()
 
-
-class MailServer:
-    """One connection, opened on first use and reopened after an error.
-
-    Reports errors by class and code only: their messages contain addresses.
-    """
-
-    def __init__(self, settings: MailSettings, timeout_seconds: float) -> None:
-        self.sender = settings.sender
-        self._settings = settings
-        self._timeout_seconds = timeout_seconds
-        self._smtp: smtplib.SMTP | None = None
-
-    def send(self, message: EmailMessage) -> None:
-        """Raises DeliveryFailed if this message is refused, ChannelDown if every one would be."""
-        smtp = self._smtp = self._smtp or self._connect()
-        try:
-            smtp.send_message(message)
-        except smtplib.SMTPRecipientsRefused as refused:
-            [(code, _)] = refused.recipients.values()
-            raise _refused(code) from None
-        except smtplib.SMTPSenderRefused as refused:
-            # Our own address is refused, which would fail every message.
-            raise ChannelDown(f"sender refused: {refused.smtp_code}") from None
-        except smtplib.SMTPDataError as refused:
-            raise _refused(refused.smtp_code) from None
-        except smtplib.SMTPNotSupportedError as error:
-            raise DeliveryFailed(type(error).__name__, final=True) from None
-        except (OSError, smtplib.SMTPException) as error:
-            self.close()
-            raise DeliveryFailed(type(error).__name__) from None
-
-    def close(self) -> None:
-        """Quit and close the connection."""
-        if self._smtp is not None:
-            with suppress(OSError, smtplib.SMTPException):
-                self._smtp.quit()
-            self._smtp.close()
-            self._smtp = None
-
-    def _connect(self) -> smtplib.SMTP:
-        try:
-            smtp = self._open()
-        except (OSError, smtplib.SMTPException) as error:
-            raise ChannelDown(_name(error)) from None
-        try:
-            self._secure_and_log_in(smtp)
-        except (OSError, smtplib.SMTPException) as error:
-            smtp.close()
-            raise ChannelDown(_name(error)) from None
-        return smtp
-
-    def _open(self) -> smtplib.SMTP:
-        host, port = self._settings.host, self._settings.port
-        if self._settings.tls is Tls.TLS:
-            context = ssl.create_default_context()
-            return smtplib.SMTP_SSL(host, port, timeout=self._timeout_seconds, context=context)
-        return smtplib.SMTP(host, port, timeout=self._timeout_seconds)
-
-    def _secure_and_log_in(self, smtp: smtplib.SMTP) -> None:
-        if self._settings.tls is Tls.STARTTLS:
-            smtp.starttls(context=ssl.create_default_context())
-        if self._settings.user:
-            smtp.login(self._settings.user, self._settings.password)
-
-
-def _send(server: MailServer, db: Session, delivery: EmailDelivery) -> None:
-    row = (
-        db.execute(
-            notices()
-            .add_columns(User.username, User.email)
-            .join(User, User.id == Notification.user_id)
-            .where(Notification.id == delivery.id)
+    def list(
+        self, status: DeliveryStatus | None, *, page: int, page_size: int
+    ) -> tuple[Sequence[EmailView], int]:
+        """One page of e-mails, newest first, and the total count."""
+        wanted = self._outbox.condition(status) if status else true()
+        newest = (
+            select(EmailDelivery, Notification.session_id, Notification.user_id)
+            .join(Notification, Notification.id == EmailDelivery.id)
+            .where(wanted)
+            .order_by(EmailDelivery.created_at.desc(), EmailDelivery.id)
         )
-        .mappings()
-        .one()
-    )
-    columns = dict(row)
+        with self._database.begin() as db:
+            total = self._outbox.count(db, wanted)
+            rows = db.execute(newest.offset((page - 1) * page_size).limit(page_size))
+            return [
+                EmailView(
+                    delivery_id=row.id, session_id=session_id, user_id=user_id, **progress_of(row)
+                )
+                for row, session_id, user_id in rows
+            ], total
+
+
+def _send(server: MailServer, settings: MailSettings, db: Session, delivery: EmailDelivery) -> None:
+    row = db.execute(
+        notices()
+        .add_columns(User.username, User.email)
+        .join(User, User.id == Notification.user_id)
+        .where(Notification.id == delivery.id, User.erased_at.is_(None))
+    ).mappings()
+    found = row.one_or_none()
+    if found is None:
+        raise DeliveryFailed("the account is gone", final=True)
+    columns = dict(found)
     username, address = columns.pop("username"), columns.pop("email")
     try:
         message = compose(
             Notice(**columns),
             username=username,
             address=address,
-            sender=server.sender,
+            sender=settings.sender,
             sent_at=datetime.now(UTC),
         )
     except InvalidAddress:
         raise DeliveryFailed("no usable address", final=True) from None
-    server.send(message)
-
-
-def _refused(code: int) -> DeliveryFailed:
-    """RFC 5321: 5yz is permanent, 4yz temporary."""
-    return DeliveryFailed(f"refused: {code}", final=500 <= code < 600)  # noqa: PLR2004 - SMTP's own
-
-
-def _name(error: Exception) -> str:
-    code = getattr(error, "smtp_code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__} {code}"
+    server.send(message, message["To"].addresses[0].addr_spec)

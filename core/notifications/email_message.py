@@ -1,9 +1,11 @@
 """Composes the e-mail about a session's result. Pure: it sends nothing."""
 
+import re
+from dataclasses import replace
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -17,6 +19,9 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
     keep_trailing_newline=True,
 )
+# Dots, also those that are dots in host names only, colons and at signs, in front of more text
+# that is not the rest of a number.
+_LINKING = re.compile(r"[.\u3002\uff0e\uff61\u2024:\uff1a@\uff20](?!\s|$)(?!(?<=\d.)\d)")
 
 
 class InvalidAddress(Exception):
@@ -24,31 +29,42 @@ class InvalidAddress(Exception):
 
 
 def compose(
-    notice: Notice, *, username: str, address: str, sender: str, sent_at: datetime
+    notice: Notice, *, username: str, address: str, sender: Address, sent_at: datetime
 ) -> EmailMessage:
     """The message in plain text and HTML.
 
-    Its Message-ID derives from the notification, so that clients recognise a duplicate.
+    Its headers contain no text that a member or an admin chose, and its text no name that mail
+    programs would turn into a link. Its Message-ID derives from the notification, so that
+    clients recognise a duplicate.
     """
     message = EmailMessage()
     message["From"] = sender
     message["To"] = _recipient(address)
-    message["Subject"] = _subject(notice)
+    message["Subject"] = "You won" if notice.is_winner else "The sale has ended"
     message["Date"] = format_datetime(sent_at)
-    message["Message-ID"] = message_id(notice, sender)
+    message["Message-ID"] = f"<{notice.notification_id}@{sender.domain}>"
     # RFC 3834: suppresses automatic replies.
     message["Auto-Submitted"] = "auto-generated"
-    words = {"notice": notice, "username": username}
+    words = {
+        "notice": replace(notice, product_name=unlinked(notice.product_name)),
+        "username": unlinked(username),
+    }
     message.set_content(_TEMPLATES.get_template("session_ended.txt").render(words))
     html = _TEMPLATES.get_template("session_ended.html").render(words)
     message.add_alternative(html, subtype="html")
     return message
 
 
-def message_id(notice: Notice, sender: str) -> str:
-    """The same for every attempt to send a notification."""
-    _, address = parseaddr(sender)
-    return f"<{notice.notification_id}@{address.rpartition('@')[2]}>"
+def unlinked(name: str) -> str:
+    """A name on one line, with a space after each mark that could make it a link.
+
+    `evil.example` becomes `evil. example`; numbers such as 2.0 and 10:30 stay. Invisible
+    characters, which could hide such a mark, are left out.
+    """
+    visible = "".join(
+        character for character in name if character.isprintable() or character.isspace()
+    )
+    return _LINKING.sub(r"\g<0> ", " ".join(visible.split()))
 
 
 def _recipient(address: str) -> Address:
@@ -57,9 +73,3 @@ def _recipient(address: str) -> Address:
         return Address(addr_spec=address)
     except Exception:  # noqa: BLE001 - see above
         raise InvalidAddress from None
-
-
-def _subject(notice: Notice) -> str:
-    # A header is one line; product names may contain some of Unicode's line breaks.
-    product = " ".join(notice.product_name.split())
-    return f"You won: {product}" if notice.is_winner else f"The sale has ended: {product}"

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, update
 
 from core import errors
+from core.members.accounts import require_account
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, Notification, Product, Ranking
 from core.rules import scoring
@@ -61,6 +62,7 @@ class Notifications:
             own.append(Notification.read_at.is_(None))
         newest = notices().where(*own).order_by(Notification.created_at.desc(), Notification.id)
         with self._database.begin() as db:
+            require_account(db, user_id)
             total = db.scalar(select(func.count()).select_from(Notification).where(*own)) or 0
             rows = db.execute(newest.limit(page_size).offset((page - 1) * page_size))
             return [Notice(**row) for row in rows.mappings()], total
@@ -68,6 +70,7 @@ class Notifications:
     def mark_read(self, user_id: UUID, notification_id: UUID) -> None:
         """Mark one as read. Safe to repeat; the first time is kept."""
         with self._database.begin() as db:
+            require_account(db, user_id)
             marked = db.scalar(
                 update(Notification)
                 .where(Notification.id == notification_id, Notification.user_id == user_id)
@@ -80,6 +83,7 @@ class Notifications:
     def mark_all_read(self, user_id: UUID) -> None:
         """Mark all current ones as read."""
         with self._database.begin() as db:
+            require_account(db, user_id)
             db.execute(
                 update(Notification)
                 .where(Notification.user_id == user_id, Notification.read_at.is_(None))

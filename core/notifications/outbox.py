@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from core.postgres.database import Database, allow_silence
-from core.postgres.models import EmailDelivery, WebhookDelivery
+from core.postgres.models import MAX_ERROR_LENGTH, EmailDelivery, WebhookDelivery
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,18 @@ class DeliveryBacklog:
     given_up: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryProgress:
+    """How far a delivery is, on any channel."""
+
+    status: DeliveryStatus
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+
+
 class Outbox(Generic[D]):
     """The deliveries in one table."""
 
@@ -110,8 +122,8 @@ class Outbox(Generic[D]):
         """Counts of deliveries that are waiting and that were given up."""
         with self._database.begin() as db:
             return DeliveryBacklog(
-                waiting=self._count(db, DeliveryStatus.WAITING),
-                given_up=self._count(db, DeliveryStatus.GIVEN_UP),
+                waiting=self.count(db, self.condition(DeliveryStatus.WAITING)),
+                given_up=self.count(db, self.condition(DeliveryStatus.GIVEN_UP)),
             )
 
     def condition(self, status: DeliveryStatus) -> ColumnElement[bool]:
@@ -126,9 +138,9 @@ class Outbox(Generic[D]):
             case DeliveryStatus.GIVEN_UP:
                 return ~is_waiting & ~is_delivered
 
-    def _count(self, db: Session, status: DeliveryStatus) -> int:
-        counted = select(func.count()).select_from(self._table).where(self.condition(status))
-        return db.scalar(counted) or 0
+    def count(self, db: Session, condition: ColumnElement[bool]) -> int:
+        """The number of rows that meet the condition."""
+        return db.scalar(select(func.count()).select_from(self._table).where(condition)) or 0
 
     @contextmanager
     def _turn(self, seconds: float) -> Iterator[bool]:
@@ -141,30 +153,40 @@ class Outbox(Generic[D]):
             yield bool(db.scalar(select(func.pg_try_advisory_xact_lock(self._turn_lock))))
 
     def _due(self) -> Sequence[UUID]:
+        """Deliveries that are due and that nobody else holds."""
         with self._database.begin() as db:
             return db.scalars(
                 select(self._table.id)
                 .where(self._table.next_attempt_at <= func.now())
                 .order_by(self._table.next_attempt_at)
                 .limit(_DUE_LIMIT)
+                .with_for_update(skip_locked=True)
             ).all()
 
     def _attempt(self, delivery_id: UUID, send: Callable[[Session, D], None]) -> None:
+        """Send one delivery. Any error is a failure of this one: the next ones still go out."""
+        try:
+            self._send(delivery_id, send)
+        except ChannelDown:
+            raise
+        except DeliveryFailed as failure:
+            self._postpone(delivery_id, failure)
+        except Exception as error:
+            log.exception("delivery_broken", delivery_id=str(delivery_id))
+            self._postpone(delivery_id, DeliveryFailed(type(error).__name__))
+
+    def _send(self, delivery_id: UUID, send: Callable[[Session, D], None]) -> None:
         with self._database.begin() as db:
             allow_silence(db, seconds=_SEND_SECONDS)
             delivery = self._claim(db, delivery_id)
             if delivery is None:
                 return
-            try:
-                send(db, delivery)
-            except DeliveryFailed as failure:
-                self._postpone(delivery, failure)
-            else:
-                delivery.attempts += 1
-                delivery.delivered_at = func.clock_timestamp()
-                delivery.next_attempt_at = None
-                delivery.last_error = None
-                metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
+            send(db, delivery)
+            delivery.attempts += 1
+            delivery.delivered_at = func.clock_timestamp()
+            delivery.next_attempt_at = None
+            delivery.last_error = None
+        metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
 
     def _claim(self, db: Session, delivery_id: UUID) -> D | None:
         """The delivery, locked; None if it is settled or locked by another process."""
@@ -174,26 +196,44 @@ class Outbox(Generic[D]):
             .with_for_update(skip_locked=True)
         ).one_or_none()
 
-    def _postpone(self, delivery: D, failure: DeliveryFailed) -> None:
-        """Record the failure and schedule the next attempt, or give up after the last."""
-        given_up = failure.final or delivery.attempts >= len(self._retry_delays)
+    def _postpone(self, delivery_id: UUID, failure: DeliveryFailed) -> None:
+        """Record the failure and schedule the next attempt, or give up after the last.
+
+        In a transaction of its own: the error may have ended the one of the attempt.
+        """
+        with self._database.begin() as db:
+            delivery = self._claim(db, delivery_id)
+            if delivery is None:
+                return
+            given_up = failure.final or delivery.attempts >= len(self._retry_delays)
+            delivery.next_attempt_at = (
+                None if given_up else func.clock_timestamp() + self._retry_delays[delivery.attempts]
+            )
+            delivery.attempts += 1
+            delivery.last_error = failure.reason[:MAX_ERROR_LENGTH]
         log.warning(
             "delivery_failed",
             table=self._table.__tablename__,
-            delivery_id=str(delivery.id),
-            reason=failure.reason,
+            delivery_id=str(delivery_id),
+            reason=failure.reason[:MAX_ERROR_LENGTH],
             given_up=given_up,
         )
         metrics.NOTIFICATIONS.labels(self._channel, "given_up" if given_up else "failed").inc()
-        delivery.next_attempt_at = (
-            None if given_up else func.clock_timestamp() + self._retry_delays[delivery.attempts]
-        )
-        delivery.attempts += 1
-        delivery.last_error = failure.reason
 
 
-def status_of(delivery: EmailDelivery | WebhookDelivery) -> DeliveryStatus:
-    """A delivery's current status."""
+def progress_of(delivery: EmailDelivery | WebhookDelivery) -> dict[str, Any]:
+    """The fields of DeliveryProgress."""
+    return {
+        "status": _status_of(delivery),
+        "attempts": delivery.attempts,
+        "last_error": delivery.last_error,
+        "created_at": delivery.created_at,
+        "next_attempt_at": delivery.next_attempt_at,
+        "delivered_at": delivery.delivered_at,
+    }
+
+
+def _status_of(delivery: EmailDelivery | WebhookDelivery) -> DeliveryStatus:
     if delivery.next_attempt_at is not None:
         return DeliveryStatus.WAITING
     return DeliveryStatus.GIVEN_UP if delivery.delivered_at is None else DeliveryStatus.DELIVERED

@@ -16,22 +16,24 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-import urllib3
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
 
 from core import errors
 from core.config.channels import WebhookSettings
+from core.notifications.http_post import NoResponse, post
 from core.notifications.outbox import (
     Delivered,
     DeliveryBacklog,
     DeliveryFailed,
+    DeliveryProgress,
     DeliveryStatus,
     Outbox,
-    status_of,
+    progress_of,
 )
 from core.postgres.database import Database, page_of
 from core.postgres.models import BiddingSession, WebhookDelivery
+from core.runtime import EventLoop
 from core.sessions.results import RankedEntry, count_bidders, entries
 from core.sessions.sessions import SessionView, view_of
 
@@ -47,25 +49,19 @@ RETRY_DELAYS = (
 )
 # Keeps the message small enough for receivers. The rest is at /api/results/{session_id}.
 MAX_WINNERS = 1000
-CONNECT_TIMEOUT_SECONDS = 5.0
-ANSWER_TIMEOUT_SECONDS = 10.0
+# For the whole of an attempt, from the name lookup to the status.
+DEADLINE_SECONDS = 15.0
 _TURN_LOCK = 4_275_004
 _USER_AGENT = "Flashbid-Webhooks/1.0"
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryView:
+class DeliveryView(DeliveryProgress):
     """One line of the delivery log."""
 
     delivery_id: UUID
     session_id: UUID
     event: str
-    status: DeliveryStatus
-    attempts: int
-    last_error: str | None
-    created_at: datetime
-    next_attempt_at: datetime | None
-    delivered_at: datetime | None
 
 
 class Webhooks:
@@ -74,18 +70,18 @@ class Webhooks:
     def __init__(
         self,
         database: Database,
+        loop: EventLoop,
         settings: WebhookSettings | None,
         *,
         retry_delays: Sequence[timedelta] = RETRY_DELAYS,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._database = database
+        self._loop = loop
         self._settings = settings
+        self._deadline_seconds = deadline_seconds
         self._outbox = Outbox(
             database, WebhookDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
-        )
-        self._http = urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=ANSWER_TIMEOUT_SECONDS),
         )
 
     @property
@@ -139,16 +135,10 @@ class Webhooks:
             raise DeliveryFailed(f"answered {status}", final=status == HTTPStatus.GONE)
 
     def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """The answer's status. Redirects are not followed; the body is not read."""
         try:
-            answer = self._http.request(
-                "POST", url, body=body, headers=headers, redirect=False, preload_content=False
-            )
-        except urllib3.exceptions.HTTPError as error:
-            # The class only: the message contains the URL, which may contain a token.
-            raise DeliveryFailed(type(error).__name__) from None
-        answer.close()
-        return answer.status
+            return self._loop.run(post(url, body, headers, seconds=self._deadline_seconds))
+        except NoResponse as reason:
+            raise DeliveryFailed(str(reason)) from None
 
 
 def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -165,15 +155,7 @@ def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> 
 
 def _view(row: WebhookDelivery) -> DeliveryView:
     return DeliveryView(
-        delivery_id=row.id,
-        session_id=row.session_id,
-        event=row.event,
-        status=status_of(row),
-        attempts=row.attempts,
-        last_error=row.last_error,
-        created_at=row.created_at,
-        next_attempt_at=row.next_attempt_at,
-        delivered_at=row.delivered_at,
+        delivery_id=row.id, session_id=row.session_id, event=row.event, **progress_of(row)
     )
 
 

@@ -7,11 +7,13 @@ as scripts require.
 from uuid import UUID
 
 USER_WEIGHT_PREFIX = "user:weight:"
-# Sorted set: revoked token id (jti) -> its expiry, seconds since 1970; disabled member's user
-# id -> infinity. The entry REVOCATIONS_LOADED marks the set as complete; without it, it must be
-# reloaded from PostgreSQL.
+# Sorted set: revoked token id (jti) -> its expiry, seconds since 1970; id of a member that is
+# disabled or gone -> infinity. The entry REVOCATIONS_LOADED marks the set as complete; without
+# it, it must be reloaded from PostgreSQL.
 REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"
+# String, short-lived: token of the process that removes deleted accounts from Redis.
+SETTLING_ACCOUNTS = "accounts:settling"
 # Set: ids of the sessions whose bid log may have entries.
 LOADED_SESSIONS = "sessions:loaded"
 

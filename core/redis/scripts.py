@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     GATE_SHUT = "gate_shut"
     NOT_DUE = "not_due"
     EXPIRING = "expiring"
+    RENAMED = "renamed"
     LEASE_HELD = "lease_held"
     LEASE_TAKEN = "lease_taken"
 
@@ -91,5 +92,6 @@ unload_session = Script("unload_session")
 set_status = Script("set_status")
 shut_gate = Script("shut_gate")
 expire_bids = Script("expire_bids")
+rename_bidder = Script("rename_bidder")
 take_lease = Script("take_lease")
 extend_lease = Script("extend_lease")

@@ -181,8 +181,8 @@ def params_of(session: BiddingSession) -> dict[str, str]:
 def _standing_bids(db: Session, session_id: UUID) -> Iterator[Sequence[tuple[str, ...]]]:
     """Standing bids in chunks, in the order of load_standing_bids.lua's arguments."""
     rows = db.execute(
-        select(Bid, User.username)
-        .join(User, User.id == Bid.user_id)
+        select(Bid, User.shown_name())
+        .outerjoin(User, User.id == Bid.user_id)
         .where(Bid.session_id == session_id)
         .ext(distinct_on(Bid.user_id))
         .order_by(Bid.user_id, Bid.sequence.desc())

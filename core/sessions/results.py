@@ -96,8 +96,8 @@ def count_bidders(db: Session, session_id: UUID) -> int:
 def entries(db: Session, session: SessionView, *, first: int, last: int) -> list[RankedEntry]:
     """Ranks `first` to `last` of a closed session."""
     rows = db.execute(
-        select(Ranking, User.username)
-        .join(User, User.id == Ranking.user_id)
+        select(Ranking, User.shown_name())
+        .outerjoin(User, User.id == Ranking.user_id)
         .where(Ranking.session_id == session.session_id, Ranking.rank.between(first, last))
         .order_by(Ranking.rank)
     )

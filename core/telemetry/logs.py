@@ -1,10 +1,13 @@
 """Structured logs: one line per event, a constant name and fields."""
 
+import json
 import logging
 import re
 import sys
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import structlog
 from structlog.types import EventDict, Processor
@@ -21,10 +24,37 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _HIDDEN = "[hidden]"
+# Added by `hide`, in every spelling.
+_configured: set[str] = set()
+_hidden_texts: re.Pattern[str] | None = None
+_PLAIN_TYPES = (bool, int, float, type(None))
 # Gunicorn quotes unreadable requests, which may be the rest of a body with a password. No
 # pattern would match that.
 _UNREADABLE = "Invalid request from "
 _QUOTATION = re.compile(r"""b?['"].*""", re.DOTALL)
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Replace these texts in every line of this process from now on."""
+    global _hidden_texts  # noqa: PLW0603 - logging is configured once per process
+    _configured.update(spelling for secret in secrets for spelling in _spellings(secret))
+    if _configured:
+        # The longest first: one may be part of another.
+        ordered = sorted(_configured, key=len, reverse=True)
+        _hidden_texts = re.compile("|".join(map(re.escape, ordered)))
+
+
+def _spellings(secret: str) -> set[str]:
+    """How libraries may write it: as it is, in a URL, quoted, as bytes."""
+    return {
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+        repr(secret.encode())[2:-1],
+        json.dumps(secret)[1:-1],
+    }
 
 
 def configure_logs(*, debug: bool) -> None:
@@ -43,8 +73,11 @@ def configure_logs(*, debug: bool) -> None:
     root.handlers[:] = [line_handler(debug=debug)]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     # Their debug and info lines are for their own developers.
-    for noisy in ("alembic", "kombu", "amqp", "urllib3", "websockets", "asyncio"):
+    for noisy in ("alembic", "kombu", "amqp", "websockets", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Clients of servers outside quote addresses and URLs; their errors reach us as exceptions.
+    for talkative in ("urllib3", "requests", "httpx", "httpcore", "aiosmtplib"):
+        logging.getLogger(talkative).setLevel(logging.CRITICAL)
 
 
 def line_handler(*, debug: bool) -> logging.Handler:
@@ -59,8 +92,8 @@ def line_handler(*, debug: bool) -> logging.Handler:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _hide_quotation,
-                renderer,
                 _hide_secrets,
+                renderer,
             ],
         )
     )
@@ -92,5 +125,20 @@ def _hide_quotation(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-def _hide_secrets(_logger: Any, _method: str, line: Any) -> Any:
-    return _SECRETS.sub(_HIDDEN, line)
+def _hide_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Hide secrets in all values, tracebacks too. The names of fields are our own."""
+    return {name: _without_secrets(value) for name, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        shown = _SECRETS.sub(_HIDDEN, value)
+        return _hidden_texts.sub(_HIDDEN, shown) if _hidden_texts else shown
+    if isinstance(value, _PLAIN_TYPES):
+        return value
+    if isinstance(value, dict):
+        return {_without_secrets(name): _without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_secrets(each) for each in value]
+    # The renderer would show its repr.
+    return _without_secrets(repr(value))

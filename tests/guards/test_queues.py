@@ -8,6 +8,7 @@ import yaml
 from celery import Celery
 
 from core.config import PROJECT_ROOT, Settings
+from core.telemetry.metric_files import ROLES
 from worker import queues
 from worker.celery_app import VISIBILITY_TIMEOUT_SECONDS
 
@@ -40,6 +41,14 @@ def test_every_queue_is_read_by_one_process_of_the_procfile() -> None:
     assert sorted(read) == sorted(queues.ALL)
 
 
+def test_no_process_reads_two_queues() -> None:
+    assert all(len(names) == 1 for names in readers().values())
+
+
+def test_every_queue_is_a_role_of_the_metrics() -> None:
+    assert ("web", *queues.ALL, "beat") == ROLES
+
+
 def test_compose_runs_every_process_of_the_procfile() -> None:
     compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
     commands = [service.get("command") for service in compose["services"].values()]
@@ -66,7 +75,8 @@ def test_closing_has_a_queue_of_its_own(celery: Celery) -> None:
         queue = celery.amqp.router.route({}, name)["queue"].name
         by_queue.setdefault(queue, set()).add(name.rpartition(".")[2])
     assert by_queue[queues.SESSIONS] == {"tick_sessions", "close_session"}
-    assert by_queue[queues.DELIVERIES] == {"send_emails", "send_webhooks"}
+    assert by_queue[queues.EMAILS] == {"send_emails"}
+    assert by_queue[queues.WEBHOOKS] == {"send_webhooks"}
     assert by_queue[queues.BIDS] == {"persist_bids", "sweep_bid_logs"}
 
 
@@ -92,6 +102,7 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "tick_sessions",
         "sweep_bid_logs",
         "sweep_announcements",
+        "sweep_deleted_accounts",
         "sweep_weights",
         "send_webhooks",
         "send_emails",

@@ -55,6 +55,39 @@ def test_a_disabled_member_is_refused_on_every_node_and_let_in_again(
             assert not shop.bid(bidder, session, 400).replayed
 
 
+def test_accounts_that_are_gone_are_refused_on_every_node_and_nameless_on_every_board(
+    running: BenchServers, cluster: Cluster
+) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        erased, deleted, lost, other = bidders = [shop.bidder() for _ in range(4)]
+        sessions = on_two_masters(shop, cluster)
+        for session in sessions:
+            for bidder in bidders:
+                shop.bid(bidder, session, 200)
+        shop.services.erasure.erase(erased.user_id)
+        with shop.services.engine.begin() as connection:
+            by_id = "DELETE FROM users WHERE id = %s"
+            connection.exec_driver_sql(by_id, (deleted.user_id,))
+            # As if a backup were restored that does not have it.
+            connection.exec_driver_sql("ALTER TABLE users DISABLE TRIGGER USER")
+            connection.exec_driver_sql(by_id, (lost.user_id,))
+            connection.exec_driver_sql("ALTER TABLE users ENABLE TRIGGER USER")
+        shop.services.erasure.settle_due()
+        assert shop.services.erasure.find_missing() == 1
+        for session in [*sessions, shop.session()]:
+            for gone in (erased, deleted, lost):
+                with pytest.raises(errors.AccountDisabled):
+                    shop.bid(gone, session, 300)
+            assert not shop.bid(other, session, 300).replayed
+        for session in sessions:
+            page = shop.services.board.page(session.session_id, page=1, page_size=10)
+            shown = {entry.user_id: entry.username for entry in page.leaderboard}
+            assert shown == {
+                bidder.user_id: other.username if bidder is other else "deleted member"
+                for bidder in bidders
+            }
+
+
 def test_the_backlog_is_that_of_all_masters_and_the_fullest_bounds_it(
     running: BenchServers, cluster: Cluster
 ) -> None:

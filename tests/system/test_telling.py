@@ -185,7 +185,7 @@ def test_a_channel_that_hangs_delays_neither_the_close_nor_the_telling_nor_the_o
     channels: dict[str, str],
     hanging: str,
 ) -> None:
-    with stack.with_settings(("helper", "notifier", "web"), channels):
+    with stack.with_settings(("helper", "mailer", "notifier", "web"), channels):
         # Two sessions: the second is closed while the first one's message hangs.
         for number, price in enumerate((150, 160), start=1):
             buyer = sell(price)
@@ -201,8 +201,12 @@ def _delivered(heard: Heard, hanging: str) -> int:
     return heard.webhooks if hanging == "email" else heard.mails
 
 
-def test_notifier_says_which_channels_are_off_and_what_would_switch_them_on(stack: Stack) -> None:
-    for channel, setting in (("email", "SMTP_HOST"), ("webhook", "WEBHOOK_URL")):
+def test_a_channels_process_says_that_it_is_off_and_what_would_switch_it_on(stack: Stack) -> None:
+    for process, channel, setting in (
+        ("mailer", "email", "SMTP_HOST"),
+        ("notifier", "webhook", "WEBHOOK_URL"),
+    ):
         words = ("channel_off", f'"{channel}"', setting)
-        assert wait_until(lambda w=words: stack.count_log_lines("notifier", *w) >= 1, 30)
-        assert stack.count_log_lines("helper", *words) == 0
+        assert wait_until(lambda p=process, w=words: stack.count_log_lines(p, *w) >= 1, 30)
+        for other in {"helper", "mailer", "notifier"} - {process}:
+            assert stack.count_log_lines(other, *words) == 0

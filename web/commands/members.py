@@ -1,4 +1,6 @@
-"""The member commands: `promote`, `demote`, `disable-member`, `enable-member`."""
+"""The member commands: `promote`, `demote`, `disable-member`, `enable-member`,
+`erase-member`.
+"""
 
 from collections.abc import Callable
 
@@ -14,7 +16,7 @@ from web.state import services
 
 def register(app: Flask) -> None:
     """Add the commands to the application."""
-    for command in (promote, demote, disable_member, enable_member):
+    for command in (promote, demote, disable_member, enable_member, erase_member):
         app.cli.add_command(command)
 
 
@@ -44,6 +46,21 @@ def disable_member(username: str) -> None:
 def enable_member(username: str) -> None:
     """Re-enable USERNAME's account."""
     _change("enable-member", Membership.enable, username, "is enabled")
+
+
+@click.command("erase-member", cls=Command)
+@click.argument("member", metavar="NAME-OR-ID")
+def erase_member(member: str) -> None:
+    """Erase a member's name, address and weight for good; bids and ranks stay.
+
+    Repeat it with the id if it was interrupted.
+    """
+    # Recorded by its id: the name is what is erased.
+    with recording_action("erase-member") as details:
+        user_id = services().erasure.find(member)
+        details["user_id"] = str(user_id)
+        services().erasure.erase(user_id)
+    click.echo(f"{CHECK} Member {user_id} is erased; bids and ranks stay, without the name.")
 
 
 def _change(

@@ -49,6 +49,7 @@ def init_db() -> None:
     failed = [not _migrate_database(), not _check_redis()]
     if any(failed):
         raise SystemExit(1)
+    _compare_accounts()
 
 
 @click.command("create-admin", cls=Command)
@@ -182,6 +183,24 @@ def _migrate_database() -> bool:
         return False
     click.echo(f"{CHECK} PostgreSQL at {settings.database_address}: the schema is up to date")
     return True
+
+
+def _compare_accounts() -> None:
+    """Bring Redis's list of refused members to PostgreSQL's state, as after a restored backup."""
+    missing = services().erasure.find_missing()
+    if missing is None:
+        click.echo(
+            f"{UNCHECKED} Accounts: this database has none of those that Redis knows. If it is the "
+            "right one, empty Redis.",
+        )
+        return
+    services().revocations.load()
+    services().membership.reenable_members()
+    if missing:
+        accounts = "1 account" if missing == 1 else f"{missing} accounts"
+        click.echo(
+            f"{CHECK} Accounts: Redis knew {accounts} that PostgreSQL does not have; refused"
+        )
 
 
 def _check_redis() -> bool:

@@ -160,6 +160,15 @@ def problem_of(kind: type[Exception]) -> Problem:
 
 def error_response(error: Exception, *, request_id: str, path: str, client: str) -> ApiResponse:
     """The response to an error. Logs outages, unexpected errors and attempts to get in."""
+    if problem_of(type(error)) is INTERNAL_ERROR:
+        log.error("unhandled_error", path=path, exc_info=error)
+    _log_outages(error, error.__cause__)
+    _log_attempt(error, client)
+    return describe_error(error, request_id)
+
+
+def describe_error(error: Exception, request_id: str) -> ApiResponse:
+    """The response to an error, without a log line."""
     problem = problem_of(type(error))
     extra: dict[str, Any] = {}
     retry_after = None
@@ -170,12 +179,8 @@ def error_response(error: Exception, *, request_id: str, path: str, client: str)
         detail = detail or error.detail
     elif isinstance(error, ValidationError):
         extra = {"errors": error.normalized_messages()}  # type: ignore[no-untyped-call]
-    elif problem is INTERNAL_ERROR:
-        log.error("unhandled_error", path=path, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _OUTAGE_RETRY_AFTER_SECONDS
-    _log_outages(error, error.__cause__)
-    _log_attempt(error, client)
     if "errors" in extra:
         detail = _first_message(extra["errors"])
     response = problem_response(problem, request_id, detail=detail, **extra)

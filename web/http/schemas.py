@@ -334,6 +334,20 @@ class Channel(Schema):
     )
 
 
+class EmailDelivery(Schema):
+    delivery_id = Identifier(
+        required=True, metadata={"description": "Equals the notification's id."}
+    )
+    session_id = Identifier(required=True)
+    user_id = Identifier(required=True)
+    status = fields.Enum(DeliveryStatus, by_value=True, required=True)
+    attempts = Integer(required=True)
+    last_error = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    next_attempt_at = Moment(required=True, allow_none=True)
+    delivered_at = Moment(required=True, allow_none=True)
+
+
 class WebhookDelivery(Schema):
     delivery_id = Identifier(
         required=True, metadata={"description": "Equals the `webhook-id` header."}

@@ -7,6 +7,7 @@ from flask import Blueprint
 
 from core import errors
 from core.notifications.channels import ChannelState
+from core.notifications.email import EmailView
 from core.notifications.outbox import DeliveryStatus
 from core.notifications.webhooks import DeliveryView
 from core.operations.admin_log import AdminAction
@@ -106,6 +107,22 @@ def stats() -> Stats:
 def channels() -> Sequence[ChannelState]:
     """List the notification channels and their pending deliveries."""
     return services().channels.read()
+
+
+@blueprint.get("/email-deliveries")
+@operation(
+    auth=Auth.ADMIN,
+    query=schemas.DeliveriesQuery(),
+    response=schemas.EmailDelivery(many=True),
+    paged=True,
+)
+def email_deliveries(
+    status: str | None, page: int, page_size: int
+) -> tuple[Sequence[EmailView], int]:
+    """List e-mails with their attempts and last errors, newest first."""
+    return services().mailer.list(
+        DeliveryStatus(status) if status else None, page=page, page_size=page_size
+    )
 
 
 @blueprint.get("/webhook-deliveries")

@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Field, List, Nested
 
 from core import errors
-from web.guards.problems import PROBLEMS, Problem, error_response, problem_response
+from web.guards.problems import PROBLEMS, Problem, describe_error, problem_response
 from web.guards.rate_limits import LimitState, TooManyRequests
 from web.http import frames, schemas
 
@@ -113,6 +113,7 @@ _SPECIAL: dict[type[Schema], dict[str, Any]] = {
     frames.BoardUpdate: {"type": frames.BOARD_UPDATE},
     frames.SessionEnded: {"type": frames.SESSION_ENDED},
     frames.FinalResults: {"status": "ended"},
+    schemas.EmailDelivery: {"status": "delivered", "created_at": _CLOSED_AT},
     schemas.WebhookDelivery: {"status": "delivered", "created_at": _CLOSED_AT},
     schemas.Notification: {
         "created_at": _CLOSED_AT,
@@ -166,7 +167,7 @@ def problem_example(problem: Problem) -> dict[str, Any]:
     if error is None:
         response = problem_response(problem, _REQUEST_ID)
     else:
-        response = error_response(error, request_id=_REQUEST_ID, path="")
+        response = describe_error(error, _REQUEST_ID)
     return dict(json.loads(response.body))
 
 

@@ -5,8 +5,9 @@ be recomputed bit for bit. Times are timestamptz, to the microsecond.
 """
 
 from core.postgres.models.base import Base
-from core.postgres.models.members import RevokedToken, User
+from core.postgres.models.members import DELETED_MEMBER, DeletedAccount, RevokedToken, User
 from core.postgres.models.notifications import (
+    MAX_ERROR_LENGTH,
     Announcement,
     Delivery,
     EmailDelivery,
@@ -17,12 +18,15 @@ from core.postgres.models.records import AdminAction, SessionEvent
 from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
 __all__ = [
+    "DELETED_MEMBER",
+    "MAX_ERROR_LENGTH",
     "AdminAction",
     "Announcement",
     "Base",
     "Bid",
     "BidLogOffset",
     "BiddingSession",
+    "DeletedAccount",
     "Delivery",
     "EmailDelivery",
     "Notification",

@@ -3,14 +3,30 @@
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Double, Index, String, Text, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Double,
+    Index,
+    String,
+    Text,
+    case,
+    func,
+    or_,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
 
+# The name of a member whose account is gone, wherever its bids are shown.
+DELETED_MEMBER = "deleted member"
+
 
 class User(Base):
-    """A member. Never deleted: bids and rankings refer to it permanently."""
+    """A member. To delete one is to erase it (core.members.erasure): bids and rankings refer to
+    it permanently. They are shown even if the row was deleted by hand.
+    """
 
     __tablename__ = "users"
 
@@ -23,12 +39,41 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     # When the member was disabled; None: enabled.
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    # When the name and the address were replaced; None: they are the member's own.
+    erased_at: Mapped[datetime | None] = mapped_column(Moment)
 
     __table_args__ = (
         Index("ix_users_disabled", "id", postgresql_where=text("disabled_at IS NOT NULL")),
         Index("uq_users_username_lower", func.lower(text("username")), unique=True),
         Index("uq_users_email_lower", func.lower(text("email")), unique=True),
         CheckConstraint("weight >= 1 AND weight <= 5", name="weight_range"),
+    )
+
+    @staticmethod
+    def shown_name() -> ColumnElement[str]:
+        """The name that others see, in an outer join: the row may be missing."""
+        is_gone = or_(User.id.is_(None), User.erased_at.is_not(None))
+        return case((is_gone, DELETED_MEMBER), else_=User.username)
+
+
+class DeletedAccount(Base):
+    """An account that was deleted or erased; a trigger on `users` names those deleted by hand.
+
+    `settled_at`: when Redis had forgotten it and refused its tokens; None: not yet.
+    """
+
+    __tablename__ = "deleted_accounts"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    deleted_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    settled_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        Index(
+            "ix_deleted_accounts_unsettled",
+            "deleted_at",
+            postgresql_where=text("settled_at IS NULL"),
+        ),
     )
 
 

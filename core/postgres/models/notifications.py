@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
 
+MAX_ERROR_LENGTH = 100
+
 
 class Announcement(Base):
     """A closed session whose bidders must be notified, written by the close. Its
@@ -60,7 +62,7 @@ class Delivery:
     next_attempt_at: Mapped[datetime | None] = mapped_column(Moment, server_default=func.now())
     delivered_at: Mapped[datetime | None] = mapped_column(Moment)
     # Short, without addresses.
-    last_error: Mapped[str | None] = mapped_column(String(100))
+    last_error: Mapped[str | None] = mapped_column(String(MAX_ERROR_LENGTH))
 
 
 class EmailDelivery(Delivery, Base):

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from email.headerregistry import Address
 from uuid import uuid4
 
 import pytest
 from flask import Flask
 
 from core.bootstrap import Services
-from core.config.channels import WebhookSettings
+from core.config.channels import MailSettings, Tls, WebhookSettings
 from core.notifications.announcing import Announcing
+from core.notifications.email import Mailer
 from core.notifications.webhooks import Webhooks
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
@@ -33,7 +35,7 @@ def told(shop: Shop, admin: CheckedClient) -> None:
 @pytest.fixture
 def run(services: Services) -> Run:
     """Run a command of an application whose webhooks are on."""
-    webhooks = Webhooks(services.database, SETTINGS)
+    webhooks = Webhooks(services.database, services.runtime.loop, SETTINGS)
     app = create_app(services=replace(services, webhooks=webhooks))
     return lambda *words: _run(app, *words)
 
@@ -66,6 +68,23 @@ def test_deliveries_are_listed_by_status(admin: CheckedClient, told: None) -> No
     assert counts == {"waiting": 1, "delivered": 0, "given_up": 0}
     refused = admin.get("/api/admin/webhook-deliveries?status=lost")
     assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+
+
+def test_an_email_is_listed_with_its_attempts_and_its_last_error(
+    admin: CheckedClient, told: None, shop: Shop
+) -> None:
+    with shop.services.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM users WHERE username <> 'ada'")
+    settings = MailSettings("127.0.0.1", 1, "", "", Address("", "a", "b.example"), Tls.NONE)
+    mailer = Mailer(shop.services.database, shop.services.runtime.loop, settings)
+    mailer.deliver_due(seconds=30)
+    [email] = admin.get("/api/admin/email-deliveries?status=given_up").json
+    assert (email["attempts"], email["last_error"]) == (1, "the account is gone")
+    [(notification_id, user_id)] = shop.rows("SELECT id, user_id FROM notifications")
+    assert (email["delivery_id"], email["user_id"]) == (str(notification_id), str(user_id))
+    for status, count in (("waiting", "0"), ("delivered", "0"), ("given_up", "1")):
+        answer = admin.get(f"/api/admin/email-deliveries?status={status}")
+        assert answer.headers["X-Total-Count"] == count
 
 
 def test_a_delivery_is_replayed_by_command(

@@ -41,6 +41,10 @@ NOTIFICATION = (
     "notification_id kind session_id product_name rank price is_winner message created_at read_at"
 )
 CHANNEL = "channel is_on waiting given_up"
+EMAIL_DELIVERY = (
+    "delivery_id session_id user_id status attempts last_error created_at next_attempt_at"
+    " delivered_at"
+)
 WEBHOOK_DELIVERY = (
     "delivery_id session_id event status attempts last_error created_at next_attempt_at"
     " delivered_at"
@@ -137,6 +141,9 @@ CONTRACT = {
     ),
     "PUT /api/admin/sessions/{session_id}/close": Route("admin", 202, SESSION, codes=NO_SESSION),
     "GET /api/admin/channels": Route("admin", 200, CHANNEL),
+    "GET /api/admin/email-deliveries": Route(
+        "admin", 200, EMAIL_DELIVERY, query=f"status? {PAGE}", headers="X-Total-Count"
+    ),
     "GET /api/admin/webhook-deliveries": Route(
         "admin", 200, WEBHOOK_DELIVERY, query=f"status? {PAGE}", headers="X-Total-Count"
     ),

@@ -77,6 +77,7 @@ NEEDS_DATABASE = [
     "GET /api/results/{sid}",
     "GET /api/bids/me",
     "GET /api/admin/channels",
+    "GET /api/admin/email-deliveries",
     "GET /api/admin/webhook-deliveries",
     "GET /api/notifications",
     "PUT /api/notifications/{sid}/read",

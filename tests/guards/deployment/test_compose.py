@@ -27,7 +27,7 @@ SECRETS = {
     "redis": {"redis_password"},
     "migrate": {*_SERVERS, "jwt_secret"},
     **{key: {*_SERVERS, "jwt_secret", "metrics_token"} for key in ("web", "watch")},
-    **dict.fromkeys(("worker", "closer", "helper", "notifier"), _SERVERS),
+    **dict.fromkeys(("worker", "closer", "helper", "mailer", "notifier"), _SERVERS),
     "beat": {"redis_password"},
     "prometheus": {"metrics_token"},
     "proxy": set[str](),
@@ -40,17 +40,17 @@ SECRET_SETTINGS = {
     "JWT_SECRET_PREVIOUS": _TOKENS,
     "METRICS_TOKEN": {"web", "watch"},
     "LIMITS_REDIS_URL": {"web", "watch"},
-    "SMTP_PASSWORD": {"notifier"},
-    "WEBHOOK_URL": {"web", "watch", "helper", "notifier"},
-    "WEBHOOK_SECRET": {"web", "watch", "helper", "notifier"},
+    "SMTP_PASSWORD": {"mailer"},
+    "WEBHOOK_URL": {"web", "watch", "helper", "mailer", "notifier"},
+    "WEBHOOK_SECRET": {"web", "watch", "helper", "mailer", "notifier"},
 }
-_WORKERS = {"worker", "closer", "helper", "notifier"}
+_WORKERS = {"worker", "closer", "helper", "mailer", "notifier"}
 NETWORKS = {
     "redis": {"redis", "migrate", "web", "watch", "beat", *_WORKERS},
     "postgres": {"postgres", "migrate", "web", "watch", *_WORKERS},
     "front": {"web", "watch", "proxy", "prometheus"},
     # With a way to other hosts: those that publish a port, and who sends e-mails and webhooks.
-    "outside": {"web", "proxy", "notifier"},
+    "outside": {"web", "proxy", "mailer", "notifier"},
     "monitoring": {"prometheus", "grafana"},
 }
 INTERNAL = {"redis", "postgres", "front"}

@@ -4,11 +4,9 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,28 +17,21 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import errors
 from core.config import PROJECT_ROOT
-from core.config.channels import WebhookSettings
-from core.notifications.announcing import Announcing
 from core.notifications.outbox import DeliveryStatus
-from core.notifications.webhooks import Webhooks
-from core.sessions.sessions import SessionView
 from core.telemetry.metrics import REGISTRY
+from tests.integration.notifications.receiving import (
+    KEY,
+    NO_MORE,
+    Receiver,
+    listening,
+    only_delivery,
+    told_session,
+    webhooks,
+)
 from tests.support.factories import Shop
 from web import create_app
 
-KEY = b"0123456789abcdefghijklmnop"
 SECRET = f"whsec_{b64encode(KEY).decode()}"
-AT_ONCE = (timedelta(0),) * 3
-NO_MORE = timedelta(hours=1)
-
-
-class Receiver:
-    """The shop's system: keeps what it got, and answers the statuses it is given, then 204."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.answers: list[int] = []
-        self.got: list[tuple[dict[str, str], bytes]] = []
 
 
 @pytest.fixture
@@ -61,42 +52,6 @@ def receiver() -> Iterator[Receiver]:
     with listening(server):
         found = Receiver(f"http://127.0.0.1:{server.server_port}/hook?token=hidden")
         yield found
-
-
-@contextmanager
-def listening(server: HTTPServer) -> Iterator[None]:
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def webhooks(
-    shop: Shop, receiver: Receiver, retry_delays: tuple[timedelta, ...] = AT_ONCE
-) -> Webhooks:
-    return Webhooks(
-        shop.services.database, WebhookSettings(receiver.url, KEY), retry_delays=retry_delays
-    )
-
-
-def told_session(shop: Shop, bidders: int = 3) -> SessionView:
-    session = shop.session(inventory=2, alpha=1.0, beta=0.0, gamma=0.0)
-    for number in range(bidders):
-        shop.bid(shop.bidder(), session, str(150 - number))
-    shop.close(session)
-    announcing = Announcing(shop.services.database, by_email=False, by_webhook=True)
-    announcing.announce(session.session_id, seconds=30)
-    return session
-
-
-def only_delivery(sender: Webhooks) -> Any:
-    [delivery], total = sender.list(None, page=1, page_size=50)
-    assert total == 1
-    return delivery
 
 
 def test_the_shop_is_told_once_with_a_right_signature(shop: Shop, receiver: Receiver) -> None:
@@ -194,7 +149,7 @@ def test_a_dead_receiver_is_noted_without_its_address(
     receiver.url = "http://127.0.0.1:1/hook?token=hidden"
     sender = webhooks(shop, receiver, (NO_MORE,))
     sender.deliver_due(seconds=30)
-    assert only_delivery(sender).last_error == "NewConnectionError"
+    assert only_delivery(sender).last_error == "ConnectionRefusedError"
     said = capsys.readouterr()
     assert "hidden" not in said.out + said.err
 
@@ -265,8 +220,7 @@ def test_the_documented_lines_take_no_order_from_a_stranger(
 ) -> None:
     receiver, orders = order_system
     told_session(shop)
-    stranger = WebhookSettings(receiver.url, b"another key, as long as ours")
-    sender = Webhooks(shop.services.database, stranger, retry_delays=(NO_MORE,))
+    sender = webhooks(shop, receiver, (NO_MORE,), key=b"another key, as long as ours")
     sender.deliver_due(seconds=30)
     assert orders == []
     assert only_delivery(sender).last_error == "answered 500"
