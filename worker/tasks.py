@@ -12,6 +12,7 @@ import structlog
 
 from core import outages
 from core.errors import TemporarilyUnavailable
+from core.postgres.keys import fill_keys
 from worker.celery_app import app, services, settings
 
 log = structlog.get_logger(__name__)
@@ -146,3 +147,10 @@ def purge_revocations() -> None:
     enabled = services().membership.reenable_members()
     missing = services().erasure.find_missing()
     log.info("revocations_purged", tokens=purged, members=enabled, missing_accounts=missing)
+
+
+@app.task(**RETRY_OUTAGES)
+def fill_account_keys() -> None:
+    """Fill the keys of accounts that an older version registered during a deployment."""
+    twins = fill_keys(services().engine)
+    log.info("account_keys_filled", twins=len(twins))

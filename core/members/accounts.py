@@ -1,6 +1,7 @@
 """Accounts of members and admins: registration and login."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex, token_urlsafe
@@ -10,16 +11,18 @@ import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from redis import Redis
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import errors, outages
 from core.config.passwords import PasswordSettings
+from core.members.naming import by_name, named, refusal_of
 from core.members.passwords import PasswordPolicy
 from core.postgres.database import Database
 from core.postgres.models import User
 from core.redis import keys
+from core.rules import identity
 from core.rules.weighting import NEW_MEMBER_WEIGHT
 
 log = structlog.get_logger(__name__)
@@ -79,10 +82,7 @@ class Accounts:
         password_hash = self.unusable_hash()
         batch = token_hex(4)
         names = [f"seeded-{batch}-{number:05d}" for number in range(1, count + 1)]
-        users = [
-            User(username=name, email=f"{name}@example.invalid", password_hash=password_hash)
-            for name in names
-        ]
+        users = [named(name, f"{name}@example.invalid", password_hash) for name in names]
         with self._database.begin() as db:
             db.add_all(users)
         self._cache_weights(users)
@@ -94,24 +94,20 @@ class Accounts:
         return self._hasher.hash(token_urlsafe())
 
     def authenticate(self, username: str, password: str) -> Account:
-        """The account with this name and password.
+        """The account with this name and password, each in any spelling.
 
         An unknown name costs one hash as well, so neither the text nor the timing of the
         answer reveals whether the name exists. Only the right password reveals that an
         account is disabled.
         """
         with self._database.begin() as db:
-            user = db.scalar(select(User).where(func.lower(User.username) == func.lower(username)))
-        password_hash = user.password_hash if user else self._dummy_hash
-        try:
-            self._hasher.verify(password_hash, password)
-        except VerifyMismatchError:
-            raise errors.InvalidCredentials(user.username if user else None) from None
-        if user is None:
-            raise errors.InvalidCredentials
+            user = db.scalar(by_name(username))
+        spelling = self._matching_spelling(user, password)
+        if user is None or spelling is None:
+            raise errors.InvalidCredentials(user.username if user else None)
         if user.disabled_at is not None:
             raise errors.AccountDisabled(user.username)
-        self._upgrade_hash(user, password)
+        self._upgrade_hash(user, spelling)
         return _account(user)
 
     def get(self, user_id: UUID) -> Account:
@@ -130,19 +126,19 @@ class Accounts:
         return account
 
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
+        password = identity.canonical_password(password)
         self._passwords.check(password, username=username, email=email)
-        password_hash = self._hasher.hash(password)
+        user = named(username, email, self._hasher.hash(password))
         try:
             with self._database.begin() as db:
-                is_admin = force_admin or (self._first_account_is_admin and _is_first_account(db))
-                user = User(
-                    username=username, email=email, password_hash=password_hash, is_admin=is_admin
+                user.is_admin = force_admin or (
+                    self._first_account_is_admin and _is_first_account(db)
                 )
                 db.add(user)
                 db.flush()
                 db.refresh(user)
         except IntegrityError as error:
-            raise _taken(error) from None
+            raise refusal_of(error) from None
         self._cache_weights([user])
         log.info("account_created", user_id=str(user.id), is_admin=user.is_admin)
         return _account(user)
@@ -157,11 +153,26 @@ class Accounts:
         except outages.REDIS:
             log.warning("weights_not_cached", count=len(users))
 
-    def _upgrade_hash(self, user: User, password: str) -> None:
-        """Rehash when argon2's recommended parameters have changed."""
-        if not self._hasher.check_needs_rehash(user.password_hash):
+    def _matching_spelling(self, user: User | None, password: str) -> str | None:
+        """The spelling of the password that the account's hash was made of, if one was.
+
+        An unknown account costs as many hashes as one with another password.
+        """
+        password_hash = user.password_hash if user else self._dummy_hash
+        for spelling in identity.password_spellings(password):
+            with suppress(VerifyMismatchError):
+                self._hasher.verify(password_hash, spelling)
+                return spelling
+        return None
+
+    def _upgrade_hash(self, user: User, spelling: str) -> None:
+        """Rehash when argon2's recommended parameters have changed, or the hash was made of
+        another spelling than the canonical one.
+        """
+        canonical = identity.canonical_password(spelling)
+        if spelling == canonical and not self._hasher.check_needs_rehash(user.password_hash):
             return
-        password_hash = self._hasher.hash(password)
+        password_hash = self._hasher.hash(canonical)
         with self._database.begin() as db:
             db.get_one(User, user.id).password_hash = password_hash
 
@@ -179,15 +190,6 @@ def _is_first_account(db: Session) -> bool:
         return False
     db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FIRST_ACCOUNT_LOCK})
     return not db.scalar(anybody)
-
-
-def _taken(error: IntegrityError) -> Exception:
-    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    refusals = {
-        "uq_users_username_lower": errors.UsernameTaken(),
-        "uq_users_email_lower": errors.EmailTaken(),
-    }
-    return refusals.get(constraint or "", error)
 
 
 def _account(user: User) -> Account:

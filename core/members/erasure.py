@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core import errors
+from core.members.naming import by_name
 from core.members.revocations import Revocations
 from core.postgres.database import Database
 from core.postgres.models import DELETED_MEMBER, Bid, BiddingSession, DeletedAccount, Ranking, User
@@ -67,15 +68,17 @@ class Erasure:
         self._unusable_hash = unusable_hash
 
     def find(self, name_or_id: str) -> UUID:
-        """The id of the account with this name or id. Raises AccountNotFound."""
-        named = func.lower(User.username) == func.lower(name_or_id)
+        """The id of the account with this name, in any spelling, or id.
+
+        Raises AccountNotFound.
+        """
         with self._database.begin() as db:
-            user_id = db.scalar(select(User.id).where(named, User.erased_at.is_(None)))
-            if user_id is None and (parsed := _parsed(name_or_id)):
-                user_id = db.scalar(select(User.id).where(User.id == parsed))
-        if user_id is None:
+            user = db.scalar(by_name(name_or_id).where(User.erased_at.is_(None)))
+            if user is None and (parsed := _parsed(name_or_id)):
+                user = db.get(User, parsed)
+        if user is None:
             raise errors.AccountNotFound(name_or_id)
-        return user_id
+        return user.id
 
     def erase(self, user_id: UUID) -> None:
         """Replace the member's name and address, and refuse its tokens. Safe to repeat.
@@ -166,8 +169,8 @@ class Erasure:
     def _pseudonymise(self, db: Session, user: User, password_hash: str) -> None:
         pseudonym = f"deleted-{token_hex(8)}"
         names = {"user_id": user.id, "username": user.username, "pseudonym": pseudonym}
-        user.username = pseudonym
-        user.email = f"{pseudonym}@deleted.invalid"
+        user.username = user.username_key = pseudonym
+        user.email = user.email_key = f"{pseudonym}@deleted.invalid"
         user.password_hash = password_hash
         user.is_admin = False
         user.weight = NEW_MEMBER_WEIGHT

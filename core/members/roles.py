@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import errors, outages
+from core.members.naming import by_name, refusal_of
 from core.members.revocations import Revocations
 from core.postgres.database import Database
 from core.postgres.models import User
+from core.rules import identity
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +28,8 @@ class RedisNotUpdated(Exception):
 
 
 class Membership:
-    """Changes accounts by name, ignoring case. Every change may be repeated.
+    """Changes accounts, given their name in any spelling, or their id. Every change may be
+    repeated.
 
     A disabled member's tokens are refused at once. The standing bids stay, because ranks
     that other members have been shown cannot be withdrawn.
@@ -73,6 +77,21 @@ class Membership:
         log.info("member_enabled", user_id=str(user.id))
         return user.username
 
+    def rename(self, username: str, new_name: str) -> str:
+        """Give the account another username; returns it.
+
+        Tokens and standing bids show the old one until the member logs in and bids again.
+        """
+        try:
+            with self._database.begin() as db:
+                user = _locked(db, username)
+                user.username = new_name
+                user.username_key = identity.canonical_name(new_name)
+        except IntegrityError as error:
+            raise refusal_of(error) from None
+        log.info("member_renamed", user_id=str(user.id))
+        return user.username
+
     def reenable_members(self) -> int:
         """Enable in Redis the members that PostgreSQL has enabled, after an outage of one of
         the two; returns how many.
@@ -100,12 +119,15 @@ class Membership:
         return user.username
 
 
-def _locked(db: Session, username: str) -> User:
-    user = db.scalar(
-        select(User)
-        .where(func.lower(User.username) == func.lower(username), User.erased_at.is_(None))
-        .with_for_update()
-    )
-    if user is None:
-        raise errors.AccountNotFound(username)
+def _locked(db: Session, name: str) -> User:
+    user = _by_id(db, name) or db.scalar(by_name(name).with_for_update())
+    if user is None or user.erased_at is not None:
+        raise errors.AccountNotFound(name)
     return user
+
+
+def _by_id(db: Session, text: str) -> User | None:
+    try:
+        return db.get(User, UUID(text), with_for_update=True)
+    except ValueError:
+        return None

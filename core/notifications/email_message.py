@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.notifications.inbox import Notice
+from core.rules.identity import deliverable
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -70,6 +71,6 @@ def unlinked(name: str) -> str:
 def _recipient(address: str) -> Address:
     # The parser raises many unrelated exception types.
     try:
-        return Address(addr_spec=address)
+        return Address(addr_spec=deliverable(address))
     except Exception:  # noqa: BLE001 - see above
         raise InvalidAddress from None

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.config import Settings
+from core.postgres.keys import Twin, fill_keys
 
 Database = sessionmaker[Session]
 T = TypeVar("T")
@@ -82,8 +83,9 @@ def allow_silence(db: Session, *, seconds: float) -> None:
     db.execute(select(func.set_config(name, f"{round(seconds)}s", True)))
 
 
-def migrate(engine: Engine) -> None:
-    """Upgrade the schema to the newest migration. Safe to run concurrently.
+def migrate(engine: Engine) -> list[Twin]:
+    """Upgrade the schema to the newest migration, and fill the accounts' keys. Safe to run
+    concurrently. Returns the accounts whose name or address is an older one's.
 
     Raises UnknownSchema if a newer version has upgraded it further.
     """
@@ -95,6 +97,7 @@ def migrate(engine: Engine) -> None:
         # Under the migrations' lock, but not a migration: a database restored from a dump has
         # all migrations, but not its role settings.
         set_session_defaults(connection, VANISHED_CLIENT)
+    return fill_keys(engine)
 
 
 def set_session_defaults(connection: Connection, defaults: Mapping[str, str]) -> None:

@@ -108,4 +108,5 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "send_emails",
         "recompute_all_weights",
         "purge_revocations",
+        "fill_account_keys",
     }

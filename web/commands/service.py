@@ -23,6 +23,7 @@ from core.telemetry import metrics
 from core.telemetry.metric_files import COMMAND, publishing
 from web.commands.base import CHECK, CROSS, Command, report_problem
 from web.commands.capacity import capacity
+from web.commands.twins import report_twins
 from web.guards import tokens
 from web.http.schemas import Registration
 from web.state import services
@@ -176,12 +177,13 @@ def _token_line(account: Account) -> str:
 def _migrate_database() -> bool:
     settings = services().settings
     try:
-        migrate(services().engine)
+        twins = migrate(services().engine)
     except (DBAPIError, UnknownSchema) as error:
         if not report_problem(error):
             raise
         return False
     click.echo(f"{CHECK} PostgreSQL at {settings.database_address}: the schema is up to date")
+    report_twins(twins)
     return True
 
 

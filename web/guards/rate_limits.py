@@ -29,6 +29,7 @@ from redis.retry import Retry
 
 from core import errors, outages
 from core.config.limits import LimitSettings
+from core.rules.identity import canonical_name
 from core.telemetry import metrics
 from web.guards.windows import Windows
 
@@ -255,15 +256,6 @@ def network_of(address: str) -> str:
     return str(IPv6Address(int(parsed) >> 64 << 64))
 
 
-def account_of(name: str) -> str:
-    """The lower-case spelling of a name, the same for all spellings of one account.
-
-    Letter by letter like PostgreSQL's lower(): Python's also handles word endings and letters
-    that become two.
-    """
-    return "".join(letter.lower()[:1] for letter in name)
-
-
 def _limiter() -> Limiter:
     return cast(Limiter, current_app.extensions[_LIMITER_KEY])
 
@@ -271,7 +263,7 @@ def _limiter() -> Limiter:
 def _caller(name: str) -> Caller:
     return Caller(
         address=network_of(request.remote_addr or ""),
-        name=account_of(name),
+        name=canonical_name(name),
         member=str(g.claims["sub"]) if "claims" in g else "",
     )
 

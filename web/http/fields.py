@@ -14,15 +14,13 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields
 
+from core.rules import identity
+
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _WHOLE = re.compile(r"-?[0-9]+")
 # Control characters and lone surrogates: PostgreSQL cannot store NUL or surrogates, and no
 # text needs the others.
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
-# Invisible formatting characters: joiners, direction marks, BOM.
-_FORMAT = "Cf"
-# Blank characters that Unicode classes as letters or symbols.
-_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _LINE_BREAKS = "\t\n\r"
 # Category Cc, for a character class in Python and ECMA regular expressions.
 CONTROL_CHARACTERS = r"\u0000-\u001f\u007f-\u009f"
@@ -57,19 +55,43 @@ class Text(fields.String):
         return value
 
 
-class Name(Text):
-    """A text without invisible characters, so that names on the board cannot look alike.
-
-    For new names only; existing ones are read as `Text`.
-    """
+class Username(Text):
+    """A username that does not pass for another. For new ones: existing ones are read as `Text`."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
-        for character in text:
-            if unicodedata.category(character) == _FORMAT or character in _BLANKS:
-                raise ValidationError(
-                    f"Must not contain the invisible character U+{ord(character):04X}."
-                )
+        if fault := identity.name_fault(text):
+            raise ValidationError(fault)
+        return text
+
+
+class Title(Text):
+    """A name of a product: anything that shows."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if text and not identity.shows_something(text):
+            raise ValidationError("Must have a letter, digit, sign or symbol that can be seen.")
+        return text
+
+
+class EmailAddress(Text):
+    """An e-mail address, as mail servers take it: ASCII, the domain in IDNA."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        try:
+            return identity.mailbox(super()._deserialize(value, *args, **kwargs))
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class NewPassword(Text):
+    """A password as it is typed, which can be typed again. For new ones, like `Username`."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if text and (fault := identity.password_fault(text)):
+            raise ValidationError(fault)
         return text
 
 

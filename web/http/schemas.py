@@ -15,15 +15,18 @@ from core.sessions.sessions import Terms
 from web.http.fields import (
     CENT,
     CONTROL_CHARACTERS,
+    EmailAddress,
     Identifier,
     Integer,
     Moment,
-    Name,
+    NewPassword,
     Number,
     Price,
     QueryFlag,
     QueryInteger,
     Text,
+    Title,
+    Username,
 )
 
 MAX_PAGE = 1_000_000_000
@@ -63,17 +66,20 @@ def _coefficient(default: float) -> Number:
 
 
 class Registration(RequestSchema):
-    username = Name(
+    username = Username(
         required=True,
         validate=[validate.Length(3, 50), no_outer_spaces],
-        metadata={"description": "No invisible characters."},
+        metadata={
+            "description": "Letters of one script, digits, ASCII signs, spaces between words. "
+            "Case, width, composition and the number of spaces make no other name."
+        },
     )
-    email = Text(
+    email = EmailAddress(
         required=True,
-        validate=[validate.Length(max=254), validate.Email()],
-        metadata={"format": "email"},
+        validate=validate.Length(max=254),
+        metadata={"format": "email", "description": "The domain is stored in IDNA."},
     )
-    password = Text(
+    password = NewPassword(
         required=True,
         load_only=True,
         validate=validate.Length(6, 128),
@@ -90,7 +96,7 @@ class Login(RequestSchema):
 
 
 class NewProduct(RequestSchema):
-    name = Text(required=True, validate=[validate.Length(1, 200), no_outer_spaces])
+    name = Title(required=True, validate=[validate.Length(1, 200), no_outer_spaces])
     description = Text(
         load_default=None, allow_none=True, multiline=True, validate=validate.Length(max=1000)
     )

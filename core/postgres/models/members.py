@@ -26,6 +26,10 @@ DELETED_MEMBER = "deleted member"
 class User(Base):
     """A member. To delete one is to erase it (core.members.erasure): bids and rankings refer to
     it permanently. They are shown even if the row was deleted by hand.
+
+    The keys are the canonical forms of name and address (core/rules/identity.py). They are null
+    while they are not filled, and where an older account has the same: such an account is found
+    by its exact spelling only.
     """
 
     __tablename__ = "users"
@@ -33,6 +37,8 @@ class User(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     username: Mapped[str] = mapped_column(String(50))
     email: Mapped[str] = mapped_column(String(254))
+    username_key: Mapped[str | None] = mapped_column(Text)
+    email_key: Mapped[str | None] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(Text)
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     weight: Mapped[float] = mapped_column(Double, server_default=text("1.0"))
@@ -46,6 +52,8 @@ class User(Base):
         Index("ix_users_disabled", "id", postgresql_where=text("disabled_at IS NOT NULL")),
         Index("uq_users_username_lower", func.lower(text("username")), unique=True),
         Index("uq_users_email_lower", func.lower(text("email")), unique=True),
+        Index("uq_users_username_key", "username_key", unique=True),
+        Index("uq_users_email_key", "email_key", unique=True),
         CheckConstraint("weight >= 1 AND weight <= 5", name="weight_range"),
     )
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from click.testing import Result
 from sqlalchemy import Engine, create_engine, text
 
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings
 from core.config.channels import WebhookSettings
+from core.postgres.database import alembic_config
 from tests.conftest import EMPTY_DATABASE
 from web import create_app
 
@@ -31,12 +33,12 @@ def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [(), ("capacity",), ("create-admin",), ("promote",)])
-def test_help_needs_no_right_settings(command: tuple[str, ...]) -> None:
-    done = flask(*command, "--help")
+@pytest.mark.parametrize("name", [(), ("capacity",), ("create-admin",), ("promote",)])
+def test_help_needs_no_right_settings(name: tuple[str, ...]) -> None:
+    done = flask(*name, "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: ")
-    assert command or "disable-member" in done.stdout
+    assert name or "disable-member" in done.stdout
 
 
 def test_what_a_command_does_needs_them() -> None:
@@ -83,6 +85,7 @@ def run(services: Services, *arguments: str) -> Result:
         ("demote", "ada"),
         ("disable-member", "ada"),
         ("enable-member", "ada"),
+        ("rename-member", "ada", "eve"),
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -114,3 +117,46 @@ def test_older_code_leaves_a_newer_schema_alone_and_says_so(
     assert "newer version" in done.stderr
     # Redis is checked all the same.
     assert ": reachable" in done.stdout
+
+
+def test_init_db_names_accounts_that_look_alike_and_the_command_that_helps(
+    services: Services, unprepared: Engine
+) -> None:
+    with unprepared.begin() as connection:
+        command.upgrade(alembic_config(connection), "0005")
+        connection.execute(
+            text(
+                "INSERT INTO users (id, username, email, password_hash, created_at) VALUES"
+                " (:admin, 'admin', 'a@bücher.example', '-', '2025-01-01'),"
+                " (:twin, :name, 'a@xn--bcher-kva.example', '-', '2025-01-02')"
+            ),
+            {"admin": str(uuid4()), "twin": ANY_ID, "name": "admin\ufe0f"},
+        )
+    done = run(services, "init-db")
+    assert done.exit_code == 0
+    assert f"'admin\\ufe0f' ({ANY_ID}) is like 'admin' (" in done.stderr
+    assert "rename-member ID NEW_NAME" in done.stderr
+    assert "Accounts with the address of another in another spelling: 1" in done.stderr
+    assert "cher.example" not in done.stderr
+    assert run(services, "rename-member", ANY_ID, "Eve Lee").exit_code == 0
+    assert "is like 'admin'" in run(services, "init-db").stderr
+    with unprepared.begin() as connection:
+        connection.execute(text("UPDATE users SET email = 'e@t.com' WHERE username = 'Eve Lee'"))
+    assert "is like" not in run(services, "init-db").stderr
+
+
+def test_init_db_names_no_more_twins_than_a_screen_shows(
+    services: Services, unprepared: Engine
+) -> None:
+    with unprepared.begin() as connection:
+        command.upgrade(alembic_config(connection), "0005")
+        connection.execute(
+            text(
+                "INSERT INTO users (id, username, email, password_hash)"
+                " SELECT gen_random_uuid(), 'ann' || repeat(chr(8203), n), n || '@t.com', '-'"
+                "   FROM generate_series(0, 30) n"
+            )
+        )
+    lines = run(services, "init-db").stderr.splitlines()
+    assert sum("is like 'ann" in line for line in lines) == 20
+    assert "    and 10 more" in lines

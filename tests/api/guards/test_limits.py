@@ -14,12 +14,13 @@ from redis import Redis
 from werkzeug.test import TestResponse
 
 from core.bootstrap import Services
+from core.rules.identity import canonical_name
 from core.telemetry import metrics
 from tests.api.conftest import CheckedClient, Connect
 from tests.api.routes.test_service import closed_port
 from tests.support.factories import PASSWORD, Shop
 from web import create_app
-from web.guards.rate_limits import Caller, Limit, Limiter, TooManyRequests, account_of, network_of
+from web.guards.rate_limits import Caller, Limit, Limiter, TooManyRequests, network_of
 
 __all__ = ["closed_port"]
 
@@ -369,7 +370,7 @@ def test_an_address_counts_as_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
-def test_names_of_one_account_are_one_to_the_database_too(shop: Shop) -> None:
+def test_names_of_one_account_to_the_database_are_one_to_the_limits(shop: Shop) -> None:
     for name in ("İstanbul", "ΣΑΣ", "Straße", "ЖУК", "ǅ", "ÉCOLE", "K"):
         [(lowered,)] = shop.rows("SELECT lower(:name)", name=name)
-        assert account_of(lowered) == account_of(name)
+        assert canonical_name(lowered) == canonical_name(name)

@@ -26,13 +26,13 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_text_is_stored_and_shown_as_it_was_sent(
-    admin: CheckedClient, anyone: CheckedClient, text: str
+    admin: CheckedClient, anyone: CheckedClient, shop: Shop, text: str
 ) -> None:
-    new = {"username": text, "email": "eve@example.com", "password": PASSWORD}
-    registered = anyone.post("/api/auth/register", json=new)
-    assert registered.status_code == 201, registered.text
-    assert registered.json["username"] == text
-    member = anyone.with_token(registered.json["token"])
+    # New names are of letters; older accounts have any.
+    shop.account(text)
+    login = anyone.post("/api/auth/login", json={"username": text, "password": PASSWORD})
+    assert login.json["username"] == text
+    member = anyone.with_token(login.json["token"])
     session = admin.post(
         "/api/admin/sessions/combined",
         json={"name": text, "description": text, "upset_price": 1, "inventory": 1},
@@ -42,8 +42,13 @@ def test_text_is_stored_and_shown_as_it_was_sent(
     assert member.post("/api/bid", json={"session_id": session["session_id"], "price": 5})
     board = anyone.get(f"/api/leaderboard/{session['session_id']}").json
     assert [entry["username"] for entry in board["leaderboard"]] == [text]
-    login = anyone.post("/api/auth/login", json={"username": text, "password": PASSWORD})
-    assert login.json["username"] == text
+
+
+@pytest.mark.parametrize("name", [text for text in TEXTS.values() if text.isascii()])
+def test_a_new_name_has_any_signs_of_ascii(anyone: CheckedClient, name: str) -> None:
+    new = {"username": name, "email": "eve@example.com", "password": PASSWORD}
+    registered = anyone.post("/api/auth/register", json=new)
+    assert (registered.status_code, registered.json["username"]) == (201, name)
 
 
 @pytest.mark.parametrize("length", [6, 128])

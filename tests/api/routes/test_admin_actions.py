@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 
 from core.operations.admin_log import Actor
 from tests.api.conftest import CheckedClient
-from tests.support.factories import Shop
+from tests.support.factories import PASSWORD, Shop
 from web.guards.tokens import Auth
 
 TERMS: dict[str, Any] = {"name": "Camera", "upset_price": 100.5, "inventory": 2}
@@ -143,6 +143,58 @@ def test_commands_do_what_they_say(app: Flask, shop: Shop) -> None:
     ):
         assert run(app, command, "bob")[0] == 0
         assert shop.rows(state) == [expected]
+
+
+@pytest.mark.parametrize("command", ["promote", "demote", "disable-member", "enable-member"])
+def test_commands_take_a_name_in_any_spelling_and_an_id(
+    app: Flask, shop: Shop, command: str
+) -> None:
+    account = shop.account("José Lee")
+    for name in ("Jose\u0301  LEE ", "josé\u00a0lee", str(account.user_id)):
+        assert run(app, command, name)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["promote", "demote", "disable-member", "enable-member"])
+def test_a_name_in_bytes_that_are_no_text_is_refused_with_a_sentence(
+    app: Flask, shop: Shop, command: str
+) -> None:
+    code, said = run(app, command, "ad\udce9")
+    assert (code, said) == (1, "✗ username: Must not contain control characters.\n")
+
+
+def test_a_new_name_from_the_command_line_is_recorded_and_logs_in(
+    app: Flask, admin: CheckedClient, anyone: CheckedClient, shop: Shop
+) -> None:
+    shop.account("bob\u200b")
+    assert run(app, "rename-member", "bob\u200b", "Bob Lee")[0] == 0
+    [action] = actions(admin)
+    assert (action["action"], action["outcome"]) == ("rename-member", "done")
+    assert action["details"] == {"username": "bob\u200b", "new_name": "Bob Lee"}
+    login = anyone.post("/api/auth/login", json={"username": "bob lee", "password": PASSWORD})
+    assert login.json["username"] == "Bob Lee"
+
+
+@pytest.mark.parametrize(
+    ("new_name", "says"), [("ADA", "is taken"), ("bob\ufe0f", "U+FE0F"), ("x", "Length")]
+)
+def test_a_new_name_obeys_the_rules_of_a_registration(
+    app: Flask, shop: Shop, new_name: str, says: str
+) -> None:
+    shop.account("ada")
+    shop.account("bob")
+    code, said = run(app, "rename-member", "bob", new_name)
+    assert (code, says in said) == (1, True), said
+    assert shop.rows("SELECT count(*) FROM users WHERE username = 'bob'") == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["ADA", "\uff41da", "ada\u034f", "\u0430da", "Ada "])
+def test_no_admin_is_created_beside_an_account_that_looks_alike(
+    app: Flask, shop: Shop, name: str
+) -> None:
+    shop.account("ada")
+    typed = "a good password\na good password\n"
+    assert run(app, "create-admin", name, "eve@example.com", typed=typed)[0] == 1
+    assert shop.rows("SELECT count(*) FROM users") == [(1,)]
 
 
 def test_created_admin_is_recorded_without_the_password(

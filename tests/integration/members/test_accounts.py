@@ -1,6 +1,7 @@
 """Accounts: who becomes an admin, whose name is taken, who may come in."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,6 +9,7 @@ from argon2 import PasswordHasher
 
 from core import errors
 from core.members.accounts import Accounts
+from core.postgres.models import User
 from core.redis import keys
 from core.redis.connecting import create_redis
 from tests.support.factories import PASSWORD, Shop
@@ -153,3 +155,41 @@ def test_registering_does_not_need_redis(shop: Shop) -> None:
     account = away.register("ann", "ann@example.com", PASSWORD)
     nowhere.close()
     assert shop.services.accounts.get(account.user_id) == account
+
+
+NFC, NFD = "p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd"
+
+
+@pytest.mark.parametrize("typed_first", [NFC, NFD])
+def test_a_hash_of_a_password_as_it_was_typed_is_renewed_in_the_canonical_form(
+    shop: Shop, typed_first: str
+) -> None:
+    authenticate, hasher = shop.services.accounts.authenticate, shop.services.accounts._hasher
+    account = shop.account("ann")
+    with shop.services.database.begin() as db:
+        db.get_one(User, account.user_id).password_hash = hasher.hash(typed_first)
+    assert authenticate("ann", typed_first) == account
+    assert authenticate("ann", NFC) == authenticate("ann", NFD) == account
+    hasher.verify(hash_of(shop, "ann"), NFC)
+
+
+class CountingHasher(PasswordHasher):
+    """A real hasher that counts what it verifies."""
+
+    verified = 0
+
+    def verify(self, *args: Any, **kwargs: Any) -> bool:
+        self.verified += 1
+        return super().verify(*args, **kwargs)
+
+
+@pytest.mark.parametrize("username", ["ann", "nobody"])
+@pytest.mark.parametrize(("password", "hashes"), [("wrong", 1), (NFC, 1), (NFD, 2)], ids=ascii)
+def test_a_wrong_password_costs_two_hashes_only_if_it_has_two_spellings(
+    shop: Shop, username: str, password: str, hashes: int
+) -> None:
+    shop.account("ann")
+    hasher = CountingHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.raises(errors.InvalidCredentials):
+        accounts(shop, hasher=hasher).authenticate(username, password)
+    assert hasher.verified == hashes

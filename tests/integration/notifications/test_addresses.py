@@ -1,0 +1,30 @@
+"""Addresses in messages, as mail servers take them."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from core.notifications.email_message import compose
+from core.notifications.inbox import Notice
+
+NOW = datetime(2030, 1, 31, tzinfo=UTC)
+NOTICE = Notice(uuid4(), "session_ended", uuid4(), "Camera", 1, Decimal("5.00"), 1, NOW, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "header"),
+    [
+        ("ada@bücher.example", "ada@xn--bcher-kva.example"),
+        ("ada@bu\u0308cher.example", "ada@xn--bcher-kva.example"),
+        ("Ada@example.com", "Ada@example.com"),
+        ('"a b"@example.com', '"a b"@example.com'),
+    ],
+    ids=ascii,
+)
+def test_mail_goes_to_the_ascii_form_of_an_older_accounts_address(
+    address: str, header: str
+) -> None:
+    message = compose(NOTICE, username="ada", address=address, sender="s@t.com", sent_at=NOW)
+    assert message["To"] == header
