@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 # Each module goes whole to one process, in the order of tests/support/order.py.
 PARALLEL := --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 
+# A shell's own would hide modules of $(VENV), or install elsewhere.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_USER PIP_TARGET PIP_PREFIX
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run reset flash drill test test-fast coverage test-browser test-clients test-scale test-alerts soak lint types format check bench lock docs release-check clean
 
@@ -56,10 +59,10 @@ soak: $(INSTALLED) ## Run thousands of long random sales against the model (an h
 lint: $(INSTALLED) ## Check style, format and imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports
+	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 types: $(INSTALLED) ## Check the types
-	@$(BIN)/mypy
+	@$(BIN)/python -m mypy
 
 format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only .
@@ -80,7 +83,7 @@ lock: ## Write requirements.lock, the hashes of requirements.txt (needs uv: pip 
 		--no-annotate --no-header requirements.txt --output-file requirements.lock
 
 docs: $(INSTALLED) ## Build the documentation into site/ (ARGS="serve" shows it while you write)
-	@NO_MKDOCS_2_WARNING=1 exec $(BIN)/mkdocs $(or $(ARGS),build --strict)
+	@NO_MKDOCS_2_WARNING=1 exec $(BIN)/python -m mkdocs $(or $(ARGS),build --strict)
 
 release-check: $(INSTALLED) ## Say whether this commit may be tagged as the version in pyproject.toml
 	@exec $(BIN)/python -m dev.release_check
@@ -89,21 +92,48 @@ clean: ## Delete .venv and caches; the data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site
 	@find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
+# Two makes at once would install into one folder: the second waits, and finds all done. The
+# lock ends with its shell.
+define LOCKED
+import fcntl, os, sys
+lock = os.open("requirements.txt", os.O_RDONLY)
+os.set_inheritable(lock, True)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Another make is installing; waiting for it ...", flush=True)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[1]])
+endef
+
 # The stamp is written last, so an interrupted install is repeated.
+define INSTALL
+[ ! $(INSTALLED) -nt requirements.txt ] || [ ! $(INSTALLED) -nt requirements-dev.txt ] || exit 0
+if command -v uv >/dev/null; then
+    echo "Installing into $(VENV) with uv ..."
+    rm -rf $(VENV) &&
+    uv venv --quiet --python "$(PYTHON)" $(VENV) &&
+    uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+else
+    $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null ||
+        { echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+    echo "Installing into $(VENV), about a minute ..."
+    $(PYTHON) -m venv --clear $(VENV) &&
+    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+fi &&
+for packages in $(VENV)/lib/python*/site-packages; do
+    # The project reads .env itself. Flask's command would take one of a folder above, and end
+    # with a traceback if it is not UTF-8.
+    [ ! -d "$$packages" ] ||
+        echo 'import os; os.environ.setdefault("FLASK_SKIP_DOTENV", "1")' > "$$packages/flashbid.pth"
+done &&
+touch $(INSTALLED)
+endef
+
+$(INSTALLED): export LOCKED := $(LOCKED)
+$(INSTALLED): export INSTALL := $(INSTALL)
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "'$(PYTHON)' is not Python 3.11 or later. Choose another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@[ ! -L $(VENV) ] || { echo "$(VENV) is a symlink: installing would empty its target. Install there manually." >&2; exit 1; }
-	@if command -v uv >/dev/null; then \
-		echo "Installing into $(VENV) with uv ..."; \
-		rm -rf $(VENV) && \
-		uv venv --quiet --python "$(PYTHON)" $(VENV) && \
-		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt; \
-	else \
-		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-			{ echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
-		echo "Installing into $(VENV), about a minute ..."; \
-		$(PYTHON) -m venv --clear $(VENV) && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
-	fi
-	@touch $@
+	@$(PYTHON) -c "$$LOCKED" "$$INSTALL"

@@ -14,6 +14,9 @@ def main() -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("run", help="run the whole project").set_defaults(command=run)
     commands.add_parser("reset", help="delete its data").set_defaults(command=reset)
+    for stream in (sys.stdout, sys.stderr):
+        # Paths and log lines may have characters that the terminal's encoding lacks.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code: int = parser.parse_args().command()
     except (ConfigError, DevError) as error:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from core.config import PROJECT_ROOT
 LOOPBACK = "127.0.0.1"
 # Below the ports of outgoing connections, so that none of those takes one before its server.
 _PORTS = range(10_000, 32_000)
+# The Procfile's programs, which are also modules.
+_MODULES = ("celery", "flask", "gunicorn")
 # Several processes choose at once, and may have given `random` the same seed.
 _random = SystemRandom()
 
@@ -41,8 +44,14 @@ def spawn(
 
 
 def shell(line: str) -> Sequence[str]:
-    """The command of a line of a Procfile, which the shell does not outlive."""
-    return ("/bin/sh", "-c", f"exec {line}")
+    """The command of a line of a Procfile, which the shell does not outlive.
+
+    Programs of this virtual environment are run as modules: the first line of their scripts has
+    the checkout's path, which a kernel or a shell may not take as it is.
+    """
+    program = line.split(maxsplit=1)[0]
+    python = '"$0" -m ' if program in _MODULES else ""
+    return ("/bin/sh", "-c", f"exec {python}{line}", sys.executable)
 
 
 def stop(child: subprocess.Popen[bytes], seconds: float) -> None:

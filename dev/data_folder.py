@@ -2,8 +2,9 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +15,9 @@ DATA_PATH = PROJECT_ROOT / ".data"
 POSTGRES_PATH = DATA_PATH / "postgres"
 REDIS_PATH = DATA_PATH / "redis"
 PROCESSES_PATH = DATA_PATH / "processes.json"
+# Commands that look whether a run is up hold the lock for a moment.
+LOCK_TIMEOUT_SECONDS = 1.0
+LOCK_POLL_SECONDS = 0.02
 JWT_SECRET_PATH = DATA_PATH / "jwt_secret"
 
 
@@ -27,27 +31,37 @@ def lock_folder(folder: Path) -> Iterator[None]:
         raise DevError(
             f"{folder} belongs to another user. Delete it as that user, or run as that user."
         ) from None
+    except OSError as error:
+        raise DevError(f"{folder} cannot be used as a data folder: {error.strerror}.") from None
     with lock:
         _take(lock, folder)
         yield
 
 
 def _take(lock: TextIO, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise DevError(
-            f"{folder} is in use by process {lock.read().strip()}. "
-            "Stop it first, with Ctrl-C in its terminal."
-        ) from None
+    give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while not _is_taken(lock):
+        if time.monotonic() > give_up_at:
+            lock.seek(0)
+            raise DevError(
+                f"{folder} is in use by process {lock.read().strip()}. "
+                "Stop it first, with Ctrl-C in its terminal."
+            )
+        time.sleep(LOCK_POLL_SECONDS)
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
+
+
+def _is_taken(lock: TextIO) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that is never readable by other users."""
     path.touch(mode=0o600)
     path.chmod(0o600)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

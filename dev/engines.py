@@ -19,7 +19,7 @@ from kombu.connection import Connection
 
 from dev.children import LOOPBACK, free_port, spawn, stop
 from dev.embedded import embedded_postgres
-from dev.embedded.postgres import UNPRIVILEGED_ACCOUNT
+from dev.embedded.programs import UNPRIVILEGED_ACCOUNT
 from dev.embedded.server import wait_until
 from dev.errors import DevError
 

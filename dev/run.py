@@ -1,6 +1,7 @@
 """Runs the whole project: its servers, then every process of the Procfile."""
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -19,8 +20,12 @@ from core.config import (
     Settings,
     SettingsReader,
     gather_values,
+    host_port,
     load_settings,
+    read_settings,
+    unknown_setting_sentences,
 )
+from core.telemetry import open_files
 from dev.data_folder import (
     DATA_PATH,
     JWT_SECRET_PATH,
@@ -31,12 +36,16 @@ from dev.data_folder import (
     write_private,
 )
 from dev.embedded import embedded_postgres, embedded_redis
+from dev.errors import DevError
 from dev.processes import Processes, Terminal, stop_leftovers
 from dev.services import check_broker, check_port_is_free, check_postgres, check_redis
 from dev.signals import StopSignals
 
 DEFAULT_HOST = "127.0.0.1"
 RELEASE = "release"
+# Where a server on all addresses can be asked.
+_LOOPBACKS = {"0.0.0.0": DEFAULT_HOST, "::": "::1"}  # noqa: S104 - compared, not bound
+_UNUSABLE = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 HEALTH_POLL_SECONDS = 0.5
 HEALTH_TIMEOUT_SECONDS = 5.0
 
@@ -44,7 +53,7 @@ WELCOME = """\
 
 Flashbid is up at {url}
   API reference   {url}/docs
-  First steps     see README.md; in another terminal: .venv/bin/flask --app web --help
+  First steps     see README.md; in another terminal: .venv/bin/python -m flask --app web --help
   Stop            Ctrl-C; the data stays in {data}
   Start afresh    make reset
 
@@ -54,16 +63,31 @@ Flashbid is up at {url}
 def run() -> int:
     """Returns the exit code: 0 after a requested stop, else that of the failed process."""
     signals = StopSignals()
+    _check_machine()
     with lock_folder(DATA_PATH):
         _clear_leftovers()
         values = _values()
         settings = load_settings(values)
+        _warn(unknown_setting_sentences())
         check_port_is_free(settings.host, settings.port)
         with _servers(values, settings) as server_settings:
             values |= server_settings
-            check_broker(load_settings(values))
-            with _running_env({**server_settings, "JWT_SECRET": values.get("JWT_SECRET", "")}):
+            check_broker(load_settings(values), is_default=not values.get("CELERY_BROKER_URL"))
+            with _running_env(values):
                 return _run_processes(values, settings, signals)
+
+
+def _check_machine() -> None:
+    """Raise DevError for what no setting can change."""
+    if _UNUSABLE.search(str(PROJECT_ROOT)):
+        raise DevError(
+            f"The folder {str(PROJECT_ROOT)!r} has a name with control characters or bytes that "
+            "are no UTF-8, which its servers do not accept: rename it."
+        )
+    try:
+        open_files.ensure_minimum()
+    except open_files.TooFewOpenFiles as error:
+        raise DevError(str(error)) from None
 
 
 def _clear_leftovers() -> None:
@@ -97,8 +121,8 @@ def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str
     started_settings: dict[str, str] = {}
     if values.get("POSTGRES_HOST"):
         check_postgres(settings)
-    if values.get("REDIS_HOST"):
-        check_redis(settings)
+    if values.get("REDIS_HOST") or values.get("REDIS_CLUSTER"):
+        _warn(check_redis(settings))
     with ExitStack() as started:
         if not values.get("POSTGRES_HOST"):
             _say("Starting PostgreSQL ...")
@@ -111,8 +135,13 @@ def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str
 
 @contextmanager
 def _running_env(values: Mapping[str, str]) -> Iterator[None]:
-    """Write running.env, which points command-line tools at this run's servers."""
-    lines = (f"{name}={_quoted(value)}\n" for name, value in values.items() if value)
+    """Write running.env, from which commands in other terminals take the settings that the run
+    has from its own environment, and those of its servers.
+    """
+    read = SettingsReader(values)
+    read_settings(read)
+    served = {name: values[name] for name in sorted(set(read.names)) if values.get(name)}
+    lines = (f"{name}={_quoted(value)}\n" for name, value in served.items())
     write_private(RUNNING_ENV_PATH, "".join(lines))
     try:
         yield
@@ -162,7 +191,7 @@ def _serve(
 
 
 def _procfile() -> dict[str, str]:
-    text = (PROJECT_ROOT / "Procfile").read_text()
+    text = (PROJECT_ROOT / "Procfile").read_text(encoding="utf-8")
     return dict(parse_procfile(text).processes)
 
 
@@ -174,7 +203,9 @@ def _child_environ(values: Mapping[str, str]) -> dict[str, str]:
     emptied = {name: "" for name, value in os.environ.items() if not value}
     programs = Path(sys.executable).parent
     path = os.pathsep.join([str(programs), values.get("PATH", os.defpath)])
-    return {**emptied, **values, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    # Flask need not look for `.env` either.
+    fixed = {"PATH": path, "PYTHONUNBUFFERED": "1", "FLASK_SKIP_DOTENV": "1"}
+    return {**emptied, **values, **fixed}
 
 
 def _failed(name: str, code: int) -> int:
@@ -185,10 +216,10 @@ def _failed(name: str, code: int) -> int:
 
 def _welcome(settings: Settings, signals: StopSignals) -> None:
     """Print the welcome text once the web process answers."""
-    url = f"http://localhost:{settings.port}"
-    host = settings.host if settings.host != "0.0.0.0" else DEFAULT_HOST  # noqa: S104 - compared, not bound
-    while not _is_healthy(f"http://{host}:{settings.port}/health"):
+    host = _LOOPBACKS.get(settings.host, settings.host)
+    while not _is_healthy(f"http://{host_port(host, settings.port)}/health"):
         time.sleep(HEALTH_POLL_SECONDS)
+    url = f"http://{host_port('localhost' if host == DEFAULT_HOST else host, settings.port)}"
     if not signals.stop_requested():
         _say(WELCOME.format(url=url, data=DATA_PATH))
 
@@ -197,6 +228,11 @@ def _is_healthy(url: str) -> bool:
     with suppress(OSError, HTTPException), urlopen(url, timeout=HEALTH_TIMEOUT_SECONDS) as answer:  # noqa: S310 - our own address
         return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own number
     return False
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        sys.stderr.write(f"flashbid: WARNING: {sentence}\n")
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,10 @@
 """Checks that the configured servers can be used; errors are one sentence."""
 
+import errno
 import socket
+from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -9,7 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core.config import Settings
+from core.config import Settings, host_port
+from core.redis.durability import weaknesses
 from dev.errors import DevError
 
 ANSWER_TIMEOUT_SECONDS = 5
@@ -31,7 +35,7 @@ def check_postgres(settings: Settings) -> None:
 
 
 def _postgres_sentence(settings: Settings, reason: str) -> str:
-    where = f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port}"
+    where = f"PostgreSQL at {host_port(settings.postgres_host, settings.postgres_port)}"
     user, database = settings.postgres_user, settings.postgres_db
     if "password" in reason or "authentication" in reason:
         return f"{where} rejects {user!r}: check POSTGRES_USER and POSTGRES_PASSWORD."
@@ -46,47 +50,95 @@ def _postgres_sentence(settings: Settings, reason: str) -> str:
     )
 
 
-def check_redis(settings: Settings) -> None:
-    client = redis.Redis(
-        settings.redis_host,
-        settings.redis_port,
-        settings.redis_db,
-        settings.redis_password or None,
-        socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
-        socket_timeout=ANSWER_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
+def check_redis(settings: Settings) -> list[str]:
+    """Ask the server, or one node of the cluster. Returns a sentence for each of its settings
+    that may lose bids.
+    """
+    sentences: list[str] = []
+    for number, (host, port) in enumerate(_redis_servers(settings), start=1):
+        client = redis.Redis(
+            host, port, settings.redis_db, settings.redis_password or None, **_options()
+        )
+        try:
+            with closing(client):
+                client.ping()
+                sentences += _weak(client, f"Redis at {host_port(host, port)}")
+        except redis.RedisError as error:
+            if number >= len(settings.redis_cluster):
+                raise DevError(_redis_sentence(settings, host_port(host, port), error)) from None
+        else:
+            break
+    return sentences
+
+
+def _redis_servers(settings: Settings) -> Iterator[tuple[str, int]]:
+    yield from settings.redis_cluster or ((settings.redis_host, settings.redis_port),)
+
+
+def _weak(client: redis.Redis, where: str) -> list[str]:
+    try:
+        return [f"{where}: {sentence}" for sentence in weaknesses(client)]
+    except redis.RedisError as error:
+        return [f"{where} does not say whether it keeps bids ({error}): see docs/operations.md."]
+
+
+def _redis_sentence(settings: Settings, address: str, error: redis.RedisError) -> str:
+    where = f"Redis at {address}"
+    if _is_login_error(error):
+        return f"{where} rejects the password: check REDIS_PASSWORD."
+    if isinstance(error, redis.ResponseError):
+        return f"{where} refuses database {settings.redis_db} ({error}): correct REDIS_DB."
+    if settings.redis_cluster:
+        return f"{where} cannot be used ({error}): start the cluster, or correct REDIS_CLUSTER."
+    return (
+        f"{where} cannot be used ({error}): start it, correct REDIS_HOST and REDIS_PORT, or leave "
+        "REDIS_HOST empty to use the embedded server."
     )
-    where = f"Redis at {settings.redis_host}:{settings.redis_port}"
-    _ping(client, where, "REDIS", "or leave REDIS_HOST empty to use the embedded server")
 
 
-def check_broker(settings: Settings) -> None:
-    """Check a Redis broker; for other brokers Celery reports errors."""
+def check_broker(settings: Settings, *, is_default: bool) -> None:
+    """Check a Redis broker; for other brokers Celery reports errors.
+
+    `is_default`: it is the database after the bids', because no setting says otherwise.
+    """
     url = urlsplit(settings.broker_url)
     if url.scheme not in {"redis", "rediss"}:
         return
-    client = redis.Redis.from_url(
-        settings.broker_url,
-        socket_connect_timeout=ANSWER_TIMEOUT_SECONDS,
-        socket_timeout=ANSWER_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    where = f"The Celery broker at {url.hostname}:{url.port or 6379}"
-    _ping(client, where, "CELERY_BROKER_URL", "or leave it empty to use the bids' own Redis")
-
-
-def _ping(client: redis.Redis, where: str, setting: str, otherwise: str) -> None:
-    names = f"{setting}_HOST and {setting}_PORT" if setting == "REDIS" else setting
+    where = f"The Celery broker at {host_port(url.hostname or 'localhost', url.port or 6379)}"
     try:
-        with closing(client):
+        with closing(redis.Redis.from_url(settings.broker_url, **_options())) as client:
             client.ping()
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-        password = f"{setting}_PASSWORD" if setting == "REDIS" else setting
-        raise DevError(f"{where} rejects the password: check {password}.") from None
     except redis.RedisError as error:
-        raise DevError(
-            f"{where} cannot be used ({error}): start it, correct {names}, {otherwise}."
-        ) from None
+        raise DevError(_broker_sentence(where, url.path.strip("/"), error, is_default)) from None
+
+
+def _broker_sentence(where: str, database: str, error: redis.RedisError, is_default: bool) -> str:
+    if _is_login_error(error):
+        return f"{where} rejects the password: check CELERY_BROKER_URL."
+    if not isinstance(error, redis.ResponseError):
+        return (
+            f"{where} cannot be used ({error}): start it, correct CELERY_BROKER_URL, or leave it "
+            "empty to use the bids' own Redis."
+        )
+    if is_default:
+        return (
+            f"{where} refuses database {database} ({error}), which is the one after REDIS_DB: "
+            "choose a lower REDIS_DB, or set CELERY_BROKER_URL."
+        )
+    return f"{where} refuses database {database} ({error}): correct CELERY_BROKER_URL."
+
+
+def _is_login_error(error: redis.RedisError) -> bool:
+    kinds = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+    return isinstance(error, kinds) or str(error).startswith("NOAUTH")
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": ANSWER_TIMEOUT_SECONDS,
+        "socket_timeout": ANSWER_TIMEOUT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def check_port_is_free(host: str, port: int) -> None:
@@ -95,8 +147,17 @@ def check_port_is_free(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise DevError(
-                f"The web server cannot listen on {host}:{port} ({error.strerror}): stop the "
-                "program that uses it, or choose another port: PORT=8001 make run"
-            ) from None
+        except (OSError, UnicodeError) as error:
+            raise DevError(_port_sentence(host_port(host, port), error)) from None
+
+
+def _port_sentence(address: str, error: OSError | UnicodeError) -> str:
+    number, reason = getattr(error, "errno", None), getattr(error, "strerror", "not a host name")
+    sentence = f"The web server cannot listen on {address} ({reason}): "
+    if number == errno.EADDRINUSE:
+        return (
+            f"{sentence}stop the program that uses it, or choose another port: PORT=8001 make run"
+        )
+    if number == errno.EACCES:
+        return f"{sentence}choose a port above 1023: PORT=8001 make run"
+    return f"{sentence}correct HOST, an address of this machine."

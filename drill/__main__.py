@@ -18,6 +18,7 @@ from drill.progress import DrillProgress
 
 DEFAULT_BIDS = 1000
 INTERRUPTED = 130
+MAX_NUMBER = 10**9
 
 OutcomesByFault = dict[Fault, list[RoundOutcome]]
 
@@ -107,12 +108,20 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
     parser.add_argument("--fault", nargs="*", choices=sorted(BY_NAME), help="faults to run (all)")
-    parser.add_argument("--rounds", type=int, default=1, help="rounds of each fault (%(default)s)")
     parser.add_argument(
-        "--bids", type=int, default=DEFAULT_BIDS, help="accepted bids in each round (%(default)s)"
+        "--rounds", type=_count, default=1, help="rounds of each fault (%(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=secrets.randbelow(10**6), help="repeats the same random choices"
+        "--bids",
+        type=_count,
+        default=DEFAULT_BIDS,
+        help="accepted bids in each round (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole_number,
+        default=secrets.randbelow(10**6),
+        help="repeats the same random choices",
     )
     parser.add_argument(
         "--control",
@@ -125,6 +134,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="show the processes' logs")
     parser.add_argument("--list", action="store_true", help="list the faults and their guards")
     return parser
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= len(str(MAX_NUMBER)) and int(text) <= MAX_NUMBER):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {MAX_NUMBER}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if _whole_number(text) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

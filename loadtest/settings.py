@@ -7,6 +7,7 @@ its servers are up. Shares no code with the product, because it verifies the pro
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -17,6 +18,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DATA_PATH = PROJECT_ROOT / ".data"
 LOOPBACK = "127.0.0.1"
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared, not bound
+_LOOPBACKS = {ALL_INTERFACES: LOOPBACK, "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ def gather() -> dict[str, str]:
     """
     sources = [
         _non_empty(os.environ),
-        _non_empty(dotenv_values(PROJECT_ROOT / ".env")),
-        _non_empty(dotenv_values(DATA_PATH / "running.env")),
+        _non_empty(_file_values(PROJECT_ROOT / ".env")),
+        _non_empty(_file_values(DATA_PATH / "running.env")),
     ]
     values = {**sources[2], **sources[1], **sources[0]}
     for prefix in ("POSTGRES_", "REDIS_"):
@@ -50,6 +52,21 @@ def gather() -> dict[str, str]:
             values = {k: v for k, v in values.items() if not k.startswith(prefix)}
             values |= {k: v for k, v in chosen.items() if k.startswith(prefix)}
     return values
+
+
+def _file_values(path: Path) -> dict[str, str | None]:
+    """Values by name. Those in single quotes are literal, which python-dotenv does not know."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        raise LoadTestError(f"{path} cannot be read, or is not in UTF-8.") from None
+    written = dotenv_values(stream=StringIO(text), interpolate=False)
+    expanded = dotenv_values(stream=StringIO(text))
+    return {
+        name: value if f"'{value}'" in text else expanded[name] for name, value in written.items()
+    }
 
 
 def _names_server(values: Mapping[str, str], prefix: str) -> bool:
@@ -79,8 +96,10 @@ def servers(values: Mapping[str, str] | None = None) -> ServerAddresses:
 def address() -> str:
     """The URL of this project's API."""
     values = gather()
-    host = values.get("HOST", ALL_INTERFACES)
-    return f"http://{LOOPBACK if host == ALL_INTERFACES else host}:{_integer(values, 'PORT', 8000)}"
+    host = values.get("HOST", ALL_INTERFACES).strip("[]")
+    host = _LOOPBACKS.get(host, host)
+    in_url = f"[{host}]" if ":" in host else host
+    return f"http://{in_url}:{_integer(values, 'PORT', 8000)}"
 
 
 def _non_empty(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -6,8 +6,10 @@ Flask's threads, and `Watchers` serves WebSockets.
 
 import asyncio
 
+import structlog
 from flask import Flask
 
+from core.config import unknown_settings
 from web.app import create_app
 from web.front.bridge import Bridge
 from web.front.overload import LoadShedder, Overloaded
@@ -27,10 +29,16 @@ from web.http.responses import assign_request_id
 from web.lane import lane_of
 from web.state import board_pages_of, services_of
 
+log = structlog.get_logger(__name__)
+
 
 def create_asgi_app(app: Flask | None = None) -> "Application":
     """The application around `app`, or around a new one. Opens no connection yet."""
-    return Application(app or create_app())
+    if app is None:
+        app = create_app()
+        for name, likely in unknown_settings().items():
+            log.warning("setting_unknown", setting=name, likely=likely)
+    return Application(app)
 
 
 class Application:

@@ -6,9 +6,9 @@ from typing import Any
 
 import structlog
 
-from core.config import ConfigError, load_settings, secrets_of
+from core.config import ConfigError, host_port, load_settings, secrets_of
 from core.config.web import reach_of
-from core.telemetry import logs, metrics
+from core.telemetry import logs, metrics, open_files
 from core.telemetry.metric_files import Publisher, require_usable
 from core.telemetry.private_folder import NotPrivate
 
@@ -18,14 +18,15 @@ log = structlog.get_logger(__name__)
 _GC_THRESHOLD = 50_000
 
 try:
+    open_files.ensure_minimum()
     _settings = load_settings()
     require_usable(_settings.metrics_folder)
-except (ConfigError, NotPrivate) as error:
+except (ConfigError, NotPrivate, open_files.TooFewOpenFiles) as error:
     raise SystemExit(f"Flashbid cannot start: {error}") from None
 
 logs.hide(secrets_of(_settings))
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = host_port(_settings.host, _settings.port)
 workers = _settings.web_processes
 worker_class = "web.front.server.Worker"
 # The master imports everything before it forks, so that a new worker serves at once instead of

@@ -14,6 +14,11 @@ WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 # As Standard Webhooks requires.
 WEBHOOK_KEY_BYTES = range(24, 65)
 
+_HOW_TO_MAKE_A_SECRET = (
+    "Make one with: python3 -c 'import base64, os; "
+    f'print("{WEBHOOK_SECRET_PREFIX}" + base64.b64encode(os.urandom(32)).decode())\''
+)
+
 
 class Tls(StrEnum):
     """How the connection to the mail server is encrypted."""
@@ -111,7 +116,6 @@ def read_webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
     try:
         return WebhookSettings(url, webhook_key(secret))
     except ValueError:
-        how = "python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
         raise ConfigError(
-            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64. Make them with: {how}"
+            f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64. {_HOW_TO_MAKE_A_SECRET}"
         ) from None

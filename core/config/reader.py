@@ -1,10 +1,26 @@
 """Typed values from the environment's text. A malformed value stops the start with a sentence."""
 
+import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_HOST = re.compile(r"[\w.-]+")
+
+
+def host_port(host: str, port: int) -> str:
+    """Both as in a URL: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether it is an IPv6 address, without brackets."""
+    try:
+        return ip_address(text).version == 6  # noqa: PLR2004 - the protocol's own number
+    except ValueError:
+        return False
 
 
 class ConfigError(Exception):
@@ -20,7 +36,26 @@ class SettingsReader:
 
     def text(self, name: str, default: str) -> str:
         self.names.append(name)
-        return self._values.get(name) or default
+        value = self._values.get(name) or default
+        # Bytes of the environment that are no UTF-8 could not be sent or compared later.
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ConfigError(f"{name} must be text in UTF-8.")
+        return value
+
+    def host(self, name: str, default: str, *, also: str = "") -> str:
+        """A host name or an IP address; an IPv6 address with or without brackets.
+
+        `also`: a regular expression of what else is accepted.
+        """
+        text = self.text(name, default).strip()
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        if is_ipv6(bare):
+            return bare
+        if text and not (_HOST.fullmatch(text) or (also and re.fullmatch(also, text))):
+            raise ConfigError(
+                f"{name} must be a host name or an IP address, without port, but is {text!r}."
+            )
+        return text
 
     def secret(self, name: str, default: str) -> str:
         """A secret, or the content of the file in NAME_FILE, as containers mount secrets."""

@@ -1,24 +1,26 @@
 """Every setting, read once from the environment into a frozen object.
 
 Order of precedence: the process environment, then `.env`, then
-`.data/running.env`, which `make run` writes while its servers are up so that
-command-line tools find them. A configured host overrides all of that file's
-settings for the same server.
+`.data/running.env`, which `make run` writes while it is up so that commands in
+other terminals use the servers and secrets that it serves with. A configured
+host overrides all of that file's settings for the same server.
 """
 
+import fcntl
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from dotenv import dotenv_values
 from sqlalchemy import URL
 
 from core.config.channels import MailSettings, WebhookSettings, read_mail, read_webhook
+from core.config.dotenv import read_dotenv, unknown_names, without_copies
 from core.config.limits import LimitSettings, read_limits
 from core.config.passwords import PasswordSettings, read_passwords
-from core.config.reader import ConfigError, SettingsReader
+from core.config.reader import ConfigError, SettingsReader, host_port
 from core.config.redis import (
     Replicas,
     read_broker_url,
@@ -43,6 +45,7 @@ from core.config.web import (
 __all__ = [
     "DEBUG_JWT_SECRET",
     "DOTENV_PATH",
+    "EXAMPLE_PATH",
     "PROJECT_ROOT",
     "RUNNING_ENV_PATH",
     "AccessLogMode",
@@ -52,13 +55,19 @@ __all__ = [
     "gather_values",
     "load_settings",
     "read_settings",
+    "running_values",
+    "unknown_setting_sentences",
+    "unknown_settings",
 ]
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 DOTENV_PATH = PROJECT_ROOT / ".env"
+EXAMPLE_PATH = PROJECT_ROOT / ".env.example"
 RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
 # Not in the system's temporary folder, where another user may come first.
 RUNTIME_PATH = PROJECT_ROOT / ".data" / "run"
+# The folder of a Unix socket, or libpq's list of hosts.
+_SOCKET_OR_HOSTS = r"/.*|[\w.-]+(?:,[\w.-]+)+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +151,14 @@ class Settings:
     @property
     def database_address(self) -> str:
         """PostgreSQL's address for messages to an operator; without a password."""
-        return f"{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+        return f"{host_port(self.postgres_host, self.postgres_port)}/{self.postgres_db}"
 
     @property
     def redis_address(self) -> str:
         """Redis's address for messages to an operator; without a password."""
         if self.redis_cluster:
-            return ",".join(f"{host}:{port}" for host, port in self.redis_cluster)
-        return f"{self.redis_host}:{self.redis_port}/{self.redis_db}"
+            return ",".join(host_port(host, port) for host, port in self.redis_cluster)
+        return f"{host_port(self.redis_host, self.redis_port)}/{self.redis_db}"
 
 
 def load_settings(
@@ -164,15 +173,51 @@ def load_settings(
 
 
 def gather_values() -> dict[str, str]:
-    """Values by name, from the environment and the two files."""
-    configured = {**_file_values(DOTENV_PATH), **os.environ}
-    running = _file_values(RUNNING_ENV_PATH)
+    """Values by name, from the environment and the two files. Raises ConfigError."""
+    configured = {**_file_values(DOTENV_PATH), **without_copies(os.environ)}
+    running = running_values()
     for prefix in ("POSTGRES_", "REDIS_"):
-        if configured.get(f"{prefix}HOST") or configured.get(f"{prefix}CLUSTER"):
+        if _names_server(prefix, configured):
             running = _without(prefix, running)
-        elif running.get(f"{prefix}HOST"):
+        elif _names_server(prefix, running):
             configured = _without(prefix, configured)
-    return {**running, **{name: value for name, value in configured.items() if value}}
+    # A variable that is set but empty hides the value of a file.
+    return {name: value for name, value in {**running, **configured}.items() if value}
+
+
+def running_values() -> dict[str, str]:
+    """The settings of the `make run` that is up; empty when none is.
+
+    A killed run leaves its file behind. A live one holds the lock beside it.
+    """
+    if not RUNNING_ENV_PATH.exists() or not _is_locked(RUNNING_ENV_PATH.with_name("lock")):
+        return {}
+    return _file_values(RUNNING_ENV_PATH)
+
+
+def unknown_settings() -> dict[str, str]:
+    """Names in `.env` that are no settings, each with the likely one or an empty text.
+
+    Empty without `.env.example`, which lists all settings.
+    """
+    if not EXAMPLE_PATH.exists():
+        return {}
+    example = EXAMPLE_PATH.read_text(encoding="utf-8")
+    known = re.findall(r"^#([A-Z][A-Z0-9_]*)=", example, re.MULTILINE)
+    return unknown_names(DOTENV_PATH, without_copies(os.environ), known)
+
+
+def unknown_setting_sentences() -> list[str]:
+    """A sentence for each name in `.env` that is no setting."""
+    return [
+        f"{DOTENV_PATH}: {name} is no setting of Flashbid and is ignored."
+        + (f" Did you mean {likely}?" if likely else "")
+        for name, likely in unknown_settings().items()
+    ]
+
+
+def _names_server(prefix: str, values: Mapping[str, str]) -> bool:
+    return bool(values.get(f"{prefix}HOST") or values.get(f"{prefix}CLUSTER"))
 
 
 def _without(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
@@ -181,14 +226,26 @@ def _without(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _file_values(path: Path) -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(path).items() if value}
+    values = read_dotenv(path, without_copies(os.environ))
+    return {name: value for name, value in values.items() if value}
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Settings:
     """Build the settings. Names, defaults and bounds are here and in the modules of core.config."""
     debug = read.flag("DEBUG", False)
     port = read.integer("PORT", 8000, low=1, high=65535)
-    redis_host = read.text("REDIS_HOST", "localhost")
+    redis_host = read.host("REDIS_HOST", "localhost")
     redis_port = read.integer("REDIS_PORT", 6379, low=1, high=65535)
     redis_db = read.integer("REDIS_DB", 0, low=0, high=1023)
     redis_password = read.secret("REDIS_PASSWORD", "")
@@ -205,7 +262,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
     return Settings(
         debug=debug,
         # This machine only: TLS is a proxy's task, and the next network may be anybody's.
-        host=read.text("HOST", "127.0.0.1"),
+        host=read.host("HOST", "127.0.0.1"),
         port=port,
         web_processes=read.integer("WEB_PROCESSES", 2, low=1, high=256),
         web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
@@ -219,7 +276,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         live_max_watchers=read.integer("LIVE_MAX_WATCHERS", 5000, low=1, high=1_000_000),
         postgres_user=read.text("POSTGRES_USER", "postgres"),
         postgres_password=read.secret("POSTGRES_PASSWORD", ""),
-        postgres_host=read.text("POSTGRES_HOST", "localhost"),
+        postgres_host=read.host("POSTGRES_HOST", "localhost", also=_SOCKET_OR_HOSTS),
         postgres_port=read.integer("POSTGRES_PORT", 5432, low=1, high=65535),
         postgres_db=read.text("POSTGRES_DB", "flashbid"),
         postgres_pool_size=read.integer("POSTGRES_POOL_SIZE", 8, low=1, high=256),

@@ -6,9 +6,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from core.config.channels import is_loopback
-from core.config.reader import ConfigError, SettingsReader
+from core.config.reader import ConfigError, SettingsReader, is_ipv6
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[(?P<ipv6>[0-9a-f:.]+)])(?::[0-9]{1,5})?"
+)
 
 
 class AccessLogMode(StrEnum):
@@ -48,11 +50,17 @@ def read_metrics_folder(read: SettingsReader, port: int, default_parent: Path) -
 
 
 def read_cors_origins(read: SettingsReader) -> tuple[str, ...]:
-    origins = tuple(read.text("CORS_ORIGINS", "").replace(",", " ").split())
+    # Browsers send origins in lower case.
+    origins = tuple(read.text("CORS_ORIGINS", "").lower().replace(",", " ").split())
     for origin in origins:
-        # flask-cors treats an origin that contains * as a regular expression.
-        if origin != "*" and not _ORIGIN.fullmatch(origin):
+        if origin != "*" and not _is_origin(origin):
             raise ConfigError(
                 f"CORS_ORIGINS must be origins like https://shop.example, but one is {origin!r}."
             )
     return origins
+
+
+def _is_origin(text: str) -> bool:
+    match = _ORIGIN.fullmatch(text)
+    # flask-cors treats an origin that contains * as a regular expression.
+    return match is not None and (match["ipv6"] is None or is_ipv6(match["ipv6"]))

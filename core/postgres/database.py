@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.config import Settings
 from core.postgres.keys import Twin, fill_keys
+from core.postgres.ownership import check_ownership
 
 Database = sessionmaker[Session]
 T = TypeVar("T")
@@ -87,9 +88,11 @@ def migrate(engine: Engine) -> list[Twin]:
     """Upgrade the schema to the newest migration, and fill the accounts' keys. Safe to run
     concurrently. Returns the accounts whose name or address is an older one's.
 
-    Raises UnknownSchema if a newer version has upgraded it further.
+    Raises UnknownSchema if a newer version has upgraded it further, and ForeignTables if the
+    database is another application's.
     """
     with engine.begin() as connection:
+        check_ownership(connection)
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
@@ -126,6 +129,7 @@ def lacks_tables(error: Exception) -> bool:
 def alembic_config(connection: object) -> Config:
     """Alembic's configuration over an open connection."""
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    # A configuration file: % would begin a reference to another option.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config

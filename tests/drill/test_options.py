@@ -23,6 +23,24 @@ def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "moonquake" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--rounds", "--bids", "--seed"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e999", "1.5", "", "9" * 5000])
+def test_a_number_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], option: str, number: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"{option}={number}", "--list"])
+    assert ended.value.code == 2
+    assert f"{option}: must be a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rounds", "--bids"])
+def test_no_rounds_and_no_bids_are_refused(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    with pytest.raises(SystemExit):
+        main([option, "0", "--list"])
+    assert f"{option}: must be at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("outcome", "verdict"),
     [

@@ -15,7 +15,7 @@ from core.bootstrap import bootstrap
 from core.config import PROJECT_ROOT, load_settings
 from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import RedisServer, embedded_redis
-from dev.embedded.postgres import PROGRAMS_PATH
+from dev.embedded.programs import PROGRAMS_PATH
 from tests.support.factories import Shop
 
 RESTORED = "flashbid_restored"

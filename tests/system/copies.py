@@ -12,17 +12,20 @@ import psutil
 from core.config import PROJECT_ROOT
 
 PARTS = ("core", "dev", "loadtest", "web", "worker")
-FILES = ("Procfile", "pyproject.toml")
+FILES = (".env.example", "Procfile", "pyproject.toml")
+# Every character that means something to a shell, make, a URL, a configuration file or a list.
+ODD_NAME = """it's "100%" $HOME ${x} `id` \\back, #1; a=b & (c) [d] {e} é 漢 ~!^|<>?*"""
 # What would make it use servers and secrets of others.
 OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
 
 
 @contextmanager
-def project() -> Iterator[Path]:
-    """A fresh copy, gone at the end."""
+def project(name: str = "project") -> Iterator[Path]:
+    """A fresh copy in a folder of this name, gone at the end."""
     # Not pytest's own folder: as root it is closed to the account that PostgreSQL runs as.
-    with tempfile.TemporaryDirectory(prefix="flashbid-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="flashbid-") as parent:
+        folder = Path(parent) / name
+        folder.mkdir()
         for part in PARTS:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=ignored)

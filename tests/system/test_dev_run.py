@@ -24,6 +24,7 @@ SERVERS = {"postgres", "valkey-server"}
 TIMEOUT_SECONDS = 60.0
 # What a developer may have there, and a load test must not use.
 DOTENV = f"""\
+PORTT=8123
 SMTP_HOST=127.0.0.1
 SMTP_PORT=1
 SMTP_TLS=none
@@ -39,16 +40,29 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.log = folder / "run.log"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(exist_ok=True)
         self.popen: subprocess.Popen[bytes] | None = None
         self.starts = 0
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            environ = {**copies.environ(self.port), **UNTOLD}
+            environ = {**copies.environ(self.port), **UNTOLD, "TMPDIR": str(self.temporary)}
             command = [sys.executable, "-m", "dev", "run"]
             self.popen = spawn(command, environ, log, folder=self.folder)
         self.starts += 1
         assert wait_until(self._is_up, TIMEOUT_SECONDS), self.log.read_text()
+
+    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """A command in another terminal, which knows nothing of the run's environment."""
+        return subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "flask", "--app", "web", *arguments],
+            cwd=self.folder,
+            env={**copies.environ(1), "PORT": "", **environ},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
 
     def press_ctrl_c(self) -> None:
         self.popen.send_signal(signal.SIGINT)
@@ -82,7 +96,7 @@ class Runner:
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
-    with copies.project() as folder:
+    with copies.project(copies.ODD_NAME) as folder:
         (folder / ".env").write_text(DOTENV)
         runner = Runner(folder)
         yield runner
@@ -108,6 +122,10 @@ def test_a_run_ends_by_ctrl_c_survives_a_kill_and_keeps_its_data(runner: Runner)
             "webhook": False,
         }
     assert len(runner.processes()) > 10
+    assert "PORTT is no setting of Flashbid and is ignored. Did you mean PORT?" in (
+        runner.log.read_text()
+    )
+    commands_use_the_servers_of_the_run(runner)
 
     runner.press_ctrl_c()
 
@@ -125,3 +143,13 @@ def test_a_run_ends_by_ctrl_c_survives_a_kill_and_keeps_its_data(runner: Runner)
     assert (line["price"], line["score"]) == (160, newest["score"])
     runner.press_ctrl_c()
     assert runner.processes() == []
+
+
+def commands_use_the_servers_of_the_run(runner: Runner) -> None:
+    done = runner.command("promote", "admin")
+    assert done.returncode == 0, done.stderr
+    assert "Note:" not in done.stderr
+    elsewhere = runner.command("promote", "nobody", REDIS_HOST="127.0.0.1", REDIS_PORT="1")
+    assert "Note: `make run` is up with Redis at 127.0.0.1:" in elsewhere.stderr
+    assert "This command uses 127.0.0.1:1/0" in elsewhere.stderr
+    assert "PostgreSQL at" not in elsewhere.stderr

@@ -1,7 +1,9 @@
-"""Shared by all commands: output marks, and an error handler that prints what to do
-instead of a traceback.
+"""Shared by all commands: output marks, notes of what may surprise an operator, and an error
+handler that prints what to do instead of a traceback.
 """
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -9,7 +11,9 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import ProgrammingError
 
 from core import errors, outages
+from core.config import load_settings, running_values, unknown_setting_sentences
 from core.postgres.database import UnknownSchema, lacks_tables
+from core.postgres.ownership import ForeignTables
 from web.state import services
 
 CHECK, CROSS = "✓", "✗"
@@ -20,6 +24,11 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal's encoding may lack the marks.
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        for note in _notes():
+            click.echo(note, err=True)
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -27,6 +36,26 @@ class Command(click.Command):
                 raise
             # An unknown session is a wrong argument, like a malformed UUID.
             raise SystemExit(2 if isinstance(error, errors.SessionNotFound) else 1) from None
+
+
+def _notes() -> Iterator[str]:
+    """What an operator may not expect: ignored settings, and other servers than those of the
+    `make run` that is up.
+    """
+    yield from unknown_setting_sentences()
+    values = running_values()
+    if not values:
+        return
+    ours, served = services().settings, load_settings(values)
+    for server, here, there in (
+        ("PostgreSQL", ours.database_address, served.database_address),
+        ("Redis", ours.redis_address, served.redis_address),
+    ):
+        if here != there:
+            yield (
+                f"Note: `make run` is up with {server} at {there}. This command uses {here}, as "
+                "the environment or .env says."
+            )
 
 
 def report_problem(error: Exception) -> bool:
@@ -54,6 +83,8 @@ def _explanations(error: Exception) -> list[str]:
 
 def _database_remedy(error: Exception) -> str | None:
     """The remedy for a PostgreSQL error; None when an operator cannot fix it."""
+    if isinstance(error, ForeignTables):
+        return "These are another application's tables: set POSTGRES_DB to a database of its own."
     if isinstance(error, UnknownSchema):
         return "Its schema belongs to a newer version: run that version, or restore a backup."
     if lacks_tables(error):

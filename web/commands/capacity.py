@@ -1,5 +1,6 @@
 """The command `flask --app web capacity`: the resources a sale needs."""
 
+from math import isnan
 from typing import Any
 
 import click
@@ -17,33 +18,53 @@ from web.commands.base import Command
 from web.state import services
 
 GIB = 1024**3
+MAX_COUNT = 1_000_000_000
+MAX_SECONDS = 1_000_000.0
+
+
+class Range(click.FloatRange):
+    """A range that refuses NaN, which no comparison does."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number. Fails if it is outside the range."""
+        number: float = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @click.command("capacity", cls=Command)
-@click.option("--bidders", type=click.IntRange(1), required=True, help="Number of members who bid.")
+@click.option(
+    "--bidders",
+    type=click.IntRange(1, MAX_COUNT),
+    required=True,
+    help="Number of members who bid.",
+)
 @click.option(
     "--peak-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Range(0, MAX_COUNT, min_open=True),
     required=True,
     help="Bids per second at the peak, over all sessions.",
 )
 @click.option(
     "--sessions",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_COUNT),
     default=1,
     show_default=True,
     help="Sessions that run at the same time.",
 )
 @click.option(
     "--peak-seconds",
-    type=click.FloatRange(0),
+    type=Range(0, MAX_SECONDS),
     default=60.0,
     show_default=True,
     help="Length of the peak.",
 )
 @click.option(
     "--outage-seconds",
-    type=click.FloatRange(0),
+    type=Range(0, MAX_SECONDS),
     default=300.0,
     show_default=True,
     help="Length of a PostgreSQL outage to survive at the peak.",

@@ -19,6 +19,7 @@ from core.members.accounts import Account
 from core.operations.admin_log import Actor
 from core.operations.audit import Check
 from core.postgres.database import UnknownSchema, migrate
+from core.postgres.ownership import ForeignTables
 from core.telemetry import metrics
 from core.telemetry.metric_files import COMMAND, publishing
 from web.commands.base import CHECK, CROSS, Command, report_problem
@@ -178,7 +179,7 @@ def _migrate_database() -> bool:
     settings = services().settings
     try:
         twins = migrate(services().engine)
-    except (DBAPIError, UnknownSchema) as error:
+    except (DBAPIError, ForeignTables, UnknownSchema) as error:
         if not report_problem(error):
             raise
         return False

@@ -1,5 +1,6 @@
 """CORS: the origins whose pages may call the API, for Flask and for the lane."""
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
         app.extensions[_HEADERS_KEY] = no_headers
         return
     options: dict[str, Any] = {
-        "origins": list(origins),
+        "origins": [_literal(origin) for origin in origins],
         "expose_headers": _EXPOSED_HEADERS,
         "always_send": False,
         "max_age": _PREFLIGHT_SECONDS,
@@ -38,6 +39,11 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
         }
 
     app.extensions[_HEADERS_KEY] = headers_of
+
+
+def _literal(origin: str) -> str | re.Pattern[str]:
+    """flask-cors takes an origin with brackets for a regular expression; `*` allows all."""
+    return re.compile(rf"{re.escape(origin)}\Z") if "[" in origin else origin
 
 
 def no_headers(_origin: str | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from alembic import command
 from click.testing import Result
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings
@@ -21,12 +21,18 @@ from tests.conftest import EMPTY_DATABASE
 from web import create_app
 
 
-def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
+def flask(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """With a secret that would not do, in the place of a developer's own or of none."""
     return subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "flask", "--app", "web", *arguments],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "JWT_SECRET": "poor", "JWT_SECRET_FILE": "", "DEBUG": "false"},
+        env={
+            **os.environ,
+            "JWT_SECRET": "poor",
+            "JWT_SECRET_FILE": "",
+            "DEBUG": "false",
+            **environ,
+        },
         check=False,
         capture_output=True,
         text=True,
@@ -45,6 +51,13 @@ def test_what_a_command_does_needs_them() -> None:
     done = flask("init-db")
     assert done.returncode == 1
     assert done.stderr.startswith("Flashbid cannot start: JWT_SECRET ")
+
+
+def test_a_terminal_may_lack_the_characters_of_a_command() -> None:
+    sale = ("capacity", "--bidders", "1000", "--peak-rate", "10")
+    done = flask(*sale, PYTHONIOENCODING="ascii", JWT_SECRET="x" * 32)
+    assert done.returncode == 0, done.stderr
+    assert "web CPU a bid" in done.stdout
 
 
 # On a database that is not of this version
@@ -102,6 +115,61 @@ def test_a_command_before_init_db_says_so(
     assert done.exit_code == 1
     assert "flask --app web init-db" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("statements", "met"),
+    [
+        (["CREATE TABLE users (id int)"], "users"),
+        (["CREATE VIEW products AS SELECT 1", "CREATE TABLE bids (id int)"], "bids, products"),
+        (
+            ["CREATE TABLE alembic_version (version_num text)", "CREATE TABLE sessions (id int)"],
+            "sessions",
+        ),
+        (
+            [
+                "CREATE TABLE alembic_version (version_num text)",
+                "INSERT INTO alembic_version VALUES ('0001')",
+                "CREATE TABLE users (id int)",
+            ],
+            "alembic_version",
+        ),
+        (
+            [
+                "CREATE TABLE alembic_version (version_num text)",
+                "INSERT INTO alembic_version VALUES ('8a1b9c')",
+            ],
+            "alembic_version",
+        ),
+    ],
+)
+def test_a_database_of_another_application_is_left_alone(
+    services: Services, unprepared: Engine, statements: list[str], met: str
+) -> None:
+    with unprepared.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    before = relations(unprepared)
+    done = run(services, "init-db")
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 1
+    assert f": {met}" in done.stderr
+    assert "another application's tables" in done.stderr
+    assert "POSTGRES_DB" in done.stderr
+    assert relations(unprepared) == before
+
+
+def test_a_database_may_hold_tables_that_are_not_in_the_way(
+    services: Services, unprepared: Engine
+) -> None:
+    with unprepared.begin() as connection:
+        connection.execute(text("CREATE TABLE wp_posts (id int)"))
+    assert run(services, "init-db").exit_code == 0
+    assert {"wp_posts", "bids"} < relations(unprepared)
+
+
+def relations(engine: Engine) -> set[str]:
+    return {*inspect(engine).get_table_names(), *inspect(engine).get_view_names()}
 
 
 def test_older_code_leaves_a_newer_schema_alone_and_says_so(

@@ -245,6 +245,17 @@ def test_listed_origins_and_no_others_are_let_in(
     assert allowed_origin(app, origin, method) == (origin if let_in else None)
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+@pytest.mark.parametrize("origin", ["http://[::1]:3000", "http://::3000", "http://1:3000"])
+def test_an_origin_with_an_ipv6_address_is_no_pattern(
+    settings: Settings, method: str, origin: str
+) -> None:
+    listed = "http://[::1]:3000"
+    app = cors_app(settings, listed, "https://other.example")
+    assert allowed_origin(app, origin, method) == (origin if origin == listed else None)
+    assert allowed_origin(app, f"{listed}0", method) is None
+
+
 def test_pages_of_a_listed_origin_can_read_the_total_count(settings: Settings) -> None:
     answer = (
         cors_app(settings, ORIGIN).test_client().get("/openapi.json", headers={"Origin": ORIGIN})

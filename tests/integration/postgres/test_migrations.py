@@ -1,15 +1,19 @@
 """Migrations make the schema that the models say, from nothing, and take it away again."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
-from core.config import Settings
+from core.config import PROJECT_ROOT, Settings
+from core.postgres import database
 from core.postgres.database import alembic_config, create_database_engine, migrate
 from core.postgres.models import Base
 
@@ -52,6 +56,15 @@ def test_migrations_make_the_check_constraints_of_the_models(engine: Engine) -> 
         Base.metadata.create_all(connection)
     assert migrated == checks(engine)
     assert len(migrated) >= 9
+
+
+@pytest.mark.parametrize("folder", ["a%b", "%(here)s", "%%", "a:b, c;d"])
+def test_migrations_are_found_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setattr(database, "_MIGRATIONS", tmp_path / folder)
+    shutil.copytree(PROJECT_ROOT / "core/postgres/migrations", tmp_path / folder)
+    assert ScriptDirectory.from_config(alembic_config(None)).get_current_head()
 
 
 def test_migrating_twice_changes_nothing(engine: Engine) -> None:

@@ -1,7 +1,7 @@
 """Settings: their defaults, and what stops the start."""
 
-from collections.abc import Callable
-from pathlib import Path
+import shlex
+import subprocess
 
 import pytest
 from sqlalchemy import make_url
@@ -14,7 +14,6 @@ from core.config.redis import Replicas
 from core.config.web import reach_of
 
 SECRET = "x" * 32
-Files = Callable[..., None]
 DEFAULTS = {
     "debug": False,
     "host": "127.0.0.1",
@@ -111,6 +110,26 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("CORS_ORIGINS", "shop.example"),
         ("CORS_ORIGINS", "https://shop.example https://*.example"),
         ("CORS_ORIGINS", "https://shop.example/"),
+        ("CORS_ORIGINS", "http://::1:3000"),
+        ("CORS_ORIGINS", "http://[shop]:3000"),
+        ("HOST", "127.0.0.1:8000"),
+        ("HOST", "http://shop.example"),
+        ("HOST", "[shop.example]"),
+        ("HOST", "::1:8000:"),
+        ("POSTGRES_HOST", "db:5432"),
+        ("POSTGRES_HOST", "postgresql://db/flashbid"),
+        ("REDIS_HOST", "redis://bids:6379"),
+        ("REDIS_HOST", "/run/redis.sock"),
+        ("REDIS_CLUSTER", "::1:7000"),
+        ("REDIS_CLUSTER", "a:70000"),
+        ("POSTGRES_PASSWORD", "caf\udce9"),
+        ("JWT_SECRET", "caf\udce9" + "x" * 32),
+        ("CELERY_BROKER_URL", "jobs"),
+        ("CELERY_BROKER_URL", "jobs:6379/0"),
+        ("CELERY_BROKER_URL", "redis://jobs:six/0"),
+        ("CELERY_BROKER_URL", "redis://jobs/first"),
+        ("CELERY_BROKER_URL", "redis://[::1:6379/0"),
+        ("CELERY_BROKER_URL", "rabbitmq://jobs"),
         ("LIMITS_REDIS_URL", "memcached://localhost"),
         ("LIMITS_REDIS_URL", "redis://localhost:six"),
         ("LIMITS_REDIS_URL", "redis+cluster://a:1,b"),
@@ -195,9 +214,34 @@ def test_origins_are_separated_by_commas_or_spaces() -> None:
     assert origins == ("https://a.example", "https://b.example")
 
 
+def test_origins_are_in_lower_case_as_browsers_send_them() -> None:
+    origins = load(
+        CORS_ORIGINS="HTTPS://Shop.Example http://[::1]:3000 http://[FE80::A]"
+    ).cors_origins
+    assert origins == ("https://shop.example", "http://[::1]:3000", "http://[fe80::a]")
+
+
 def test_the_broker_is_the_next_database_of_the_same_redis() -> None:
     settings = load(REDIS_HOST="bids", REDIS_PORT="7000", REDIS_DB="4", REDIS_PASSWORD="p@ss/w")
     assert settings.broker_url == "redis://:p%40ss%2Fw@bids:7000/5"
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]", " [::1] "])
+def test_a_server_may_have_an_ipv6_address(address: str) -> None:
+    settings = load(HOST=address, POSTGRES_HOST=address, REDIS_HOST=address, CORS_ORIGINS="")
+    assert (settings.host, settings.postgres_host, settings.redis_host) == ("::1",) * 3
+    assert settings.broker_url == "redis://[::1]:6379/1"
+    assert settings.redis_address == "[::1]:6379/0"
+    assert settings.database_address == "[::1]:5432/flashbid"
+    assert make_url(settings.database_url.render_as_string()).host == "::1"
+    cluster = load(REDIS_CLUSTER="[::1]:7000,a:1", CELERY_BROKER_URL="amqp://[::1]//")
+    assert cluster.redis_cluster == (("::1", 7000), ("a", 1))
+    assert cluster.redis_address == "[::1]:7000,a:1"
+
+
+def test_postgresql_may_have_several_hosts_or_a_folder() -> None:
+    assert load(POSTGRES_HOST="db-1,db-2").postgres_host == "db-1,db-2"
+    assert load(POSTGRES_HOST="/a b/%c").postgres_host == "/a b/%c"
 
 
 def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
@@ -227,6 +271,20 @@ def test_a_configured_broker_is_taken_as_it_is() -> None:
     assert load(CELERY_BROKER_URL="redis://other/3").broker_url == "redis://other/3"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://:p%40ss@jobs",
+        "redis://[::1]:6379/",
+        "amqps://user:password@jobs:5671//",
+        "pyamqp://jobs/shop",
+        "sentinel://a:26379;sentinel://b:26379",
+    ],
+)
+def test_a_broker_may_be_of_any_kind_that_celery_keeps_jobs_in(url: str) -> None:
+    assert load(CELERY_BROKER_URL=url, LIMITS_REDIS_URL="redis://a").broker_url == url
+
+
 def test_the_database_url_survives_a_password_with_special_characters() -> None:
     url = load(POSTGRES_PASSWORD="p@ss:w/rd", POSTGRES_HOST="db").database_url
     assert make_url(url.render_as_string(hide_password=False)) == url
@@ -243,63 +301,6 @@ def test_a_host_that_is_a_path_is_the_folder_of_a_socket() -> None:
 def test_an_address_for_a_message_holds_no_password(address: str) -> None:
     settings = load(POSTGRES_PASSWORD="hidden", REDIS_PASSWORD="hidden")
     assert "hidden" not in getattr(settings, address)
-
-
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
-    """Writes `.env` and `running.env`, with nothing of the kind in the environment."""
-    monkeypatch.setattr(config, "DOTENV_PATH", tmp_path / ".env")
-    monkeypatch.setattr(config, "RUNNING_ENV_PATH", tmp_path / "running.env")
-    for name in ("POSTGRES_HOST", "POSTGRES_PORT", "REDIS_HOST", "REDIS_PORT", "PORT"):
-        monkeypatch.delenv(name, raising=False)
-
-    def write(name: str, **values: str) -> None:
-        lines = [f"{key}={value}\n" for key, value in values.items()]
-        (tmp_path / name).write_text("".join(lines))
-
-    return write
-
-
-def gathered(*names: str) -> dict[str, str]:
-    values = config.gather_values()
-    return {name: values[name] for name in names if name in values}
-
-
-def test_a_running_project_tells_where_its_servers_are(files: Files) -> None:
-    files("running.env", REDIS_HOST="127.0.0.1", REDIS_PORT="7001")
-    assert gathered("REDIS_HOST", "REDIS_PORT") == {
-        "REDIS_HOST": "127.0.0.1",
-        "REDIS_PORT": "7001",
-    }
-
-
-def test_the_environment_goes_before_dotenv_and_that_before_the_running_project(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files("running.env", PORT="1", POSTGRES_PORT="1", REDIS_PORT="1")
-    files(".env", PORT="2", POSTGRES_PORT="2")
-    monkeypatch.setenv("PORT", "3")
-    assert gathered("PORT", "POSTGRES_PORT", "REDIS_PORT") == {
-        "PORT": "3",
-        "POSTGRES_PORT": "2",
-        "REDIS_PORT": "1",
-    }
-
-
-@pytest.mark.parametrize("where", ["environment", "dotenv"])
-def test_a_configured_host_switches_off_all_that_the_running_project_says_of_that_server(
-    files: Files, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    files("running.env", POSTGRES_HOST="own", POSTGRES_PORT="1", REDIS_HOST="own", REDIS_PORT="2")
-    if where == "environment":
-        monkeypatch.setenv("POSTGRES_HOST", "db")
-    else:
-        files(".env", POSTGRES_HOST="db")
-    assert gathered("POSTGRES_HOST", "POSTGRES_PORT", "REDIS_HOST", "REDIS_PORT") == {
-        "POSTGRES_HOST": "db",
-        "REDIS_HOST": "own",
-        "REDIS_PORT": "2",
-    }
 
 
 # --- Channels to the outside ---------------------------------------------------------
@@ -342,3 +343,18 @@ def test_a_poor_previous_secret_stops_the_start_and_is_not_shown(secret: str) ->
 def test_a_previous_secret_that_is_the_current_one_counts_as_none() -> None:
     assert load(JWT_SECRET_PREVIOUS=SECRET).jwt_secret_previous == ""
     assert load(JWT_SECRET_PREVIOUS="y" * 32).jwt_secret_previous == "y" * 32
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [("JWT_SECRET", {}), ("WEBHOOK_SECRET", {"WEBHOOK_URL": "https://shop.example/"})],
+)
+def test_the_command_in_a_message_makes_a_good_secret(name: str, others: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(**{name: "poor"}, **others)
+    command = str(refused.value).partition("with: ")[2]
+    assert command.startswith("python3 -c ")
+    done = subprocess.run(  # noqa: S603 - the command that is under test
+        shlex.split(command), check=True, capture_output=True, text=True
+    )
+    load(**{name: done.stdout.strip()}, **others)

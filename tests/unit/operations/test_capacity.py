@@ -114,3 +114,20 @@ def test_one_session_with_more_than_a_redis_takes_is_said_with_exit_1() -> None:
 def test_an_outage_that_outgrows_the_backlogs_bound_is_said(max_bids: str, refuses: bool) -> None:
     answer = ask("--outage-seconds", "90", BACKLOG_MAX_BIDS=max_bids)
     assert (f"BACKLOG_MAX_BIDS is {int(max_bids):,}" in answer.output) is refuses
+
+
+@pytest.mark.parametrize("number", ["nan", "-nan", "inf", "-1", "1e999", "1e300", "9" * 5000, "x"])
+@pytest.mark.parametrize(
+    "option", ["--bidders", "--peak-rate", "--sessions", "--peak-seconds", "--outage-seconds"]
+)
+def test_a_number_that_cannot_be_meant_is_refused(option: str, number: str) -> None:
+    answer = ask(option, number)
+    assert answer.exit_code == 2
+    assert f"Invalid value for '{option}'" in answer.output
+
+
+def test_the_largest_numbers_have_a_plan() -> None:
+    largest = {"--peak-rate": "1e9", "--bidders": "1000000000", "--outage-seconds": "1000000"}
+    answer = ask(*(text for option in largest.items() for text in option))
+    assert answer.exit_code == 1
+    assert "One session cannot handle" in answer.output
