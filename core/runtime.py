@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from core import errors
+from core import errors, outages
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,10 @@ class Background:
 
 
 def _log_failure(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled() and (error := future.exception()):
+    error = None if future.cancelled() else future.exception()
+    if isinstance(error, outages.ALL):
+        log.warning("background_call_failed", reason=outages.reason_of(error))
+    elif error is not None:
         log.error("background_call_failed", exc_info=error)
 
 

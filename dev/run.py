@@ -122,7 +122,7 @@ def _servers(values: Mapping[str, str], settings: Settings) -> Iterator[dict[str
     if values.get("POSTGRES_HOST"):
         check_postgres(settings)
     if values.get("REDIS_HOST") or values.get("REDIS_CLUSTER"):
-        _warn(check_redis(settings))
+        check_redis(settings)
     with ExitStack() as started:
         if not values.get("POSTGRES_HOST"):
             _say("Starting PostgreSQL ...")

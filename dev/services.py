@@ -13,7 +13,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.config import Settings, host_port
-from core.redis.durability import weaknesses
 from dev.errors import DevError
 
 ANSWER_TIMEOUT_SECONDS = 5
@@ -50,11 +49,8 @@ def _postgres_sentence(settings: Settings, reason: str) -> str:
     )
 
 
-def check_redis(settings: Settings) -> list[str]:
-    """Ask the server, or one node of the cluster. Returns a sentence for each of its settings
-    that may lose bids.
-    """
-    sentences: list[str] = []
+def check_redis(settings: Settings) -> None:
+    """Ask the server, or one node of the cluster. `release` says how well it keeps bids."""
     for number, (host, port) in enumerate(_redis_servers(settings), start=1):
         client = redis.Redis(
             host, port, settings.redis_db, settings.redis_password or None, **_options()
@@ -62,24 +58,15 @@ def check_redis(settings: Settings) -> list[str]:
         try:
             with closing(client):
                 client.ping()
-                sentences += _weak(client, f"Redis at {host_port(host, port)}")
         except redis.RedisError as error:
             if number >= len(settings.redis_cluster):
                 raise DevError(_redis_sentence(settings, host_port(host, port), error)) from None
         else:
             break
-    return sentences
 
 
 def _redis_servers(settings: Settings) -> Iterator[tuple[str, int]]:
     yield from settings.redis_cluster or ((settings.redis_host, settings.redis_port),)
-
-
-def _weak(client: redis.Redis, where: str) -> list[str]:
-    try:
-        return [f"{where}: {sentence}" for sentence in weaknesses(client)]
-    except redis.RedisError as error:
-        return [f"{where} does not say whether it keeps bids ({error}): see docs/operations.md."]
 
 
 def _redis_sentence(settings: Settings, address: str, error: redis.RedisError) -> str:

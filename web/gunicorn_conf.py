@@ -11,6 +11,7 @@ from core.config.web import reach_of
 from core.telemetry import logs, metrics, open_files
 from core.telemetry.metric_files import Publisher, require_usable
 from core.telemetry.private_folder import NotPrivate
+from web.front import start_checks
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,8 @@ logconfig_dict = {
     "formatters": {},
 }
 
+logs.log_everything()
+
 _publisher: Publisher | None = None
 
 
@@ -71,11 +74,13 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - as gunicorn c
     gc.set_threshold(_GC_THRESHOLD)
 
 
-def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it
-    """Start publishing this worker's metrics."""
+def post_worker_init(worker: Any) -> None:
+    """Start publishing this worker's metrics. The first worker checks the servers."""
     global _publisher  # noqa: PLW0603 - one per process, and gunicorn has no place for it
     _publisher = Publisher(metrics.REGISTRY, _settings.metrics_folder, "web")
     _publisher.start()
+    if worker.age == 1:
+        start_checks.start(_settings)
 
 
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - as gunicorn calls it

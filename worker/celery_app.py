@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 import structlog
 from celery import Celery
+from celery.apps import worker as celery_worker
 from celery.schedules import crontab
-from celery.signals import setup_logging, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_ready
 from kombu.entity import Queue
 
 from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings, secrets_of
-from core.telemetry.logs import configure_logs, hide
+from core.telemetry.logs import configure_logs, hide, log_everything, write_line
 from worker import queues
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ def _configuration() -> dict[str, Any]:
         "beat_schedule": _beat_schedule(),
         "beat_max_loop_interval": TICK_SECONDS,
         # Keeps no state on disk: the clock alone decides when a job is due.
-        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_scheduler": "worker.beat:Scheduler",
     }
 
 
@@ -119,10 +120,15 @@ def services() -> Services:
     return bootstrap(settings())
 
 
+# A worker warns before it sets up logging.
+@celeryd_init.connect
 @setup_logging.connect
 def _configure_logs(**_: object) -> None:
     configure_logs(debug=settings().debug)
     hide(secrets_of(settings()))
+    log_everything()
+    # "Warm shutdown" and the like, which Celery prints from its signals' handlers.
+    celery_worker.safe_say = lambda message, *_: write_line(message.strip())
     # Each task logs its own result; two more lines per tick would drown it.
     for ticking in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(ticking).setLevel(logging.WARNING)
@@ -143,6 +149,6 @@ def _log_channels(sender: Any, **_: object) -> None:
             log.warning("channel_off", channel=channel, missing_setting=setting)
 
 
-app = Celery("flashbid", include=["worker.tasks"])
+app = Celery("flashbid", include=["worker.tasks"], amqp="worker.broker:Amqp")
 # Deferred to first use: importing must not require settings.
 app.add_defaults(_configuration)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import structlog
 from celery import Task
-from kombu.exceptions import OperationalError
 
+from worker.broker import broker_errors
 from worker.tasks import close_session, persist_bids, send_webhooks
 
 log = structlog.get_logger(__name__)
@@ -31,5 +31,6 @@ def webhooks() -> None:
 def _send(task: Task, *arguments: str) -> None:
     try:
         task.apply_async(arguments, retry=False)
-    except OperationalError:
-        log.warning("job_not_enqueued", task=task.name, arguments=arguments)
+    except broker_errors(task.app) as error:
+        reason = str(error.__cause__ or error)
+        log.warning("job_not_enqueued", task=task.name, arguments=arguments, reason=reason)

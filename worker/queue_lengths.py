@@ -7,7 +7,7 @@ from worker.celery_app import app
 
 
 def read() -> dict[str, int]:
-    """Length by queue name. Raises kombu's OperationalError if the broker is unreachable."""
+    """Length by queue name. Raises one of broker_errors if the broker is unusable."""
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=1, timeout=1)
         return {name: _length(connection, name) for name in queues.ALL}

@@ -4,14 +4,18 @@ Tasks retry outages, never refusals. Beat's sweeps find work that was lost anywa
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
 import structlog
+from celery.exceptions import Ignore
 
 from core import outages
 from core.errors import TemporarilyUnavailable
+from core.outages import reason_of
 from core.postgres.keys import fill_keys
 from worker.celery_app import app, services, settings
 
@@ -31,6 +35,20 @@ RETRY_OUTAGES: dict[str, Any] = {
 }
 
 
+def put_off_in_an_outage(sweep: Callable[[], None]) -> Callable[[], None]:
+    """A sweep that an outage stops is no failed job: the next one does its work."""
+
+    @wraps(sweep)
+    def sweep_or_put_off() -> None:
+        try:
+            sweep()
+        except outages.ALL as outage:
+            log.warning("sweep_put_off", kind=type(outage).__name__, reason=reason_of(outage))
+            raise Ignore from None
+
+    return sweep_or_put_off
+
+
 @app.task(**RETRY_OUTAGES)
 def persist_bids(session_id: str) -> None:
     """Drain one session's bid log into PostgreSQL, after a wait that gathers bids.
@@ -46,6 +64,7 @@ def persist_bids(session_id: str) -> None:
 
 
 @app.task
+@put_off_in_an_outage
 def sweep_bid_logs() -> None:
     """Drain logs without a scheduled drain: the sweep behind persist_bids."""
     for session_id in services().bid_log.claim_backlogged():
@@ -54,6 +73,7 @@ def sweep_bid_logs() -> None:
 
 
 @app.task
+@put_off_in_an_outage
 def tick_sessions() -> None:
     """Open sessions that are due, and enqueue the close of ended ones."""
     services().sessions.open_due()
@@ -83,6 +103,7 @@ def tell_members(session_id: str) -> None:
 
 
 @app.task
+@put_off_in_an_outage
 def sweep_announcements() -> None:
     """Finish incomplete notifications: the sweep behind tell_members."""
     for session_id in services().announcing.unfinished():
@@ -117,6 +138,7 @@ def recompute_weights(session_id: str) -> None:
 
 
 @app.task
+@put_off_in_an_outage
 def sweep_weights() -> None:
     """Recompute weights whose job was lost: the sweep behind recompute_weights."""
     for session_id in services().weights.claim_due():

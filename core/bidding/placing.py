@@ -4,6 +4,7 @@ A bid costs one round trip. If Redis lacks the session, the member's weight or t
 revoked tokens, the script says so; it is reloaded from PostgreSQL and the call repeated.
 """
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -106,6 +107,7 @@ class _ScriptBid(Struct, frozen=True, array_like=True):
 
 
 _PROBE = _ScriptBid(str(UUID(int=0)), "", "1", "")
+_PROBE_TTL_MS = 1000
 _packed = msgpack.Encoder().encode
 
 
@@ -178,9 +180,19 @@ class Bidding:
                     raise _refusal(reply)
         raise errors.TemporarilyUnavailable
 
-    def probe(self, no_session: UUID) -> None:
-        """Run the script for a session that does not exist. Raises Redis errors, Unconfirmed."""
-        self._loop.run(self._call(no_session, [_PROBE]))
+    def probe(self, no_sessions: Sequence[UUID]) -> list[Exception | None]:
+        """Write to the master of each of these sessions, which do not exist, and run the script
+        there, all at once. For each the Redis error or Unconfirmed, or None.
+        """
+        return self._loop.run(self._probe_all(no_sessions))
+
+    async def _probe_all(self, no_sessions: Sequence[UUID]) -> list[Exception | None]:
+        probes = [self._probe(session_id) for session_id in no_sessions]
+        return await asyncio.gather(*probes, return_exceptions=True)  # type: ignore[return-value]
+
+    async def _probe(self, no_session: UUID) -> None:
+        await self._calls.execute("SET", keys.write_probe(no_session), 1, "PX", _PROBE_TTL_MS)
+        await self._call(no_session, [_PROBE])
 
     async def _ask(self, session_id: UUID, asked: _ScriptBid) -> _Reply:
         """The script's reply. Raises BidNotTaken or OutcomeUnknown if there is none."""

@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 # Upper bound for one bid of a new bidder: a log entry and the bidder's place. The measured
 # costs are in core/operations/capacity.py.
 BID_BYTES = 700
-# From this share of the bound on, the process reports that it is not ready.
-NEAR_BOUND_SHARE = 0.9
 # A level is left once the backlog is this share of the bound below it, so that a backlog at the
 # edge is not logged every second.
 MARGIN_SHARE = 0.1
@@ -75,11 +73,6 @@ class Backlog:
         levels = list(Level)
         falling = Backlog(self.bids + margin, self.max_bids).level
         return max(self.level, min(before, falling, key=levels.index), key=levels.index)
-
-    @property
-    def is_near_bound(self) -> bool:
-        """Whether bids are refused now or may be soon."""
-        return self.bids >= NEAR_BOUND_SHARE * self.max_bids
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from core.bidlog.backlog import BacklogGuard
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession
 from core.redis import clock, keys
+from core.redis.cluster import ClusterClient
 
 _FRESH_SECONDS = 2.0
 _MAX_SESSIONS = 1000
@@ -87,6 +88,7 @@ class StateGauges(Collector):
             # During a PostgreSQL outage, the sessions last known to run.
             waiting = read_undrained_bids(self._redis, self._sessions.ids if self._sessions else ())
             max_bids = self._backlog.measure().max_bids
+            _require_every_master(self._redis)
         except outages.REDIS:
             up.add_metric(["redis"], 0)
         else:
@@ -119,6 +121,13 @@ def read_running_sessions(database: Database) -> RunningSessions:
         due_soon=sum(row.is_due_soon and row.overdue < 0 for row in rows),
         overdue_seconds=max([0.0, *(float(row.overdue) for row in rows)]),
     )
+
+
+def _require_every_master(redis: Redis) -> None:
+    """On a cluster, ping each master: one that hangs serves none of its sessions."""
+    if isinstance(redis, ClusterClient):
+        for node in redis.masters():
+            redis.connected().ping(target_nodes=node)
 
 
 def read_undrained_bids(redis: Redis, session_ids: Sequence[UUID]) -> UndrainedBids:

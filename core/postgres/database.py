@@ -1,20 +1,22 @@
 """Access to PostgreSQL: one engine per process, one transaction per `begin()`."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeVar
 
 from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
 from psycopg2.errors import UndefinedColumn, UndefinedTable
-from sqlalchemy import Connection, Engine, Select, create_engine, func, select
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, select
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session, sessionmaker
 
+from core import outages
 from core.config import Settings
 from core.postgres.keys import Twin, fill_keys
 from core.postgres.ownership import check_ownership
+from core.postgres.schema import State, alembic_config, state_of
 
 Database = sessionmaker[Session]
 T = TypeVar("T")
@@ -44,11 +46,21 @@ VANISHED_CLIENT: Mapping[str, str] = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "60s",
 }
-_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class UnknownSchema(Exception):
-    """The schema is at a version without a migration in this code."""
+    """The schema is at a version that this code does not know, and lacks what it uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The schema's state after `migrate`: CURRENT, or NEWER if a later version has upgraded it;
+    then it was left alone, and this code runs on it. `twins`: the accounts whose name or address
+    is an older one's.
+    """
+
+    state: State
+    twins: list[Twin]
 
 
 def page_of(
@@ -61,7 +73,7 @@ def page_of(
 
 def create_database_engine(settings: Settings) -> Engine:
     """A pooled engine that tests connections before use."""
-    return create_engine(
+    engine = create_engine(
         settings.database_url,
         pool_size=settings.postgres_pool_size,
         max_overflow=settings.postgres_pool_size,
@@ -71,6 +83,15 @@ def create_database_engine(settings: Settings) -> Engine:
         hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **VANISHED_SERVER},
     )
+    event.listen(engine, "handle_error", _recognise_outage)
+    return engine
+
+
+def _recognise_outage(context: ExceptionContext) -> None:
+    """Raise an outage that the driver classifies as an internal error as one."""
+    error = context.original_exception
+    if isinstance(error, outages.UNABLE):
+        raise OperationalError(context.statement, None, error, hide_parameters=True) from error
 
 
 def create_database(engine: Engine) -> Database:
@@ -84,23 +105,26 @@ def allow_silence(db: Session, *, seconds: float) -> None:
     db.execute(select(func.set_config(name, f"{round(seconds)}s", True)))
 
 
-def migrate(engine: Engine) -> list[Twin]:
+def migrate(engine: Engine) -> Migrated:
     """Upgrade the schema to the newest migration, and fill the accounts' keys. Safe to run
-    concurrently. Returns the accounts whose name or address is an older one's.
+    concurrently.
 
-    Raises UnknownSchema if a newer version has upgraded it further, and ForeignTables if the
-    database is another application's.
+    Raises ForeignTables if the database is another application's, and UnknownSchema if it is at
+    a version that this code does not run on.
     """
     with engine.begin() as connection:
         check_ownership(connection)
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
+            if state_of(connection) is State.NEWER:
+                # Its own release has filled the keys.
+                return Migrated(State.NEWER, [])
             raise UnknownSchema(str(error)) from error
         # Under the migrations' lock, but not a migration: a database restored from a dump has
         # all migrations, but not its role settings.
         set_session_defaults(connection, VANISHED_CLIENT)
-    return fill_keys(engine)
+    return Migrated(State.CURRENT, fill_keys(engine))
 
 
 def set_session_defaults(connection: Connection, defaults: Mapping[str, str]) -> None:
@@ -124,12 +148,3 @@ def lacks_tables(error: Exception) -> bool:
     return isinstance(error, ProgrammingError) and isinstance(
         error.orig, UndefinedTable | UndefinedColumn
     )
-
-
-def alembic_config(connection: object) -> Config:
-    """Alembic's configuration over an open connection."""
-    config = Config()
-    # A configuration file: % would begin a reference to another option.
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config

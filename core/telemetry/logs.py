@@ -2,16 +2,24 @@
 
 import json
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import structlog
-from structlog.types import EventDict, Processor
+from structlog.types import EventDict, ExcInfo, Processor
 
+from core.telemetry.repeats import LINES, SUCCESSES, TRACEBACKS, Repeats
+
+log = structlog.get_logger(__name__)
+
+_repeats: Repeats | None = None
 # Of the current request, or of the one that enqueued the current job.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -62,6 +70,7 @@ def configure_logs(*, debug: bool) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            _bound_repeats,
             *_shared_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -80,12 +89,45 @@ def configure_logs(*, debug: bool) -> None:
         logging.getLogger(talkative).setLevel(logging.CRITICAL)
 
 
+def log_everything() -> None:
+    """Write lines also of warnings and of errors that nobody catches, and bound repeated lines.
+    For processes of our own: a test runner has such hooks itself, and looks for each line.
+    """
+    global _repeats  # noqa: PLW0603 - one per process, like the logging module's state
+    _repeats = _repeats or Repeats(_report_left_out)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda *error: _log_uncaught(error)
+    threading.excepthook = lambda of: _log_uncaught((of.exc_type, of.exc_value, of.exc_traceback))  # type: ignore[arg-type]
+    sys.unraisablehook = lambda of: _log_uncaught((of.exc_type, of.exc_value, of.exc_traceback))  # type: ignore[arg-type]
+
+
+def write_line(event: str, **fields: str) -> None:
+    """Write a line without the logging module, as in a signal's handler."""
+    with suppress(OSError):
+        os.write(sys.__stderr__.fileno(), f"{json.dumps({'event': event, **fields})}\n".encode())  # type: ignore[union-attr]
+
+
+def _log_uncaught(error: ExcInfo) -> None:
+    if issubclass(error[0], KeyboardInterrupt):
+        return
+    log.critical("uncaught_error", exc_info=error)
+
+
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """A line that cannot be formatted becomes another one, no traceback on standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        error = sys.exc_info()[1]
+        write_line("log_line_failed", logger=record.name, reason=type(error).__name__)
+
+
 def line_handler(*, debug: bool) -> logging.Handler:
     """Writes one line per event, of our code and of libraries."""
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if debug else structlog.processors.JSONRenderer()
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler(sys.stderr)
+    handler.addFilter(_is_admitted)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared_processors(),
@@ -110,6 +152,40 @@ def _shared_processors() -> list[Processor]:
         # Format errors here: a renderer might show local variables.
         structlog.processors.format_exc_info,
     ]
+
+
+def _report_left_out(kind: Hashable, count: int) -> None:
+    log.warning(_LEFT_OUT, of=" ".join(str(part) for part in kind if part), count=count)  # type: ignore[attr-defined]
+
+
+_LEFT_OUT = "lines_left_out"
+# Lines that differ in one of these are of different kinds.
+_KIND_FIELDS = ("outcome", "status", "kind", "policy", "job")
+_UNBOUNDED = "is_unbounded"
+
+
+def unbounded(logger: Any) -> Any:
+    """The logger, but each of its lines is written."""
+    return logger.bind(**{_UNBOUNDED: True})
+
+
+def _bound_repeats(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Drop our own line if there are too many of its kind, before it costs more."""
+    if event.pop(_UNBOUNDED, False) or _repeats is None or event["event"] == _LEFT_OUT:
+        return event
+    kind = (event["event"], *(event.get(name) for name in _KIND_FIELDS))
+    allowance = SUCCESSES if event.get("outcome") == "ok" else LINES
+    if not _repeats.admit(kind, TRACEBACKS if event.get("exc_info") else allowance):
+        raise structlog.DropEvent
+    return event
+
+
+def _is_admitted(record: logging.LogRecord) -> bool:
+    """Whether to write a library's line. Its kind is the place in the code that wrote it."""
+    if _repeats is None or hasattr(record, "_logger"):  # ours, admitted already
+        return True
+    kind = (record.name, f"{record.filename}:{record.lineno}")
+    return _repeats.admit(kind, TRACEBACKS if record.exc_info else LINES)
 
 
 def _add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:

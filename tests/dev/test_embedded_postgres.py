@@ -69,25 +69,25 @@ def test_a_user_without_a_name_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "shared"))
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
+    monkeypatch.setenv("TMPDIR", str(folder / "shared"))
     monkeypatch.setattr("tempfile.tempdir", None)
-    (tmp_path / "shared").mkdir(mode=0o777)
-    server = PostgresServer(tmp_path / ("long" * 30))
-    assert server.socket_folder.parent == tmp_path / "shared"
+    (folder / "shared").mkdir(mode=0o777)
+    server = PostgresServer(folder / ("long" * 30))
+    assert server.socket_folder.parent == folder / "shared"
     return server
 
 
 def test_a_link_that_somebody_left_there_is_not_followed(
-    server: PostgresServer, tmp_path: Path
+    server: PostgresServer, folder: Path
 ) -> None:
     """Root would give the folder behind it to PostgreSQL's account."""
-    (tmp_path / "ours").mkdir()
-    before = (tmp_path / "ours").stat()
-    server.socket_folder.symlink_to(tmp_path / "ours")
+    (folder / "ours").mkdir()
+    before = (folder / "ours").stat()
+    server.socket_folder.symlink_to(folder / "ours")
     with pytest.raises(DevError, match="belongs to another user"):
         server._make_owned(server.socket_folder)
-    after = (tmp_path / "ours").stat()
+    after = (folder / "ours").stat()
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
 
 

@@ -163,3 +163,26 @@ def named_files(page: Path) -> set[str]:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     missing = {name for name in named_files(page) if not (PROJECT_ROOT / name).exists()}
     assert not missing
+
+
+# Commands
+
+
+# What `make setup` installs is in .venv, and on nobody's PATH.
+BARE = re.compile(r"^(?: {4}|\$ )?(?:python3? -m|flask|celery|gunicorn|locust) .*", re.MULTILINE)
+
+
+def command_lines(page: str) -> list[str]:
+    """Indented blocks, and blocks of a shell."""
+    fenced = re.findall(r"```(?:sh|bash|console)?\n(.*?)```", page, re.DOTALL)
+    return [*"\n".join(fenced).splitlines(), *re.findall(r"^ {4}\S.*", page, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_ROOT)))
+def test_commands_name_the_virtual_environment(page: Path) -> None:
+    assert [line for line in command_lines(page.read_text()) if BARE.match(line)] == []
+
+
+def test_a_command_without_it_is_found() -> None:
+    page = "    python -m loadtest open\n\n```sh\nflask --app web init-db\n```\n"
+    assert sum(bool(BARE.match(line)) for line in command_lines(page)) == 2

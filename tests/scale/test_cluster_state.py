@@ -3,17 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from redis import Redis
 
 from core import errors
-from core.bidding.placing import Bidding
-from core.bidlog.backlog import BID_BYTES, Backlog, BacklogGuard, Level
+from core.bidlog.backlog import BID_BYTES, Backlog, Level
 from core.operations import health
 from core.operations.gauges import StateGauges
 from dev.bench.servers.stack import BenchServers
 from dev.embedded import Cluster
 from dev.embedded.server import wait_until
-from tests.scale.clusters import kill, master_of, on_two_masters, replica_of, shop_on
+from tests.scale.clusters import kill, master_of, on_two_masters, replica_of, shop_on, stopped
 from tests.support.factories import Shop
 
 FAILURE_SECONDS = 60.0
@@ -102,7 +100,7 @@ def test_the_backlog_is_that_of_all_masters_and_the_fullest_bounds_it(
         assert 1000 < measure().max_bids < used_bytes * 20 // BID_BYTES
         full.ask("CONFIG SET", "maxmemory", used_bytes)
         assert measure().level is Level.FULL
-        assert health.check_readiness(*asked(shop)).backlog == health.NEAR_BOUND
+        assert checked(shop).persist_backlog == Level.FULL
 
 
 def test_the_state_of_a_cluster_is_told(running: BenchServers, cluster: Cluster) -> None:
@@ -116,15 +114,23 @@ def test_the_state_of_a_cluster_is_told(running: BenchServers, cluster: Cluster)
         assert shown["flashbid_backlog_bids"][0].value == 2
         assert 0 < shown["flashbid_backlog_oldest_seconds"][0].value < 60
         assert shown["flashbid_backlog_max_bids"][0].value == services.settings.backlog_max_bids
-        assert health.check_readiness(*asked(shop)).is_ready
-        assert health.check(services.engine, services.redis, services.backlog) == health.Health(
+        assert checked(shop) == health.Health(
             database=health.OK, redis=health.OK, persist_backlog=Level.OK
         )
 
 
-def test_a_lost_master_makes_no_web_process_unready(
+def test_a_hung_master_shows_in_health_and_so_does_its_recovery(
     running: BenchServers, cluster: Cluster
 ) -> None:
+    """Its sessions get no bid; the others' do."""
+    with shop_on(running, cluster.settings()) as shop:
+        hung = master_of(cluster, on_two_masters(shop, cluster)[0].session_id)
+        with stopped(hung):
+            assert checked(shop).redis == health.PARTLY_UNREACHABLE
+        assert wait_until(lambda: checked(shop).is_healthy, FAILURE_SECONDS)
+
+
+def test_lost_masters_show_in_health(running: BenchServers, cluster: Cluster) -> None:
     with shop_on(running, cluster.settings()) as shop:
         sessions = on_two_masters(shop, cluster)
         for session in sessions:
@@ -133,26 +139,29 @@ def test_a_lost_master_makes_no_web_process_unready(
         # With its replica, so that nobody takes its place.
         kill(replica_of(cluster, lost))
         kill(lost)
-        assert is_served(shop)
+        assert checked(shop).redis == health.PARTLY_UNREACHABLE
+        assert servers_up(shop) == {"postgresql": 1, "redis": 0}
         assert shop.services.backlog.measure().bids == 1
         for node in cluster.nodes:
             if node is not kept and node.process():
                 kill(node)
         # A cluster with most masters lost takes no write anywhere.
-        assert wait_until(
-            lambda: not health.check_readiness(*asked(shop)).is_ready, FAILURE_SECONDS
-        )
+        assert wait_until(lambda: checked(shop).redis == health.REFUSING, FAILURE_SECONDS)
         kill(kept)
-        assert not is_served(shop)
+        assert checked(shop) == health.Health(
+            database=health.OK, redis=health.UNREACHABLE, persist_backlog=health.UNKNOWN
+        )
 
 
-def asked(shop: Shop) -> tuple[Redis, Bidding, BacklogGuard]:
-    """What readiness is asked of."""
-    return shop.services.redis, shop.services.bidding, shop.services.backlog
-
-
-def is_served(shop: Shop) -> bool:
-    """Whether a balancer finds this process healthy and ready."""
+def servers_up(shop: Shop) -> dict[str, float]:
+    """What the alert ServerDown looks at."""
     services = shop.services
-    is_healthy = health.check(services.engine, services.redis, services.backlog).is_healthy
-    return is_healthy and health.check_readiness(*asked(shop)).is_ready
+    gauges = StateGauges(services.database, services.redis, services.backlog)
+    [up] = [metric for metric in gauges.collect() if metric.name == "flashbid_server_up"]
+    return {sample.labels["server"]: sample.value for sample in up.samples}
+
+
+def checked(shop: Shop) -> health.Health:
+    """What GET /health says."""
+    services = shop.services
+    return health.check(services.engine, services.redis, services.bidding, services.backlog)

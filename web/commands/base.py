@@ -16,7 +16,7 @@ from core.postgres.database import UnknownSchema, lacks_tables
 from core.postgres.ownership import ForeignTables
 from web.state import services
 
-CHECK, CROSS = "✓", "✗"
+CHECK, CROSS, WARNING = "✓", "✗", "!"
 
 
 class Command(click.Command):
@@ -86,7 +86,10 @@ def _database_remedy(error: Exception) -> str | None:
     if isinstance(error, ForeignTables):
         return "These are another application's tables: set POSTGRES_DB to a database of its own."
     if isinstance(error, UnknownSchema):
-        return "Its schema belongs to a newer version: run that version, or restore a backup."
+        return (
+            "Its schema is of a version that this code does not run on: start that version, or "
+            "correct POSTGRES_DB."
+        )
     if lacks_tables(error):
         return "The schema is missing or outdated. Create or upgrade it:\n  flask --app web init-db"
     # A ProgrammingError is mostly a missing privilege.

@@ -89,7 +89,8 @@ def _plan_lines(needed: CapacityPlan) -> list[str]:
     return [
         f"web        {needed.web_processes} processes (WEB_PROCESSES over all hosts), 1 core each",
         f"redis      {needed.redis_masters} masters, 1 core and 2 replicas each",
-        f"           {needed.redis_bytes / GIB:.1f} GiB over all masters",
+        f"           {needed.redis_bytes / GIB:.1f} GiB of memory over all masters",
+        f"           {needed.append_only_bytes / GIB:.1f} GiB of append-only file on disk",
         f"worker     {needed.worker_processes} processes (WORKER_CONCURRENCY over all hosts)",
         f"backlog    {needed.backlog_bids:,} bids at the end of the peak",
         f"           {needed.outage_backlog_bids:,} bids after the PostgreSQL outage",

@@ -14,21 +14,23 @@ import click
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from core import errors, outages
+from core import errors
 from core.members.accounts import Account
 from core.operations.admin_log import Actor
 from core.operations.audit import Check
+from core.operations.server_checks import check_redis
 from core.postgres.database import UnknownSchema, migrate
 from core.postgres.ownership import ForeignTables
+from core.postgres.schema import State
 from core.telemetry import metrics
 from core.telemetry.metric_files import COMMAND, publishing
-from web.commands.base import CHECK, CROSS, Command, report_problem
+from web.commands.base import CHECK, CROSS, WARNING, Command, report_problem
 from web.commands.capacity import capacity
 from web.commands.twins import report_twins
 from web.guards import tokens
 from web.http.schemas import Registration
 from web.state import services
-from worker import enqueue
+from worker import broker_check, enqueue
 
 UNCHECKED = "?"
 MAX_SEEDED_MEMBERS = 100_000
@@ -47,8 +49,8 @@ def register(app: Flask) -> None:
 
 @click.command("init-db", cls=Command)
 def init_db() -> None:
-    """Create or upgrade the schema, and check PostgreSQL and Redis."""
-    failed = [not _migrate_database(), not _check_redis()]
+    """Create or upgrade the schema, and check PostgreSQL, Redis and the broker."""
+    failed = [not _migrate_database(), not _check_redis(), not _check_broker()]
     if any(failed):
         raise SystemExit(1)
     _compare_accounts()
@@ -178,13 +180,16 @@ def _token_line(account: Account) -> str:
 def _migrate_database() -> bool:
     settings = services().settings
     try:
-        twins = migrate(services().engine)
+        migrated = migrate(services().engine)
     except (DBAPIError, ForeignTables, UnknownSchema) as error:
         if not report_problem(error):
             raise
         return False
-    click.echo(f"{CHECK} PostgreSQL at {settings.database_address}: the schema is up to date")
-    report_twins(twins)
+    told = "is newer and was left alone; this code runs on it"
+    if migrated.state is not State.NEWER:
+        told = "is up to date"
+    click.echo(f"{CHECK} PostgreSQL at {settings.database_address}: the schema {told}")
+    report_twins(migrated.twins)
     return True
 
 
@@ -207,10 +212,20 @@ def _compare_accounts() -> None:
 
 
 def _check_redis() -> bool:
-    try:
-        services().redis.ping()
-    except outages.REDIS as error:
-        report_problem(error)
-        return False
-    click.echo(f"{CHECK} Redis at {services().settings.redis_address}: reachable")
-    return True
+    name = f"Redis at {services().settings.redis_address}"
+    findings = check_redis(services().redis)
+    for finding in findings:
+        click.echo(f"{CROSS if finding.is_fatal else WARNING} {name}: {finding.sentence}", err=True)
+    if not findings:
+        click.echo(f"{CHECK} {name}: reachable, keeps every accepted bid")
+    return not any(finding.is_fatal for finding in findings)
+
+
+def _check_broker() -> bool:
+    name = f"Broker at {broker_check.address()}"
+    problem = broker_check.check()
+    if problem:
+        click.echo(f"{CROSS} {name}: {problem}", err=True)
+    else:
+        click.echo(f"{CHECK} {name}: reachable")
+    return problem is None

@@ -16,8 +16,10 @@ from web.http.body import MAX_BODY_BYTES
 from web.http.requests import RawResponse, Scope
 
 # Paths for operators have their own threads, so that they work on an overloaded service.
-_OPERATOR_PATHS = ("/health", "/ready", "/metrics", "/api/admin/")
+_OPERATOR_PATHS = ("/health", "/metrics", "/api/admin/")
 OPERATOR_THREADS = 2
+# A balancer's check has a thread of its own: a hanging server must not take every host out.
+_BALANCER_PATH = "/ready"
 
 
 class Bridge:
@@ -29,17 +31,25 @@ class Bridge:
         self._operator_threads = ThreadQueue(
             "operators", threads=OPERATOR_THREADS, max_wait_seconds=max_wait_seconds
         )
+        self._balancer_thread = ThreadQueue(
+            "balancers", threads=1, max_wait_seconds=max_wait_seconds
+        )
 
     async def respond(self, scope: Scope, body: bytes | None) -> RawResponse:
         """The application's response. `body` is None when too long. Raises Overloaded."""
-        is_for_operators = scope["path"].startswith(_OPERATOR_PATHS)
-        threads = self._operator_threads if is_for_operators else self._threads
+        threads = self._threads_for(scope["path"])
         return await threads.run(partial(call_wsgi, self._app, wsgi_environ(scope, body)))
 
     def close(self) -> None:
         """Accept no more requests."""
         self._threads.close()
         self._operator_threads.close()
+        self._balancer_thread.close()
+
+    def _threads_for(self, path: str) -> ThreadQueue:
+        if path == _BALANCER_PATH:
+            return self._balancer_thread
+        return self._operator_threads if path.startswith(_OPERATOR_PATHS) else self._threads
 
 
 def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:

@@ -264,8 +264,10 @@ async def _answer_pings(watcher: Watcher, receive: Receive) -> None:
 
 
 def _log_failure(event: str, error: Exception) -> None:
-    """Log outages by name, and defects with a traceback."""
-    if isinstance(error, _EXPECTED_ERRORS):
+    """Log outages with their reason, and defects with a traceback."""
+    if isinstance(error, outages.ALL):
+        log.warning(event, kind=type(error).__name__, reason=outages.reason_of(error))
+    elif isinstance(error, _EXPECTED_ERRORS):
         log.warning(event, kind=type(error).__name__)
     else:
         log.error(event, exc_info=error)

@@ -12,16 +12,15 @@ from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
-from core.telemetry.bounded_log import BoundedLog
 from web.guards import rate_limits, tokens
 from web.http import body
 from web.http.requests import UpgradeRequired
 from web.http.responses import ApiResponse, encode
+from web.http.statuses import title_of
 
 log = structlog.get_logger(__name__)
 
 # Enough to see who is attacked from where, and too few to fill a disk.
-_attempts = BoundedLog(lines=20, seconds=10.0)
 
 PROBLEM_TYPE_PREFIX = "urn:flashbid:problem:"
 
@@ -162,7 +161,7 @@ def error_response(error: Exception, *, request_id: str, path: str, client: str)
     """The response to an error. Logs outages, unexpected errors and attempts to get in."""
     if problem_of(type(error)) is INTERNAL_ERROR:
         log.error("unhandled_error", path=path, exc_info=error)
-    _log_outages(error, error.__cause__)
+    _log_outage(error)
     _log_attempt(error, client)
     return describe_error(error, request_id)
 
@@ -227,12 +226,12 @@ def _respond(response: ApiResponse) -> Response:
     return Response(response.body, status=response.status, headers=response.headers)
 
 
-def _log_outages(*causes: BaseException | None) -> None:
-    for cause in causes:
+def _log_outage(error: Exception) -> None:
+    """Log the outage behind an error, once: a database error has the driver's as its cause."""
+    for cause in (error, error.__cause__):
         if isinstance(cause, outages.ALL):
-            # Redis messages are safe to log; a database error may contain SQL and its values.
-            reason = str(cause) if isinstance(cause, outages.REDIS) else None
-            log.error("outage", kind=type(cause).__name__, reason=reason)
+            log.error("outage", kind=type(cause).__name__, reason=outages.reason_of(cause))
+            return
 
 
 def _log_attempt(error: Exception, client: str) -> None:
@@ -242,14 +241,14 @@ def _log_attempt(error: Exception, client: str) -> None:
     """
     match error:
         case errors.InvalidCredentials(username=None):
-            _attempts.warning("login_failed", reason="unknown_account", client=client)
+            log.warning("login_failed", reason="unknown_account", client=client)
         case errors.InvalidCredentials(username=name):
-            _attempts.warning("login_failed", reason="password", username=name, client=client)
+            log.warning("login_failed", reason="password", username=name, client=client)
         case errors.AccountDisabled(username=str(name)):
-            _attempts.warning("login_failed", reason="disabled", username=name, client=client)
+            log.warning("login_failed", reason="disabled", username=name, client=client)
         case errors.TokenInvalid(reason=str(reason), claimed_id=claimed):
             claim = {} if claimed is None else {"claimed_user_id": str(claimed)}
-            _attempts.warning("token_forged", reason=reason, **claim, client=client)
+            log.warning("token_forged", reason=reason, **claim, client=client)
 
 
 def problem_response(
@@ -259,7 +258,7 @@ def problem_response(
     text = encode(
         {
             "type": PROBLEM_TYPE_PREFIX + problem.code,
-            "title": HTTPStatus(problem.status).phrase,
+            "title": title_of(problem.status),
             "status": problem.status,
             "detail": detail or problem.detail,
             "code": problem.code,

@@ -36,6 +36,8 @@ from web.guards.windows import Windows
 log = structlog.get_logger(__name__)
 
 _LIMITER_KEY = "flashbid_limiter"
+# Of the limit that the script enforces (core/bidding/placing.py).
+BIDS_POLICY = "bids"
 _KEY_PREFIX = "limits"
 # Timeout for the shared counters, and how long they are skipped after a failure.
 _TIMEOUT_SECONDS = 0.5
@@ -167,7 +169,7 @@ class Limiter:
             return True, use(self._shared_windows())
         except outages.REDIS as error:
             self._cooling_down_until = time.monotonic() + _COOL_DOWN_SECONDS
-            log.warning("limits_not_shared", reason=type(error).__name__)
+            log.warning("limits_not_shared", reason=outages.reason_of(error))
             return False, None
 
     def _shared_windows(self) -> Windows:
@@ -204,6 +206,9 @@ class Limiter:
 def init_app(app: Flask, settings: LimitSettings) -> None:
     """Create the application's counters."""
     app.extensions[_LIMITER_KEY] = Limiter(settings)
+    # Each starts at 0, so that the dashboard shows the limits before the first hit.
+    for name in (BIDS_POLICY, *(p.name for group in _policies(settings).values() for p in group)):
+        metrics.RATE_LIMIT_HITS.labels(name)
 
 
 def enforce_limit(limit: Limit, name: str = "") -> None:

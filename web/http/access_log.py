@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 
 from core.config.web import AccessLogMode
 from core.telemetry import metrics
+from core.telemetry.logs import unbounded
 from web.http.requests import LaneRequest
 from web.http.responses import ApiResponse
 
@@ -45,6 +46,7 @@ class AccessLogWriter:
     def __init__(self, choice: AccessLogMode) -> None:
         self._logs_all = choice is AccessLogMode.ALL
         self._is_on = choice is not AccessLogMode.OFF
+        self._log = unbounded(log) if self._logs_all else log
 
     def record_lane(self, request: LaneRequest, response: ApiResponse, seconds: float) -> None:
         """Record a bid or a board page, whether the lane or Flask received it."""
@@ -80,7 +82,7 @@ class AccessLogWriter:
         self, method: str, path: str, client: str, status: int, outcome: str, seconds: float
     ) -> None:
         if self._is_on:
-            log.info(
+            self._log.info(
                 "request",
                 method=method,
                 path=path,

@@ -9,6 +9,7 @@ from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 from core.notifications.announcing import NotificationKind
 from core.notifications.outbox import DeliveryStatus
 from core.operations.admin_log import ActionOutcome
+from core.operations.health import DATABASE_STATES, REDIS_STATES
 from core.rules.lifecycle import Status
 from core.rules.scoring import MAX_COEFFICIENT, MAX_PRICE
 from core.sessions.sessions import Terms
@@ -386,17 +387,15 @@ class AdminAction(Schema):
 
 class Health(Schema):
     status = fields.String(required=True, validate=validate.OneOf(["healthy", "degraded"]))
-    database = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
-    redis = fields.String(required=True, validate=validate.OneOf(["ok", "unreachable"]))
+    database = fields.String(required=True, validate=validate.OneOf(DATABASE_STATES))
+    redis = fields.String(required=True, validate=validate.OneOf(REDIS_STATES))
     persist_backlog = fields.String(
         required=True, validate=validate.OneOf(["ok", "half_full", "full", "unknown"])
     )
 
 
 class Readiness(Schema):
-    status = fields.String(required=True, validate=validate.OneOf(["ready", "not_ready"]))
-    redis = fields.String(required=True, validate=validate.OneOf(["ok", "refusing", "unreachable"]))
-    backlog = fields.String(required=True, validate=validate.OneOf(["ok", "near_bound"]))
+    status = fields.String(required=True, validate=validate.OneOf(["ready"]))
 
 
 class Problem(Schema):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from threading import Lock
 
 from flask import Blueprint, current_app
-from kombu.exceptions import OperationalError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -15,7 +14,8 @@ from core.telemetry.metric_files import PublishedMetrics
 from web.guards.operation import operation
 from web.guards.tokens import Auth
 from web.state import services
-from worker import queue_lengths
+from worker import app, queue_lengths
+from worker.broker import broker_errors
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -38,7 +38,7 @@ class QueueGauges(Collector):
         )
         try:
             lengths = queue_lengths.read()
-        except OperationalError:
+        except broker_errors(app):
             up.add_metric([], 0)
             return [up]
         up.add_metric([], 1)

@@ -31,6 +31,7 @@ from web.guards.rate_limits import Limit, TooManyRequests
 from web.guards.tokens import Auth
 from web.http import body, schemas
 from web.http.fields import Price, Text
+from web.http.statuses import title_of
 from web.routes import examples
 
 # The one place that says which version this is.
@@ -162,7 +163,7 @@ def _responses(declaration: Operation) -> dict[str, Any]:
 
 
 def _success(declaration: Operation, status: int) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    response: dict[str, Any] = {"description": title_of(status)}
     if declaration.response is not None:
         response["content"] = {
             "application/json": {

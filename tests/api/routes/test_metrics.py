@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,7 @@ from tests.support.broker import broker_away
 from tests.support.factories import Shop
 from tests.support.http.asgi import opened
 from tests.support.http.client import SCRAPER, TEST_METRICS_TOKEN
+from tests.support.http.serving import serving
 from web import create_app
 
 __all__ = ["closed_port"]
@@ -376,3 +378,18 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, log_in: Log) -> N
     publisher.start()
     publisher.stop()
     assert blocked.read_text() == ""
+
+
+def test_every_limit_is_shown_before_its_first_hit(clean: None, tmp_path: Path) -> None:
+    """A panel without series looks like one that is broken."""
+    with serving(METRICS_FOLDER=str(tmp_path)) as port:
+        text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    shown = {
+        sample.labels["limit"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "flashbid_rate_limit_hits_total"
+    }
+    names = "bids register-name register login-name login login-account read member-read"
+    assert set(names.split()) <= set(shown)
+    assert set(shown.values()) == {0}

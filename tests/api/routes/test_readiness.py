@@ -1,4 +1,6 @@
-"""/ready: whether a balancer should send bids here."""
+"""/ready: whether a balancer should send requests to this process. What all hosts share is
+/health's: with it, a balancer would take every host out at once.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from tests.support.factories import Shop
 
 __all__ = ["closed_port"]
 
+READY = (200, {"status": "ready"})
+
 
 @contextmanager
 def configured(redis: Redis, name: str, value: str | int) -> Iterator[None]:
@@ -26,51 +30,42 @@ def configured(redis: Redis, name: str, value: str | int) -> Iterator[None]:
         redis.config_set(name, before)
 
 
-def readiness(client: CheckedClient) -> tuple[int, dict[str, str]]:
-    answer = client.get("/ready")
+def asked(client: CheckedClient, path: str) -> tuple[int, dict[str, str]]:
+    answer = client.get(path)
     return answer.status_code, answer.json
 
 
-READY = {"status": "ready", "redis": "ok", "backlog": "ok"}
-
-
-def test_service_is_ready_when_redis_writes_and_the_script_answers(anyone: CheckedClient) -> None:
-    assert readiness(anyone) == (200, READY)
-
-
-def test_asking_leaves_no_bid_and_no_session(anyone: CheckedClient, shop: Shop) -> None:
-    readiness(anyone)
-    assert set(shop.services.redis.keys()) <= {keys.write_probe(UUID(int=0))}
-
-
-def test_service_without_postgresql_is_ready(
-    services: Services, closed_port: int, connect: Connect
+@pytest.mark.parametrize("servers", [[], ["database"], ["redis"], ["database", "redis"]])
+def test_a_process_is_ready_whatever_is_away(
+    services: Services, closed_port: int, connect: Connect, servers: list[str]
 ) -> None:
-    assert readiness(connect(app_without(services, closed_port, "database"))) == (200, READY)
+    assert asked(connect(app_without(services, closed_port, *servers)), "/ready") == READY
 
 
-def test_service_without_redis_is_not_ready(
-    services: Services, closed_port: int, connect: Connect
+@pytest.mark.parametrize(
+    ("name", "value"), [("min-replicas-to-write", 1), ("maxmemory", 1_000_000)]
+)
+def test_a_process_whose_redis_refuses_writes_is_ready_and_the_service_degraded(
+    anyone: CheckedClient, services: Services, name: str, value: int
 ) -> None:
-    found = readiness(connect(app_without(services, closed_port, "redis")))
-    assert found == (503, READY | {"status": "not_ready", "redis": "unreachable"})
+    with configured(services.redis, name, value):
+        assert asked(anyone, "/ready") == READY
+        status, found = asked(anyone, "/health")
+    assert (status, found["status"], found["redis"]) == (503, "degraded", "refusing")
 
 
-def test_service_whose_redis_takes_no_write_is_not_ready(
+def test_a_process_whose_backlog_is_full_is_ready_and_health_says_so(
     anyone: CheckedClient, services: Services
 ) -> None:
-    with configured(services.redis, "min-replicas-to-write", 1):
-        found = readiness(anyone)
-    assert found == (503, READY | {"status": "not_ready", "redis": "refusing"})
-
-
-@pytest.mark.parametrize(("share", "status"), [(0.5, 200), (0.97, 503)])
-def test_service_whose_backlog_is_near_its_bound_is_not_ready(
-    anyone: CheckedClient, services: Services, share: float, status: int
-) -> None:
     used_bytes = services.redis.info("memory")["used_memory"]
-    with configured(services.redis, "maxmemory", int(used_bytes / share)):
-        found = readiness(anyone)
-    backlog = "ok" if status == 200 else "near_bound"
-    assert found[0] == status
-    assert found[1]["backlog"] == backlog
+    # Above nine tenths of it, and below all of it: Redis writes, and no bid is accepted.
+    with configured(services.redis, "maxmemory", int(used_bytes / 0.95)):
+        assert asked(anyone, "/ready") == READY
+        status, found = asked(anyone, "/health")
+    assert (status, found["redis"], found["persist_backlog"]) == (200, "ok", "full")
+
+
+@pytest.mark.parametrize("path", ["/ready", "/health"])
+def test_asking_leaves_no_bid_and_no_session(anyone: CheckedClient, shop: Shop, path: str) -> None:
+    asked(anyone, path)
+    assert set(shop.services.redis.keys()) <= {keys.write_probe(UUID(int=0))}

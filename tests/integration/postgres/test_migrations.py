@@ -13,9 +13,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from core.config import PROJECT_ROOT, Settings
-from core.postgres import database
-from core.postgres.database import alembic_config, create_database_engine, migrate
+from core.postgres import schema
+from core.postgres.database import UnknownSchema, create_database_engine, migrate
 from core.postgres.models import Base
+from core.postgres.schema import State, alembic_config, state_of
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_migrations_make_the_check_constraints_of_the_models(engine: Engine) -> 
 def test_migrations_are_found_in_a_folder_of_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    monkeypatch.setattr(database, "_MIGRATIONS", tmp_path / folder)
+    monkeypatch.setattr(schema, "_MIGRATIONS", tmp_path / folder)
     shutil.copytree(PROJECT_ROOT / "core/postgres/migrations", tmp_path / folder)
     assert ScriptDirectory.from_config(alembic_config(None)).get_current_head()
 
@@ -125,3 +126,42 @@ def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
     with engine.connect() as connection:
         for table in ("products", "users", "sessions", "bid_log_offsets", "bids"):
             assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == 2  # noqa: S608
+
+
+@pytest.mark.parametrize("statement", ["", "ALTER TABLE bids ADD COLUMN extra text"])
+def test_older_code_leaves_a_newer_schema_alone(engine: Engine, statement: str) -> None:
+    assert migrate(engine) is State.CURRENT
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text(statement or "SELECT 1"))
+    assert migrate(engine) is State.NEWER
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE bids DROP COLUMN weight",
+        "DROP TABLE webhook_deliveries",
+        "ALTER TABLE users RENAME COLUMN username TO login",
+    ],
+)
+def test_older_code_does_not_claim_to_run_on_a_schema_without_what_it_uses(
+    engine: Engine, statement: str
+) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text(statement))
+    with pytest.raises(UnknownSchema):
+        migrate(engine)
+
+
+def test_a_schema_is_missing_then_outdated_then_current(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert state_of(connection) is State.MISSING
+        command.upgrade(alembic_config(connection), "0002")
+        assert state_of(connection) is State.OUTDATED
+        command.upgrade(alembic_config(connection), "head")
+        assert state_of(connection) is State.CURRENT

@@ -6,23 +6,18 @@ from core.bidlog.backlog import BID_BYTES, Backlog, Level, room_in
 
 
 @pytest.mark.parametrize(
-    ("bids", "level", "is_near_bound"),
+    ("bids", "level"),
     [
-        (0, Level.OK, False),
-        (49, Level.OK, False),
-        (50, Level.HALF_FULL, False),
-        (89, Level.HALF_FULL, False),
-        (90, Level.HALF_FULL, True),
-        (99, Level.HALF_FULL, True),
-        (100, Level.FULL, True),
-        (101, Level.FULL, True),
+        (0, Level.OK),
+        (49, Level.OK),
+        (50, Level.HALF_FULL),
+        (99, Level.HALF_FULL),
+        (100, Level.FULL),
+        (101, Level.FULL),
     ],
 )
-def test_levels_begin_at_a_half_and_at_the_bound(
-    bids: int, level: Level, is_near_bound: bool
-) -> None:
-    backlog = Backlog(bids, max_bids=100)
-    assert (backlog.level, backlog.is_near_bound) == (level, is_near_bound)
+def test_levels_begin_at_a_half_and_at_the_bound(bids: int, level: Level) -> None:
+    assert Backlog(bids, max_bids=100).level is level
 
 
 def test_without_any_room_an_empty_backlog_is_full() -> None:

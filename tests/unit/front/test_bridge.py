@@ -1,9 +1,12 @@
 """The bridge gives a whole answer, however the WSGI application made it."""
 
+import asyncio
 from collections.abc import Iterable
+from math import inf
+from threading import Event
 from typing import Any
 
-from web.front.bridge import call_wsgi
+from web.front.bridge import OPERATOR_THREADS, Bridge, call_wsgi
 
 
 def streaming(_environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -27,3 +30,41 @@ def test_a_streamed_answer_says_how_long_it_is() -> None:
 
 def test_an_answer_without_a_body_has_no_length() -> None:
     assert call_wsgi(empty, {}) == (204, [], b"")
+
+
+def scope(path: str) -> dict[str, Any]:
+    return {
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "server": None,
+        "client": None,
+        "method": "GET",
+        "http_version": "1.1",
+        "scheme": "http",
+        "headers": [],
+    }
+
+
+def test_a_balancer_is_answered_while_every_other_thread_hangs() -> None:
+    """As they do on a server that neither answers nor dies."""
+    may_end = Event()
+
+    def hanging(environ: Any, start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/ready":
+            may_end.wait()
+        return empty(environ, start_response)
+
+    async def ask() -> int:
+        bridge = Bridge(hanging, threads=1, max_wait_seconds=inf)
+        paths = ["/health"] * (OPERATOR_THREADS + 1) + ["/api/sessions"] * 2
+        others = [asyncio.create_task(bridge.respond(scope(path), b"")) for path in paths]
+        await asyncio.sleep(0)
+        status = (await bridge.respond(scope("/ready"), b"")).status
+        assert not any(other.done() for other in others)
+        may_end.set()
+        await asyncio.gather(*others)
+        bridge.close()
+        return status
+
+    assert asyncio.run(ask()) == 204

@@ -48,6 +48,12 @@ def test_memory_holds_all_bidders_and_the_bids_of_an_outage() -> None:
     )
 
 
+def test_the_disk_holds_the_append_only_file_of_peak_and_outage() -> None:
+    longer = plan(replace(SALE, peak_seconds=SALE.peak_seconds + 100))
+    more = longer.append_only_bytes - plan(SALE).append_only_bytes
+    assert more == 100 * SALE.peak_rate * capacity.APPEND_ONLY_BYTES.value
+
+
 def test_a_session_faster_than_its_drain_leaves_a_backlog() -> None:
     rate = capacity.DRAIN_RATE.value * 2
     needed = plan(replace(SALE, sessions=1, peak_rate=rate))
