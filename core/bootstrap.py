@@ -84,7 +84,9 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     replication = Replication(server_of, settings.redis_replicas)
     bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
-    sessions = Sessions(database, redis, loader, replication)
+    sessions = Sessions(
+        database, redis, loader, replication, allow_lower_bids=settings.allow_lower_bids
+    )
     is_cluster = bool(settings.redis_cluster)
     weights = (ClusterWeights if is_cluster else Weights)(database, redis)
     guard = ClusterBacklogGuard if is_cluster else BacklogGuard

@@ -79,6 +79,33 @@ class PriceBelowUpset(Refusal):
         return {"upset_price": float(self.upset_price)}
 
 
+class PriceBelowStanding(Refusal):
+    def __init__(self, standing_price: Decimal) -> None:
+        super().__init__(
+            f"Your bid of {standing_price} stands and can only be raised in this session."
+        )
+        self.standing_price = standing_price
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"standing_price": float(self.standing_price)}
+
+
+class ScoreWouldDrop(Refusal):
+    """A bid that was to be accepted only if it scores more than the standing one."""
+
+    def __init__(self, score: float, standing_score: float) -> None:
+        super().__init__(
+            f"This price would score {score:.2f} now, and your standing bid has "
+            f"{standing_score:.2f}. Your standing bid is unchanged."
+        )
+        self.score, self.standing_score = score, standing_score
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"score": self.score, "standing_score": self.standing_score}
+
+
 class RateLimited(Refusal):
     retry_after_seconds = 1
 

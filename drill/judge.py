@@ -8,15 +8,8 @@ from drill.environment.round_context import RoundContext
 from drill.faults.faults import Fault
 from loadtest import settings
 from loadtest.ledger import ledger, stored_state
-from loadtest.ledger.verify import (
-    Finding,
-    StoredBids,
-    Verdict,
-    VerificationInput,
-    is_same_bid,
-    missing,
-    verify,
-)
+from loadtest.ledger.matching import StoredBids, is_same_bid
+from loadtest.ledger.verify import Finding, Verdict, VerificationInput, missing, verify
 
 HOLDS = "holds"
 NOT_RUN = "NOT RUN"

@@ -103,8 +103,10 @@ class Lane:
         metrics.BID_DOORS.counts[request.door] += 1
         claims = self._verifier.claims(request.header(b"authorization"))
         require_json(request.header(b"content-type"), request.header(b"content-encoding"))
-        session_id, price = read_bid(request.body)
-        placed = await self._bidding.bid(bidder_of(claims), session_id, price)
+        session_id, price, only_if_better = read_bid(request.body)
+        placed = await self._bidding.bid(
+            bidder_of(claims), session_id, price, only_if_better=only_if_better
+        )
         if placed.drain_due:
             self._background.start(enqueue.drain, session_id)
         return ApiResponse(write_placed(placed), outcome=placed.outcome)

@@ -104,6 +104,7 @@ class _ScriptBid(Struct, frozen=True, array_like=True):
     price: str
     token_id: str
     weight: str = ""
+    only_if_better: bool = False
 
 
 _PROBE = _ScriptBid(str(UUID(int=0)), "", "1", "")
@@ -148,23 +149,33 @@ class Bidding:
         session_id: UUID,
         price: Decimal,
         *,
+        only_if_better: bool = False,
         schedule_drain: Callable[[UUID], None],
     ) -> PlacedBid:
         """`bid` for threads; also schedules the drain if one is due."""
-        placed = self._loop.run(self.bid(bidder, session_id, price))
+        placed = self._loop.run(self.bid(bidder, session_id, price, only_if_better=only_if_better))
         if placed.drain_due:
             schedule_drain(session_id)
         return placed
 
-    async def bid(self, bidder: Bidder, session_id: UUID, price: Decimal) -> PlacedBid:
+    async def bid(
+        self, bidder: Bidder, session_id: UUID, price: Decimal, *, only_if_better: bool = False
+    ) -> PlacedBid:
         """Place or replace the bidder's bid. Safe to repeat.
 
         Raises SessionNotFound, SessionNotStarted, SessionInactive, SessionEnded,
-        PriceBelowUpset, RateLimited, TokenRevoked, AccountDisabled, BacklogFull, BidNotTaken:
-        the bid changed nothing. Raises OutcomeUnknown if it may have been placed.
+        PriceBelowUpset, PriceBelowStanding, RateLimited, TokenRevoked, AccountDisabled,
+        BacklogFull, BidNotTaken, and with `only_if_better` ScoreWouldDrop: the bid changed
+        nothing. Raises OutcomeUnknown if it may have been placed.
         """
         self._backlog.require_room(self._background)
-        asked = _ScriptBid(bidder.id_text, bidder.username, str(price), bidder.token_id)
+        asked = _ScriptBid(
+            bidder.id_text,
+            bidder.username,
+            str(price),
+            bidder.token_id,
+            only_if_better=only_if_better,
+        )
         for _ in range(_MAX_CALLS):
             reply, call = await self._ask(session_id, asked)
             match reply[0]:
@@ -220,7 +231,7 @@ class Bidding:
                 *[standing + member for member in members],
                 *self._weights.keys_for_script(members),
             ],
-            [*self._limits, _packed(bids)],
+            [*self._limits, keys.standing_prices(session_id), _packed(bids)],
         )
         seconds = perf_counter() - started_at
         for reply in replies:
@@ -288,6 +299,10 @@ def _refusal(reply: list[Any]) -> errors.Refusal:
             return _PLAIN_REFUSALS[outcome]()
         case [Outcome.PRICE_BELOW_UPSET, upset_price]:
             return errors.PriceBelowUpset(Decimal(upset_price))
+        case [Outcome.PRICE_BELOW_STANDING, standing_price]:
+            return errors.PriceBelowStanding(Decimal(standing_price))
+        case [Outcome.SCORE_WOULD_DROP, score, standing_score]:
+            return errors.ScoreWouldDrop(float(score), float(standing_score))
         case [Outcome.RATE_LIMITED, seconds]:
             metrics.RATE_LIMIT_HITS.labels("bids").inc()
             return errors.RateLimited(ceil(float(seconds)))

@@ -76,6 +76,18 @@ def late_sequences(db: Session, session_id: UUID) -> frozenset[int]:
     return frozenset(db.scalars(text(LATE_SEQUENCES), {"session_id": session_id}))
 
 
+_MOVED_SEQUENCES = f"""
+    SELECT moved.value::bigint
+      FROM session_events, jsonb_each_text(details -> 'moved') moved
+     WHERE session_id = :session_id AND kind = '{Incident.REDIS_REWOUND.value}'
+"""  # noqa: S608 - a constant
+
+
+def moved_sequences(db: Session, session_id: UUID) -> frozenset[int]:
+    """Sequences of bids accepted on a board that had lost others to a rewind of Redis."""
+    return frozenset(db.scalars(text(_MOVED_SEQUENCES), {"session_id": session_id}))
+
+
 def losses(db: Session, session_id: UUID) -> Sequence[Loss]:
     """The recorded losses, in the order of sequences."""
     recorded = db.scalars(select(SessionEvent).where(SessionEvent.session_id == session_id))

@@ -113,6 +113,9 @@ class Settings:
     first_account_is_admin: bool
     passwords: PasswordSettings
 
+    # For new sessions whose terms do not say.
+    allow_lower_bids: bool
+
     bid_rate_per_second: float
     bid_rate_burst: int
 
@@ -295,6 +298,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         ),
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
         passwords=read_passwords(read),
+        allow_lower_bids=read.flag("ALLOW_LOWER_BIDS", False),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),
         limits=read_limits(

@@ -126,9 +126,9 @@ class Accounts:
         return account
 
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
-        password = identity.canonical_password(password)
         self._passwords.check(password, username=username, email=email)
-        user = named(username, email, self._hasher.hash(password))
+        password_hash = self._hasher.hash(identity.canonical_password(password))
+        user = named(username, email, password_hash)
         try:
             with self._database.begin() as db:
                 user.is_admin = force_admin or (

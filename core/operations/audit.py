@@ -8,6 +8,7 @@ listed separately: they explain missing sequences and are not differences.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from itertools import chain, islice
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from core import errors
 from core.bidlog.entries import Entry, LoggedBid
-from core.bidlog.incidents import Loss, late_sequences, losses
+from core.bidlog.incidents import Loss, late_sequences, losses, moved_sequences
 from core.postgres.database import Database, allow_silence
 from core.postgres.models import Bid, BiddingSession, BidLogOffset, Ranking
 from core.redis import keys
@@ -80,10 +81,12 @@ class Evidence:
     bids: Sequence[AuditedBid]
     losses: Sequence[Loss]
     late: frozenset[int]
+    moved: frozenset[int]
     suspect_entries: Sequence[str]
     board: Sequence[BoardPlace]
     ranks: Sequence[int]
     sequence_in_redis: int | None
+    highest_bid: Decimal | None
 
     @property
     def has_no_board(self) -> bool:
@@ -96,6 +99,12 @@ class Evidence:
             return bid.sequence in self.late
         # Not drained yet: the drain will decide by the same times.
         return self.session.status == Status.ENDED.value and bid.accepted_at > self.session.end_time
+
+    @property
+    def standing(self) -> Sequence[AuditedBid]:
+        """Each member's standing bid, by the log."""
+        latest = {bid.user_id: bid for bid in self.bids if not self.is_late(bid)}
+        return list(latest.values())
 
 
 class Audit:
@@ -118,7 +127,7 @@ class Audit:
         """
         with self._database.begin() as db:
             offset_before = _persisted_sequence(db, session_id)
-        log, board, sequence = self._read_redis(session_id)
+        log, board, sequence, highest_bid = self._read_redis(session_id)
         with self._database.begin() as db:
             # One snapshot, so that rows and offset match.
             db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -133,6 +142,7 @@ class Audit:
             ).all()
             recorded = losses(db, session_id)
             late = late_sequences(db, session_id)
+            moved = moved_sequences(db, session_id)
             db.expunge_all()
         ended = session.status == Status.ENDED.value
         newest = None if ended else sequence
@@ -149,24 +159,34 @@ class Audit:
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
             losses=[loss for loss in recorded if newest is None or loss.first <= newest],
             late=late,
+            moved=moved,
             suspect_entries=strange,
             board=final if ended else board,
             ranks=[row.rank for row in rankings],
             sequence_in_redis=None if ended else sequence,
+            highest_bid=session.highest_bid if ended else highest_bid,
         )
 
-    def _read_redis(self, session_id: UUID) -> tuple[list[Entry], list[BoardPlace], int | None]:
+    def _read_redis(
+        self, session_id: UUID
+    ) -> tuple[list[Entry], list[BoardPlace], int | None, Decimal | None]:
+        """The log, the board, the last sequence given out, the highest bid."""
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.xrange(keys.bid_log(session_id))
             pipeline.zrevrange(keys.ranking(session_id), 0, -1, withscores=True)
-            pipeline.hget(keys.session_params(session_id), "sequence")
+            pipeline.hmget(keys.session_params(session_id), "sequence", "highest_bid")
             reply: list[Any] = pipeline.execute()
-        log, board, sequence = reply
+        log, board, (sequence, highest_bid) = reply
         places = [
             BoardPlace(scoring.member_sequence(member), UUID(scoring.member_user_id(member)), score)
             for member, score in board
         ]
-        return log, places, None if sequence is None else int(sequence)
+        return (
+            log,
+            places,
+            None if sequence is None else int(sequence),
+            None if highest_bid is None else Decimal(highest_bid),
+        )
 
 
 def _persisted_sequence(db: Session, session_id: UUID) -> int:
@@ -209,7 +229,8 @@ def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evid
     differences = list(found(evidence))
     shown = list(islice(differences, MAX_SHOWN))
     known = [str(loss) for loss in evidence.losses] if found is _sequences else []
-    obstacle = _NO_BOARD if found is _board and evidence.has_no_board else None
+    needs_board = found in (_board, _highest_bid)
+    obstacle = _NO_BOARD if needs_board and evidence.has_no_board else None
     return Check(name, len(evidence.bids), len(differences), shown, known, obstacle)
 
 
@@ -251,8 +272,7 @@ def _entries(evidence: Evidence) -> Iterator[str]:
 def _board(evidence: Evidence) -> Iterator[str]:
     if evidence.has_no_board:
         return
-    latest = {bid.user_id: bid for bid in evidence.bids if not evidence.is_late(bid)}
-    ranked = sorted(latest.values(), key=lambda bid: (-bid.score, bid.sequence))
+    ranked = sorted(evidence.standing, key=lambda bid: (-bid.score, bid.sequence))
     # A bid lost from the log only is on the board until the session is reloaded.
     unproven = {place.user_id for place in evidence.board if _is_lost(evidence, place)}
     board = [place for place in evidence.board if place.user_id not in unproven]
@@ -272,6 +292,28 @@ def _is_lost(evidence: Evidence, place: BoardPlace) -> bool:
     return any(place.sequence in loss for loss in evidence.losses)
 
 
+def _prices(evidence: Evidence) -> Iterator[str]:
+    """A standing price can only be raised, unless the session says otherwise."""
+    if evidence.session.allow_lower_bids:
+        return
+    standing: dict[UUID, AuditedBid] = {}
+    for bid in evidence.bids:
+        before = standing.get(bid.user_id)
+        if before and bid.price < before.price and bid.sequence not in evidence.moved:
+            yield f"bid {bid.sequence} at {bid.price} follows {before.sequence} at {before.price}"
+        standing[bid.user_id] = bid
+
+
+def _highest_bid(evidence: Evidence) -> Iterator[str]:
+    # A bid lost from the log only still counts until the session is reloaded.
+    if evidence.has_no_board or any(_is_lost(evidence, place) for place in evidence.board):
+        return
+    expected = max((bid.price for bid in evidence.standing), default=None)
+    shown = None if evidence.highest_bid is None else float(evidence.highest_bid)
+    if shown != expected:
+        yield f"the highest bid is {shown}, by the log it is {expected}"
+
+
 def _winners(evidence: Evidence) -> Iterator[str]:
     inventory = evidence.session.inventory
     winners = sum(scoring.is_winning(rank, inventory) for rank in evidence.ranks)
@@ -286,6 +328,8 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "sequences": _sequences,
     "offset": _offset,
     "log entries": _entries,
+    "prices": _prices,
     "ranks": _board,
+    "highest bid": _highest_bid,
     "winners": _winners,
 }

@@ -33,6 +33,11 @@ def ranking(session_id: UUID | str) -> str:
     return f"ranking:{{{session_id}}}"
 
 
+def standing_prices(session_id: UUID | str) -> str:
+    """Sorted set: standing price -> user id, in sessions whose bids may be lowered."""
+    return f"prices:{{{session_id}}}"
+
+
 def standing_bid(session_id: UUID | str, user_id: UUID | str) -> str:
     """Hash: a member's latest accepted bid, and the member's rate-limit bucket."""
     return f"bid:{{{session_id}}}:{user_id}"

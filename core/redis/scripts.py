@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     SESSION_INACTIVE = "session_inactive"
     SESSION_ENDED = "session_ended"
     PRICE_BELOW_UPSET = "price_below_upset"
+    PRICE_BELOW_STANDING = "price_below_standing"
+    SCORE_WOULD_DROP = "score_would_drop"
     RATE_LIMITED = "rate_limited"
     UNREADABLE = "unreadable"
     BOARD = "board"

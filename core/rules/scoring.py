@@ -8,12 +8,18 @@ All in IEEE 754 doubles and in the order written, so that Redis (Lua), PostgreSQ
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from math import ulp
 from typing import Any
+
+from core.rules.weighting import MAX_WEIGHT
 
 # The largest price of a bid; PostgreSQL stores prices as numeric(12, 2).
 MAX_PRICE = Decimal("9999999999.99")
-# Bounds alpha, beta and gamma, so that scores stay finite and far more precise than needed.
+# Bounds alpha, beta and gamma, so that scores stay finite.
 MAX_COEFFICIENT = 1e15
+_CENT = 0.01
+# A score is rounded three times, by up to half a spacing of doubles each, and so are two scores.
+_SPACINGS_OF_A_CENT = 4
 # Sequences count down from here inside a ranking member; 15 digits are exact in a double.
 _SEQUENCE_CEILING = 999_999_999_999_999
 
@@ -29,10 +35,14 @@ class Coefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaleTerms(Coefficients):
-    """All that a session sells by, except its time."""
+    """All that a session sells by, except its time.
+
+    `allow_lower_bids`: whether a member may lower the standing price; None: not decided yet.
+    """
 
     upset_price: Decimal
     inventory: int
+    allow_lower_bids: bool | None = None
 
 
 def terms_of(session: object) -> dict[str, Any]:
@@ -45,6 +55,15 @@ def score(
 ) -> float:
     """Score of one bid; `response_time` in seconds since the session's start."""
     return terms.alpha * float(price) + terms.beta / (response_time + 1) + terms.gamma * weight
+
+
+def tells_cents(terms: Coefficients) -> bool:
+    """Whether one cent more always scores more. With alpha 0 prices are not to count.
+
+    Judged at the largest score, where doubles are farthest apart.
+    """
+    largest = score(terms, MAX_PRICE, 0.0, MAX_WEIGHT)
+    return terms.alpha == 0 or terms.alpha * _CENT >= _SPACINGS_OF_A_CENT * ulp(largest)
 
 
 def response_time(accepted_at_us: int, start_us: int) -> float:

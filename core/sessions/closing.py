@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from core import errors, outages
 from core.bidlog.drain import BidLog
-from core.bidlog.incidents import LATE_SEQUENCES, late_sequences
+from core.bidlog.incidents import LATE_SEQUENCES
 from core.postgres.database import Database
-from core.postgres.models import Announcement, Bid, BiddingSession, BidLogOffset, Ranking
+from core.postgres.models import Announcement, BiddingSession, BidLogOffset, Ranking
 from core.redis import clock, keys, leases, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
@@ -231,7 +231,11 @@ class Closing:
                 ],
             )
         # Last: the chunks come from the ranking.
-        for name in (keys.session_params(session_id), ranking):
+        for name in (
+            keys.session_params(session_id),
+            keys.standing_prices(session_id),
+            ranking,
+        ):
             self._redis.expire(name, self._ended_keys_ttl_seconds)
 
 
@@ -256,8 +260,5 @@ def _final_price(db: Session, session: BiddingSession) -> Decimal | None:
 
 
 def _highest_bid(db: Session, session: BiddingSession) -> Decimal | None:
-    return db.scalar(
-        select(func.max(Bid.price)).where(
-            Bid.session_id == session.id, Bid.sequence.not_in(late_sequences(db, session.id))
-        )
-    )
+    """The highest price that stands; None without bids."""
+    return db.scalar(select(func.max(Ranking.price)).where(Ranking.session_id == session.id))

@@ -6,12 +6,14 @@ published last; without it a session accepts no bids, so no bid reaches a half-l
 
 import time
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -124,34 +126,48 @@ class SessionLoader:
             sequence = db.scalar(
                 select(BidLogOffset.persisted_sequence).where(BidLogOffset.session_id == session_id)
             )
+            fields = params_of(session)
             chunks = chain([()], _standing_bids(db, session_id))
             for number, chunk in enumerate(chunks):
-                if not self._put_back(session_id, token, chunk, first=number == 0):
+                if not self._put_back(session, token, chunk, first=number == 0):
                     return False
-            return self._publish(db, session, token, sequence or 0, load)
+                _raise_highest_bid(fields, chunk)
+            return self._publish(session, fields, token, sequence or 0, load)
 
     def _put_back(
-        self, session_id: UUID, token: str, bids: Sequence[tuple[str, ...]], *, first: bool
+        self,
+        session: BiddingSession,
+        token: str,
+        bids: Sequence[tuple[str, ...]],
+        *,
+        first: bool,
     ) -> bool:
         reply = scripts.load_standing_bids(
             self._redis,
             [
-                keys.session_load(session_id),
-                keys.session_params(session_id),
-                keys.ranking(session_id),
-                *(keys.standing_bid(session_id, bid[0]) for bid in bids),
+                keys.session_load(session.id),
+                keys.session_params(session.id),
+                keys.ranking(session.id),
+                keys.standing_prices(session.id),
+                *(keys.standing_bid(session.id, bid[0]) for bid in bids),
             ],
-            [token, "first" if first else "next", *chain.from_iterable(bids)],
+            [
+                token,
+                "first" if first else "next",
+                int(session.allow_lower_bids),
+                *chain.from_iterable(bids),
+            ],
         )
         return bool(reply[0] == Outcome.LOADING)
 
     def _publish(
-        self, db: Session, session: BiddingSession, token: str, sequence: int, load: losses.LoadKind
+        self,
+        session: BiddingSession,
+        fields: dict[str, str],
+        token: str,
+        sequence: int,
+        load: losses.LoadKind,
     ) -> bool:
-        fields = params_of(session)
-        highest_bid = db.scalar(select(func.max(Bid.price)).where(Bid.session_id == session.id))
-        if highest_bid is not None:
-            fields["highest_bid"] = str(highest_bid)
         # Before it accepts bids, so that the backlog count never misses any.
         self._redis.sadd(keys.LOADED_SESSIONS, str(session.id))
         reply = scripts.load_session(
@@ -174,8 +190,20 @@ def params_of(session: BiddingSession) -> dict[str, str]:
         "status": session.status,
         "start": str(clock.to_microseconds(session.start_time)),
         "end": str(clock.to_microseconds(session.end_time)),
-        **{name: str(value) for name, value in terms_of(session).items()},
+        **{name: _text(value) for name, value in terms_of(session).items()},
     }
+
+
+def _text(term: Any) -> str:
+    return str(int(term)) if isinstance(term, bool) else str(term)
+
+
+def _raise_highest_bid(fields: dict[str, str], bids: Sequence[tuple[str, ...]]) -> None:
+    """Keep the highest price of these standing bids, if it is the highest so far."""
+    prices = [Decimal(price) for _, _, price, *_ in bids]
+    highest = max([Decimal(fields.get("highest_bid", 0)), *prices])
+    if highest:
+        fields["highest_bid"] = str(highest)
 
 
 def _standing_bids(db: Session, session_id: UUID) -> Iterator[Sequence[tuple[str, ...]]]:

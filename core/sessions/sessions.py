@@ -6,7 +6,7 @@ All times follow the Redis server's clock.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -23,7 +23,8 @@ from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
 from core.rules.lifecycle import Status, status_at
-from core.rules.scoring import SaleTerms, terms_of
+from core.rules.scoring import SaleTerms, tells_cents, terms_of
+from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class Terms(SaleTerms):
 class SessionView(SaleTerms):
     """A session as clients see it; `status` is the one at the time of reading."""
 
+    allow_lower_bids: bool
     session_id: UUID
     product_id: UUID
     name: str
@@ -80,8 +82,12 @@ class Sessions:
         redis: Redis,
         loader: SessionLoader,
         replication: Replication,
+        *,
+        allow_lower_bids: bool = False,
     ) -> None:
+        """`allow_lower_bids`: for new sessions whose terms do not say."""
         self._database = database
+        self._allow_lower_bids = allow_lower_bids
         self._replication = replication
         self._redis = redis
         self._loader = loader
@@ -89,7 +95,7 @@ class Sessions:
     def create(self, product_id: UUID, terms: Terms) -> SessionView:
         """Create an open or scheduled session for an existing product."""
         now = clock.now(self._redis)
-        session = _new_session(terms, now)
+        session = _new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
             product = db.get(Product, product_id)
             if product is None:
@@ -100,7 +106,7 @@ class Sessions:
     def create_with_product(self, name: str, description: str | None, terms: Terms) -> SessionView:
         """Create a product and its session in one transaction."""
         now = clock.now(self._redis)
-        session = _new_session(terms, now)
+        session = _new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
             self._add(db, session, Product(name=name, description=description))
         return self._created(session, now)
@@ -229,7 +235,9 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
     )
 
 
-def _new_session(terms: Terms, now: datetime) -> BiddingSession:
+def _new_session(terms: Terms, now: datetime, allow_lower_bids: bool) -> BiddingSession:
+    """A session of these terms; `allow_lower_bids` if they do not say."""
+    _require_telling_cents(terms)
     start = now if terms.start_time is None else terms.start_time.astimezone(UTC)
     if start > now + MAX_START_AHEAD:
         raise errors.InvalidTerms("start_time", "Must be at most ten years ahead.")
@@ -238,11 +246,25 @@ def _new_session(terms: Terms, now: datetime) -> BiddingSession:
         raise errors.InvalidTerms("duration_minutes", "Must be longer than a microsecond.")
     if end <= now:
         raise errors.InvalidTerms("start_time", "The session would already be over.")
+    if terms.allow_lower_bids is None:
+        terms = replace(terms, allow_lower_bids=allow_lower_bids)
     return BiddingSession(
         **terms_of(terms),
         start_time=start,
         end_time=end,
         status=(Status.SCHEDULED if start > now else Status.ACTIVE).value,
+    )
+
+
+def _require_telling_cents(terms: Terms) -> None:
+    """Raises InvalidTerms, by the term with the largest part in the score beside the price's."""
+    if tells_cents(terms):
+        return
+    parts = {"alpha": 0.0, "beta": terms.beta, "gamma": MAX_WEIGHT * terms.gamma}
+    raise errors.InvalidTerms(
+        max(parts, key=lambda name: parts[name]),
+        "Scores could not tell prices that are one cent apart. Raise alpha, lower beta or gamma, "
+        "or set alpha to 0 if prices are not to count.",
     )
 
 

@@ -77,7 +77,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 _quick = Options(
     rounds=2,
     seconds=2.0,
-    members=500,
+    # So many that a member's next bid comes a second later: two at once could overtake each
+    # other, and the lower one would be refused.
+    members=2000,
     warm_ups=1,
     drain_rows=20_000,
     many_bidders=100_000,

@@ -14,6 +14,7 @@ from threading import Event, Lock, Thread
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Ledger
 from loadtest.sale.members import MemberToken
+from loadtest.sale.prices import RisingPrices
 from loadtest.sale.sending import send_bid
 
 CONNECTIONS = 12
@@ -28,10 +29,17 @@ class Crowd:
     """Bids over several connections at once. Every attempt goes into one ledger."""
 
     def __init__(
-        self, port: int, session_id: str, members: Sequence[MemberToken], folder: Path, seed: int
+        self,
+        port: int,
+        session_id: str,
+        members: Sequence[MemberToken],
+        folder: Path,
+        seed: int,
+        *,
+        may_lower: bool,
     ) -> None:
         self.port, self.session_id, self._members = port, session_id, members
-        self._folder, self._seed = folder, seed
+        self._folder, self._seed, self._may_lower = folder, seed, may_lower
         self._stop, self._lock = Event(), Lock()
         self.counts: Counter[str] = Counter()
         # When each bid was accepted, in seconds of `time.monotonic()`, in that order.
@@ -67,11 +75,13 @@ class Crowd:
 
     def _bid_on(self, book: Ledger, number: int) -> None:
         random = Random(f"{self._seed}:{number}")
-        own = self._members[number::CONNECTIONS]
+        own, prices = self._members[number::CONNECTIONS], RisingPrices()
         connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         while not self._stop.is_set():
-            price = Decimal(random.randint(10_000, 99_999)) / 100
-            attempt = send_bid(connection, self.session_id, random.choice(own), price)
+            member, price = random.choice(own), Decimal(random.randint(10_000, 99_999)) / 100
+            if not self._may_lower:
+                price = prices.raised(member.user_id, price)
+            attempt = send_bid(connection, self.session_id, member, price)
             with self._lock:
                 book.attempt(attempt)
                 self.counts[attempt.kind] += 1

@@ -120,7 +120,14 @@ def start_round(
 ) -> RoundContext:
     """Open a session; without `lasts_seconds` it runs until it is closed."""
     minutes = LONG_MINUTES if lasts_seconds is None else lasts_seconds / 60
-    terms = {"upset_price": 100, "inventory": INVENTORY, "duration_minutes": minutes}
+    # Every other round has the prices that stand in Redis, too.
+    may_lower = bool(seed % 2)
+    terms = {
+        "upset_price": 100,
+        "inventory": INVENTORY,
+        "duration_minutes": minutes,
+        "allow_lower_bids": may_lower,
+    }
     session = environment.api.call(
         "POST", "/api/admin/sessions/combined", {"name": "Drill", **terms}
     )
@@ -131,6 +138,7 @@ def start_round(
         environment.members,
         environment.servers.folder,
         seed,
+        may_lower=may_lower,
     )
     return RoundContext(
         environment.servers, environment.stack, environment.api, crowd, Random(seed), ends_at

@@ -33,8 +33,11 @@ ABANDONED = "abandoned"
 NOT_SENT = "not_sent"
 # Without a response, the member cannot know whether the bid was accepted.
 UNANSWERED = frozenset({TIMEOUT, CONNECTION, ABANDONED})
-# Refusals in every sale: bids that are too early or too late.
-EXPECTED_REFUSALS = frozenset({"session_not_started", "session_ended"})
+# Refusals in every sale: bids that are too early or too late, below a standing price whose
+# answer was lost, or so late that the score would drop.
+EXPECTED_REFUSALS = frozenset(
+    {"session_not_started", "session_ended", "price_below_standing", "score_would_drop"}
+)
 # Watcher counts: frames seen, connections lost before the end, reconnections, refused upgrades.
 CROWD_COUNTS = ("frames", "lost", "reconnects", "refused")
 
@@ -45,7 +48,8 @@ class Attempt:
 
     `latency_ms` counts from the intended time, `service_ms` from sending. `kind` is accepted,
     replayed, the response's error code or, without one, http_<status>, not_sent, or one of
-    UNANSWERED. The fields after it come from the response to an accepted bid.
+    UNANSWERED. The fields after it come from the response to an accepted bid; the last says
+    what the request asked for.
     """
 
     user_id: str
@@ -62,6 +66,7 @@ class Attempt:
     response_time: float | None = None
     weight: float | None = None
     accepted_at: str | None = None
+    only_if_better: bool = False
 
     @property
     def is_confirmed(self) -> bool:

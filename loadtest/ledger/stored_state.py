@@ -39,6 +39,8 @@ class SessionRow:
     start: datetime
     end: datetime
     closed_at: datetime | None
+    allow_lower_bids: bool
+    highest_bid: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class StoredBoard:
     places: list[Place] = field(default_factory=list)
     sequence: int = 0
     log_length: int = 0
+    highest_bid: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def read(servers: ServerAddresses, session_id: str) -> StoredState:
     with _postgres(servers) as cursor:
         cursor.execute(
             "SELECT status, inventory, upset_price, alpha, beta, gamma, start_time, end_time,"
-            " closed_at FROM sessions WHERE id = %s",
+            " closed_at, allow_lower_bids, highest_bid FROM sessions WHERE id = %s",
             [session_id],
         )
         row = cursor.fetchone()
@@ -170,7 +173,14 @@ def _board(servers: ServerAddresses, session_id: str) -> StoredBoard:
         ranked: Any = client.zrevrange(f"ranking:{{{session_id}}}", 0, -1, withscores=True)
         log_length: Any = client.xlen(f"bidlog:{{{session_id}}}")
     places = [_place(rank, member, score) for rank, (member, score) in enumerate(ranked, 1)]
-    return StoredBoard(bool(params), places, int(params.get("sequence", 0)), log_length)
+    highest = params.get("highest_bid")
+    return StoredBoard(
+        bool(params),
+        places,
+        int(params.get("sequence", 0)),
+        log_length,
+        Decimal(highest) if highest else None,
+    )
 
 
 def _place(rank: int, member: str, score: float) -> Place:

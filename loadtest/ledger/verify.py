@@ -8,12 +8,14 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import groupby, islice, pairwise
 from typing import Any
 
+from loadtest.ledger import binding
 from loadtest.ledger.ledger import ACCEPTED, Attempt, LedgerContents
+from loadtest.ledger.matching import StoredBids, moment
 from loadtest.ledger.stored_state import BidRow, Place, StoredState
 
 LISTED = 20
@@ -83,28 +85,6 @@ def _finding(rule: str, differences: Differences) -> Finding:
     return Finding(rule, len(listed) + sum(1 for _ in differences), listed)
 
 
-class StoredBids:
-    """Finds the stored bid of an attempt."""
-
-    def __init__(self, stored: StoredState) -> None:
-        self._bids = {bid.sequence: bid for bid in stored.bids}
-        self._moved = stored.moved
-
-    def matching(self, attempt: Attempt) -> BidRow | None:
-        """The bid at the answered sequence; if that was assigned twice, the member's."""
-        answered = attempt.sequence or 0
-        for sequence in self._moved.get(answered, ()):
-            bid = self._bids.get(sequence)
-            if bid and is_same_bid(bid, attempt):
-                return bid
-        return self._bids.get(answered)
-
-
-def is_same_bid(bid: BidRow, attempt: Attempt) -> bool:
-    """Whether the bid and the attempt have the same member and acceptance time."""
-    return (bid.user_id, bid.accepted_at) == (attempt.user_id, _moment(attempt.accepted_at))
-
-
 def _confirmed_bids_are_stored(case: VerificationInput) -> Differences:
     stored_bids = StoredBids(case.stored)
     for attempt in case.ledger.attempts:
@@ -123,7 +103,7 @@ def _compare(attempt: Attempt, bid: BidRow) -> Differences:
         ("score", _exact(attempt.score), _exact(bid.score)),
         ("response time", _exact(attempt.response_time), _exact(bid.response_time)),
         ("weight", _exact(attempt.weight), _exact(bid.weight)),
-        ("moment", _moment(attempt.accepted_at), bid.accepted_at),
+        ("moment", moment(attempt.accepted_at), bid.accepted_at),
     )
     for name, answered, kept in fields:
         if answered != kept:
@@ -180,7 +160,7 @@ def _bids_are_in_time(case: VerificationInput) -> Differences:
         if bid.accepted_at < session.start:
             yield f"bid {bid.sequence} was accepted before the start"
     for attempt in case.ledger.attempts:
-        if attempt.is_confirmed and _moment(attempt.accepted_at) >= session.end:
+        if attempt.is_confirmed and moment(attempt.accepted_at) >= session.end:
             yield f"bid {attempt.sequence} was answered as accepted after the end"
 
 
@@ -188,6 +168,18 @@ def _prices_are_admissible(case: VerificationInput) -> Differences:
     for bid in case.stored.bids:
         if bid.price < case.stored.session.upset_price:
             yield f"bid {bid.sequence} at {bid.price} is below the upset price"
+
+
+def _no_standing_price_was_lowered(case: VerificationInput) -> Differences:
+    return binding.lowered_prices(case.stored)
+
+
+def _better_bids_are_better(case: VerificationInput) -> Differences:
+    return binding.bids_that_are_not_better(case.ledger.attempts, case.stored)
+
+
+def _highest_bid_stands(case: VerificationInput) -> Differences:
+    return binding.wrong_highest_bids(case.stored)
 
 
 def _scores_are_right(case: VerificationInput) -> Differences:
@@ -287,6 +279,9 @@ CHECKS: Sequence[tuple[str, Callable[[VerificationInput], Differences]]] = (
     ("every stored bid was requested", _bids_were_requested),
     ("every bid was accepted between start and end", _bids_are_in_time),
     ("no bid is below the upset price", _prices_are_admissible),
+    ("no standing price was lowered where that is not allowed", _no_standing_price_was_lowered),
+    ("every bid that had to be better than the standing one was", _better_bids_are_better),
+    ("the highest bid is the highest price that stands", _highest_bid_stands),
     ("every score is the recomputed one, to the last bit", _scores_are_right),
     ("every member bid with one weight only", _weights_are_fixed),
     ("every answered rank was right at that moment", _answered_ranks_are_right),
@@ -337,10 +332,6 @@ def _cents(price: float) -> Decimal:
 
 def _exact(number: float | None) -> str:
     return "nothing" if number is None else float(number).hex()
-
-
-def _moment(text: str | None) -> datetime:
-    return datetime.fromisoformat(text or "")
 
 
 def _may_have_expired(case: VerificationInput) -> bool:

@@ -3,6 +3,7 @@
 A member has a limit and knows the threshold, the score of the last winning place.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from random import Random
@@ -55,6 +56,21 @@ def scheduled(random: Random, terms: PricingTerms, t: float, duration: float) ->
     progress = min(max(t / duration, 0.0), 1.0)
     rise = progress * (2 * terms.upset_price + speed) * random.uniform(0.7, 1.1)
     return _price(terms.upset_price * (1 + random.expovariate(4)) + rise)
+
+
+class RisingPrices:
+    """Keeps each bidder's prices rising: a session refuses a price below the standing one."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, Decimal] = {}
+
+    def raised(self, bidder: Hashable, price: Decimal) -> Decimal:
+        """`price`, or a cent above the bidder's last one if that is more."""
+        last = self._last.get(bidder)
+        if last is not None:
+            price = min(max(price, last + CENT), MAX_PRICE)
+        self._last[bidder] = price
+        return price
 
 
 def _price(amount: float) -> Decimal:

@@ -11,10 +11,13 @@ from loadtest.sale.members import MemberToken
 PATH = "/api/bid"
 
 
-def bid_request(session_id: str, member: MemberToken, price: Decimal) -> tuple[str, dict[str, str]]:
+def bid_request(
+    session_id: str, member: MemberToken, price: Decimal, *, only_if_better: bool = False
+) -> tuple[str, dict[str, str]]:
     """A bid's body and headers."""
     headers = {"Authorization": f"Bearer {member.token}", "Content-Type": "application/json"}
-    return f'{{"session_id": "{session_id}", "price": {price}}}', headers
+    flag = ', "only_if_better": true' if only_if_better else ""
+    return f'{{"session_id": "{session_id}", "price": {price}{flag}}}', headers
 
 
 def send_bid(

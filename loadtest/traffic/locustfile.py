@@ -9,6 +9,7 @@ service reduces the load. loadtest/README.md explains the consequences.
 import time
 from argparse import ArgumentParser, Namespace
 from collections import deque
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,9 @@ class Member(FastHttpUser):
             gevent.sleep(1)
 
     def _send(self, price: Decimal) -> Attempt:
-        body, headers = bid_request(self.sale.session_id, self.bidder.member, price)
+        body, headers = bid_request(
+            self.sale.session_id, self.bidder.member, price, only_if_better=True
+        )
         sent_at, began = time.time(), time.perf_counter()
         Member.waiting += 1
         try:
@@ -348,7 +351,7 @@ class Member(FastHttpUser):
     @staticmethod
     def _keep(attempt: Attempt) -> None:
         if locust_state.ledger:
-            locust_state.ledger.attempt(attempt)
+            locust_state.ledger.attempt(replace(attempt, only_if_better=True))
 
 
 def _timing(sent_at: float, began: float) -> Timing:

@@ -73,6 +73,7 @@ class Generator:
         )
         self._free_connections = BoundedSemaphore(CONNECTIONS)
         self._under_way = Group()
+        self._prices = prices.RisingPrices()
         self._stopped = False
         # One clock for all moments: the wall's at the start, then one that never jumps.
         self._clock_start = time.time() - time.perf_counter()
@@ -113,7 +114,9 @@ class Generator:
 
     def _bid(self, member: MemberToken, index: int, t: float) -> None:
         random = Random(f"{self._plan.seed}:{index}")
-        price = prices.scheduled(random, self._sale.terms, t, self._plan.duration)
+        price = self._prices.raised(
+            member.user_id, prices.scheduled(random, self._sale.terms, t, self._plan.duration)
+        )
         intended_at = self._sale.start + t
         if self._free_connections.acquire(timeout=self._plan.timeout):
             try:

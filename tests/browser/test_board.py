@@ -38,6 +38,38 @@ def test_member_signs_up_bids_and_sees_rank_fall_without_reload(
     expect(visitor.page.locator("#step")).to_contain_text("to reach 1st place")
 
 
+def test_raise_that_would_lower_the_score_is_not_placed_and_the_page_says_what_would_help(
+    visit: Visit, new_session: NewSession, member: Callable[..., Client]
+) -> None:
+    session_id = new_session(inventory=1, beta=1_000_000)["session_id"]
+    visitor = visit(member()).watch(session_id)
+    visitor.bid(150)
+    expect(visitor.standing).to_contain_text("1st place with 150.00: winning")
+    visitor.bid(160)
+    problem = visitor.page.get_by_role("alert")
+    expect(problem).to_contain_text("Not placed: 160.00 would not improve your bid")
+    expect(problem).to_contain_text("or more.")
+    expect(visitor.standing).to_contain_text("1st place with 150.00: winning")
+    assert visitor.forgive()
+
+    visitor.bid(9_000_000)
+    expect(visitor.standing).to_contain_text("1st place with 9,000,000.00: winning")
+    expect(problem).to_be_hidden()
+
+
+def test_price_below_the_own_standing_one_is_refused_in_plain_words(
+    visit: Visit, new_session: NewSession, member: Callable[..., Client]
+) -> None:
+    session_id = new_session(inventory=1, beta=0)["session_id"]
+    visitor = visit(member()).watch(session_id)
+    visitor.bid(200)
+    expect(visitor.standing).to_contain_text("1st place with 200.00: winning")
+    visitor.bid(150)
+    expect(visitor.page.get_by_role("alert")).to_contain_text("can only be raised")
+    expect(visitor.standing).to_contain_text("1st place with 200.00: winning")
+    assert visitor.forgive()
+
+
 @pytest.fixture
 def outbid(
     visit: Visit, new_session: NewSession, member: Callable[..., Client]

@@ -61,13 +61,27 @@ def test_bids_at_one_instant_are_ranked_by_score_and_then_sequence(shop: Shop) -
 
 
 def test_rebids_of_one_member_at_one_instant_leave_the_last_one_standing(shop: Shop) -> None:
-    session, bidder = shop.session(), shop.bidder()
+    session, bidder = shop.session(allow_lower_bids=True), shop.bidder()
     outcomes = together(
         *[lambda price=str(100 + number): shop.bid(bidder, session, price) for number in range(16)]
     )
     last = max(outcomes, key=lambda bid: bid.sequence)
     standing = shop.services.board.standing(session.session_id, bidder.user_id)
     assert (standing.price, standing.total_count) == (last.price, 1)
+    page = shop.services.board.page(session.session_id, page=1, page_size=1)
+    assert page.highest_bid == last.price
+
+
+def test_where_bids_bind_the_highest_of_one_member_at_one_instant_stands(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    outcomes = together(
+        *[lambda price=str(100 + number): shop.bid(bidder, session, price) for number in range(16)]
+    )
+    placed = sorted(of(PlacedBid, outcomes), key=lambda bid: bid.sequence)
+    assert [bid.price for bid in placed] == sorted(bid.price for bid in placed)
+    assert len(placed) + len(of(errors.PriceBelowStanding, outcomes)) == 16
+    standing = shop.services.board.standing(session.session_id, bidder.user_id)
+    assert standing.price == placed[-1].price == 115
 
 
 def test_one_bid_sent_many_times_at_one_instant_is_placed_once(shop: Shop) -> None:
@@ -190,7 +204,7 @@ def place(shop: Shop, rate: float, bidder: Bidder, session: SessionView, number:
 
 
 def test_a_member_who_bids_in_parallel_gets_exactly_the_burst(shop: Shop) -> None:
-    session, bidder = shop.session(), shop.bidder()
+    session, bidder = shop.session(allow_lower_bids=True), shop.bidder()
     calls = [
         lambda number=number: place(shop, 0.001, bidder, session, number) for number in range(24)
     ]
@@ -200,7 +214,8 @@ def test_a_member_who_bids_in_parallel_gets_exactly_the_burst(shop: Shop) -> Non
 
 
 def test_a_limit_that_is_looked_up_before_the_bid_lets_more_through(shop: Shop) -> None:
-    session, bidder, barrier = shop.session(), shop.bidder(), Barrier(24)
+    session, barrier = shop.session(allow_lower_bids=True), Barrier(24)
+    bidder = shop.bidder()
     standing = keys.standing_bid(session.session_id, bidder.user_id)
 
     def bid_after_a_look(number: int) -> PlacedBid:

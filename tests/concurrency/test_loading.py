@@ -207,7 +207,7 @@ def test_without_the_lock_a_load_brings_an_old_status_back(shop: Shop) -> None:
     with shop.services.database.begin() as db:
         read = db.get_one(BiddingSession, session.session_id)
         shop.services.sessions.deactivate(session.session_id)
-        assert loader._publish(db, read, "token", 0, LoadKind.AGAIN)
+        assert loader._publish(read, params_of(read), "token", 0, LoadKind.AGAIN)
     assert (status_in_redis(shop, session), status_in_postgresql(shop)) == ("active", "inactive")
 
 

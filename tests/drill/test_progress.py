@@ -36,7 +36,7 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
 
 
 def test_the_longest_pause_counts_from_the_begin_to_the_end(tmp_path: Path) -> None:
-    crowd = Crowd(0, "", [], tmp_path, seed=0)
+    crowd = Crowd(0, "", [], tmp_path, seed=0, may_lower=False)
     crowd._accepted_at = [9.0, 11.0, 12.0, 15.0, 21.0]
     assert crowd.longest_pause(10.0, 16.0) == 3.0
     assert crowd.longest_pause(16.0, 20.0) == 4.0

@@ -169,7 +169,9 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 
 # What `make setup` installs is in .venv, and on nobody's PATH.
-BARE = re.compile(r"^(?: {4}|\$ )?(?:python3? -m|flask|celery|gunicorn|locust) .*", re.MULTILINE)
+BARE = re.compile(
+    r"^(?: {4}|\$ )?(?:python3? -m (?!venv)\S+|flask|celery|gunicorn|locust) .*", re.MULTILINE
+)
 
 
 def command_lines(page: str) -> list[str]:

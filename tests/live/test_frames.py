@@ -62,6 +62,15 @@ def test_watcher_sees_a_bid_without_asking(web: Web, shop: Shop) -> None:
         assert prices(watcher.frame()) == [150]
 
 
+def test_watcher_sees_the_highest_bid_fall_with_the_price_that_stood(web: Web, shop: Shop) -> None:
+    session, bidder = shop.session(allow_lower_bids=True), shop.bidder()
+    with web.watch(session.session_id) as watcher:
+        for price in (9_999_999_999.99, 150):
+            shop.bid(bidder, session, str(price))
+            frame = watcher.frame_until(lambda frame, price=price: prices(frame) == [price])
+            assert frame["data"]["highest_bid"] == price
+
+
 def test_watcher_of_a_board_at_rest_hears_nothing(web: Web, shop: Shop) -> None:
     session = shop.session()
     with web.watch(session.session_id) as watcher:

@@ -127,7 +127,7 @@ def sold(shop: Shop, server: Server, tmp_path: Path) -> Sold:
     session = shop.session(inventory=2)
     bids = [(name, f"{100 + 10 * number}.10") for number, name in enumerate(names)]
     bids += [("member1", "180.55"), ("member2", "175.00"), ("member2", "175.00")]
-    bids += [("member3", "101.01")]
+    bids += [("member3", "131.01")]
     attempts = [place(server.host, shop, session, name, price) for name, price in bids]
     shop.close(session)
     path = tmp_path / "ledger-test.jsonl"

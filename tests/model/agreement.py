@@ -19,7 +19,7 @@ from core.bootstrap import Services
 from core.postgres.models import User
 from core.redis import clock
 from core.sessions.loading import SessionLoader
-from tests.model.auction import Bid, Bucket
+from tests.model.auction import Bid, Bucket, Terms
 from tests.model.mishaps import (
     DyingClosing,
     Killed,
@@ -38,12 +38,28 @@ ROUNDING = 1e-6
 few_prices = st.sampled_from([UPSET, UPSET + 10, UPSET + 20, UPSET - Decimal("0.01")])
 any_price = st.decimals("99.98", "9999999999.99", places=2)
 members = st.sampled_from(MEMBERS)
-some_bids = st.lists(st.tuples(members, few_prices), min_size=2, max_size=8)
+# A price, and whether the bid is to be taken only if it is better.
+few_offers = st.tuples(few_prices, st.booleans())
+any_offer = st.tuples(any_price, st.booleans())
+some_bids = st.lists(st.tuples(members, few_offers), min_size=2, max_size=8)
 few_weights = st.sampled_from([1.0, 1.5, 5.0])
+
+Offer = tuple[Decimal, bool]
 
 
 def coefficients(*usual: float) -> st.SearchStrategy[float]:
     return st.sampled_from(usual) | st.floats(0, 1e15)
+
+
+some_terms = st.builds(
+    Terms,
+    upset_price=st.just(UPSET),
+    inventory=st.integers(1, 3),
+    alpha=coefficients(0.0, 0.5, 1.0),
+    beta=coefficients(0.0, 0.0, 0.0, 1000.0),
+    gamma=coefficients(0.0, 2.0, 10.0),
+    allow_lower_bids=st.sampled_from([True, False]),
+).filter(lambda terms: terms.tell_cents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +73,20 @@ class Limits:
 class Agreement:
     """What the machine does at each step, and what must agree after it."""
 
-    def _place(self, member: int, price: Decimal) -> None:
+    def _place(self, member: int, offer: Offer) -> None:
         drains: list[Any] = []
         before = self._now()
-        answer = self._answer(member, price, drains)
-        self._answers_agree([(member, price, answer)], before, drains)
+        answer = self._answer(member, offer, drains)
+        self._answers_agree([(member, offer, answer)], before, drains)
 
-    def _place_together(self, bids: dict[int, Decimal]) -> None:
+    def _place_together(self, bids: dict[int, Offer]) -> None:
         """All in one call of the script."""
         # What Redis lost would cost some of them a second call.
         self._board_agrees()
         self.services.weights.find(tuple(bidder.user_id for bidder in self.bidders))
         self.services.revocations.load()
         before = self._now()
-        asked = [(self.bidders[member], price) for member, price in bids.items()]
+        asked = [(self.bidders[member], *offer) for member, offer in bids.items()]
         answers = self.shop.bid_at_once(self.session, asked)
         placed = [answer for answer in answers if isinstance(answer, PlacedBid)]
         drains = [self.session.session_id for bid in placed if bid.drain_due]
@@ -86,27 +102,22 @@ class Agreement:
         self._answers_agree(together, before, drains)
 
     def _answers_agree(
-        self, answers: list[tuple[int, Decimal, Any]], before: int, drains: list[Any]
+        self, answers: list[tuple[int, Offer, Any]], before: int, drains: list[Any]
     ) -> None:
         """What the bids of one call were answered, in order; each member has one of them."""
         if not self.auction.is_closed:
             self._was_loaded()
         placed = []
-        for member, price, answer in answers:
+        for member, offer, answer in answers:
             if isinstance(answer, PlacedBid):
-                assert self.auction.refusal(price) is None
-                placed.append((member, price, answer))
-            elif isinstance(answer, errors.RateLimited):
-                assert self.auction.refusal(price) is None
-                assert not self.auction.is_replay(member, price)
-                self._limit_agrees(member, before, answer.retry_after_seconds)
+                assert self.auction.refusal(member, offer[0]) is None
+                placed.append((member, offer, answer))
             else:
-                assert type(answer).__name__ == self.auction.refusal(price)
-                self.seen[type(answer).__name__] += 1
-        replays = [self.auction.is_replay(member, price) for member, price, _ in placed]
+                self._refusal_agrees(member, offer, answer, before)
+        replays = [self.auction.is_replay(member, offer[0]) for member, offer, _ in placed]
         accepted = [
-            self._accept(member, price, answer, before)
-            for (member, price, answer), is_replay in zip(placed, replays, strict=True)
+            self._accept(member, offer, answer, before)
+            for (member, offer, answer), is_replay in zip(placed, replays, strict=True)
             if not is_replay
         ]
         if accepted:
@@ -119,23 +130,53 @@ class Agreement:
         for (member, _, answer), is_replay in zip(placed, replays, strict=True):
             self._placed_bid_agrees(member, answer, is_replay=is_replay)
 
-    def _answer(self, member: int, price: Decimal, drains: list[Any]) -> PlacedBid | errors.Refusal:
+    def _refusal_agrees(self, member: int, offer: Offer, answer: Any, before: int) -> None:
+        price, only_if_better = offer
+        if not isinstance(answer, errors.RateLimited | errors.ScoreWouldDrop):
+            assert type(answer).__name__ == self.auction.refusal(member, price)
+            self.seen[type(answer).__name__] += 1
+            return
+        assert self.auction.refusal(member, price) is None
+        assert not self.auction.is_replay(member, price)
+        weight = self.auction.weight(member, self.weights[member])
+        # Nobody knows when it was refused; scores only fall.
+        most, least = (self.auction.score(price, weight, now) for now in (before, self._now()))
+        if isinstance(answer, errors.RateLimited):
+            assert self.auction.is_better(member, most) or not only_if_better
+            self._limit_agrees(member, before, answer.retry_after_seconds)
+        else:
+            assert only_if_better
+            assert answer.standing_score == self.auction.standing[member].score
+            assert not self.auction.is_better(member, answer.score)
+            assert not self.auction.is_better(member, least)
+            assert least <= answer.score <= most
+            self.seen["ScoreWouldDrop"] += 1
+
+    def _answer(self, member: int, offer: Offer, drains: list[Any]) -> PlacedBid | errors.Refusal:
+        price, only_if_better = offer
         try:
             return self.services.bidding.place(
                 self.bidders[member],
                 self.session.session_id,
                 price,
+                only_if_better=only_if_better,
                 schedule_drain=drains.append,
             )
         except errors.Refusal as refused:
             return refused
 
-    def _accept(self, member: int, price: Decimal, placed: PlacedBid, before: int) -> Bid:
+    def _accept(self, member: int, offer: Offer, placed: PlacedBid, before: int) -> Bid:
+        price, only_if_better = offer
         accepted_at = clock.to_microseconds(placed.accepted_at)
         newest = self.auction.bids[-1].accepted_at if self.auction.bids else 0
         assert max(before, newest, self.auction.start) <= accepted_at <= self._now()
+        assert self.auction.is_better(member, placed.score) or not only_if_better
         self._take_token(member, accepted_at)
-        return self.auction.accept(member, price, self.weights[member], accepted_at)
+        highest = self.auction.highest_bid
+        bid = self.auction.accept(member, price, self.weights[member], accepted_at)
+        if highest is not None and self.auction.highest_bid < highest:
+            self.seen["highest bid fell"] += 1
+        return bid
 
     def _placed_bid_agrees(self, member: int, placed: PlacedBid, *, is_replay: bool) -> None:
         bid = self.auction.standing[member]

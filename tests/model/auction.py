@@ -7,7 +7,9 @@ purpose: a slip in the product's own ones would otherwise agree with itself.
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from math import log
+from math import log, ulp
+
+MAX_PRICE = Decimal("9999999999.99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class Terms:
     alpha: float
     beta: float
     gamma: float
+    allow_lower_bids: bool
+
+    @property
+    def tell_cents(self) -> bool:
+        """Whether a cent is four times what the largest score is exact to."""
+        largest = self.alpha * float(MAX_PRICE) + self.beta + self.gamma * 5
+        return self.alpha == 0 or self.alpha * 0.01 >= 4 * ulp(largest)
 
 
 class Auction:
@@ -53,14 +62,26 @@ class Auction:
     def begin(self, now: int) -> None:
         self.start, self.has_started = now, True
 
-    def refusal(self, price: Decimal) -> str | None:
+    def refusal(self, member: int, price: Decimal) -> str | None:
+        """Why a bid is refused whatever its score is and however fast its member bids."""
         refusals = {
             "ended": "SessionEnded",
             "inactive": "SessionInactive",
             "scheduled": "SessionNotStarted",
         }
-        too_low = "PriceBelowUpset" if price < self.terms.upset_price else None
+        too_low = "PriceBelowStanding" if self.is_bound(member, price) else None
+        if price < self.terms.upset_price:
+            too_low = "PriceBelowUpset"
         return refusals.get(self.status, too_low)
+
+    def is_bound(self, member: int, price: Decimal) -> bool:
+        """Whether the member's standing price forbids this one."""
+        is_free = self.terms.allow_lower_bids or member not in self.standing
+        return not is_free and price < self.standing[member].price
+
+    def is_better(self, member: int, score: float) -> bool:
+        """Whether the score is above the member's standing one."""
+        return member not in self.standing or score > self.standing[member].score
 
     @property
     def is_running(self) -> bool:
@@ -74,15 +95,19 @@ class Auction:
         """Take a bid; `weight` counts only when it is the member's first."""
         seconds = (now - self.start) / 1_000_000
         weight = self.weight(member, weight)
-        score = (
-            self.terms.alpha * float(price)
-            + self.terms.beta / (seconds + 1)
-            + self.terms.gamma * weight
-        )
+        score = self.score(price, weight, now)
         bid = Bid(self.next_sequence, member, price, score, seconds, weight, now)
         self.bids.append(bid)
         self.next_sequence += 1
         return bid
+
+    def score(self, price: Decimal, weight: float, now: int) -> float:
+        seconds = (now - self.start) / 1_000_000
+        return (
+            self.terms.alpha * float(price)
+            + self.terms.beta / (seconds + 1)
+            + self.terms.gamma * weight
+        )
 
     def skip(self, sequences: int) -> None:
         """Pass over sequences behind the last one that is kept or was passed over."""
@@ -115,7 +140,7 @@ class Auction:
 
     @property
     def highest_bid(self) -> Decimal | None:
-        return max((bid.price for bid in self.bids), default=None)
+        return max((bid.price for bid in self.standing.values()), default=None)
 
 
 class Bucket:

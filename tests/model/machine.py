@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
 from math import isclose
@@ -27,16 +28,16 @@ from tests.model.agreement import (
     BATCH_SIZE,
     ENOUGH,
     MEMBERS,
-    UPSET,
     Agreement,
     Limits,
+    Offer,
     _with_small_batches,
-    any_price,
-    coefficients,
-    few_prices,
+    any_offer,
+    few_offers,
     few_weights,
     members,
     some_bids,
+    some_terms,
 )
 from tests.model.auction import Auction, Bucket, Terms, weight_of
 from tests.model.mishaps import (
@@ -71,27 +72,13 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
     # The sale opens
 
     @initialize(
-        inventory=st.integers(1, 3),
-        alpha=coefficients(0.0, 0.5, 1.0),
-        beta=coefficients(0.0, 0.0, 0.0, 1000.0),
-        gamma=coefficients(0.0, 2.0, 10.0),
+        terms=some_terms,
         is_scheduled=st.sampled_from([False, False, True]),
         first_bids=some_bids,
     )
-    def open(
-        self,
-        inventory: int,
-        alpha: float,
-        beta: float,
-        gamma: float,
-        is_scheduled: bool,
-        first_bids: list[tuple[int, Decimal]],
-    ) -> None:
-        terms = Terms(UPSET, inventory, alpha, beta, gamma)
+    def open(self, terms: Terms, is_scheduled: bool, first_bids: list[tuple[int, Offer]]) -> None:
         start = clock.now(self.redis) + timedelta(hours=1) if is_scheduled else None
-        self.session = self.shop.session(
-            inventory=inventory, alpha=alpha, beta=beta, gamma=gamma, start_time=start
-        )
+        self.session = self.shop.session(**asdict(terms), start_time=start)
         self.auction = self.make_auction(
             terms, clock.to_microseconds(self.session.start_time), has_started=not is_scheduled
         )
@@ -110,33 +97,33 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
     # Members bid
 
     @rule(bids=some_bids)
-    def bid(self, bids: list[tuple[int, Decimal]]) -> None:
+    def bid(self, bids: list[tuple[int, Offer]]) -> None:
         self.tried += len(bids)
-        for member, price in bids:
-            self._place(member, price)
+        for member, offer in bids:
+            self._place(member, offer)
 
-    @rule(bids=st.dictionaries(members, few_prices, min_size=2))
-    def bid_together(self, bids: dict[int, Decimal]) -> None:
+    @rule(bids=st.dictionaries(members, few_offers, min_size=2))
+    def bid_together(self, bids: dict[int, Offer]) -> None:
         self.tried += len(bids)
         self._place_together(bids)
 
-    @rule(bids=st.dictionaries(members, any_price, min_size=2))
-    def bid_any_prices_together(self, bids: dict[int, Decimal]) -> None:
+    @rule(bids=st.dictionaries(members, any_offer, min_size=2))
+    def bid_any_prices_together(self, bids: dict[int, Offer]) -> None:
         self._place_together(bids)
 
-    @rule(price=few_prices, member=members)
-    def bid_beside_who_all_repeat_their_standing_prices(self, member: int, price: Decimal) -> None:
-        standing = {own: bid.price for own, bid in self.auction.standing.items()}
-        self._place_together(standing | {member: price})
+    @rule(offer=few_offers, member=members)
+    def bid_beside_who_all_repeat_their_standing_prices(self, member: int, offer: Offer) -> None:
+        standing = {own: (bid.price, offer[1]) for own, bid in self.auction.standing.items()}
+        self._place_together(standing | {member: offer})
 
-    @rule(member=members, price=any_price)
-    def bid_any_price(self, member: int, price: Decimal) -> None:
-        self._place(member, price)
+    @rule(member=members, offer=any_offer)
+    def bid_any_price(self, member: int, offer: Offer) -> None:
+        self._place(member, offer)
 
-    @rule(member=members)
-    def repeat_the_standing_price(self, member: int) -> None:
+    @rule(member=members, only_if_better=st.booleans())
+    def repeat_the_standing_price(self, member: int, only_if_better: bool) -> None:
         if member in self.auction.standing:
-            self._place(member, self.auction.standing[member].price)
+            self._place(member, (self.auction.standing[member].price, only_if_better))
 
     @precondition(lambda self: self.limits)
     @rule(milliseconds=st.integers(1, 60))
@@ -172,8 +159,8 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
             self.auction.begin(start)
         assert start == self.auction.start
 
-    @rule(member=members, price=few_prices, opens_again=st.sampled_from([True, True, False]))
-    def deactivate(self, member: int, price: Decimal, opens_again: bool) -> None:
+    @rule(member=members, offer=few_offers, opens_again=st.sampled_from([True, True, False]))
+    def deactivate(self, member: int, offer: Offer, opens_again: bool) -> None:
         try:
             self.services.sessions.deactivate(self.session.session_id)
         except errors.SessionEnded:
@@ -181,7 +168,7 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
             return
         assert not self.auction.is_over
         self.auction.is_paused = True
-        self._place(member, price)
+        self._place(member, offer)
         if opens_again:
             self.activate()
 
@@ -256,7 +243,7 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
 
     @precondition(lambda self: self.is_in_redis)
     @rule(bids=some_bids)
-    def a_drain_meets_another_and_new_bids(self, bids: list[tuple[int, Decimal]]) -> None:
+    def a_drain_meets_another_and_new_bids(self, bids: list[tuple[int, Offer]]) -> None:
         def meanwhile() -> None:
             assert self.services.bid_log.run_once(self.session.session_id) is None
             self.bid(bids)
@@ -282,7 +269,7 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
     @precondition(lambda self: not self.auction.is_closed)
     @rule(bids=some_bids, is_swept=st.booleans())
     def a_scheduled_drain_does_not_come(
-        self, bids: list[tuple[int, Decimal]], is_swept: bool
+        self, bids: list[tuple[int, Offer]], is_swept: bool
     ) -> None:
         self.bid(bids)
         params = keys.session_params(self.session.session_id)
@@ -392,5 +379,3 @@ class AuctionMachine(Agreement, RuleBasedStateMachine):
         self._results_agree()
         self._board_agrees()
         self._standings_agree()
-
-    # How the two are compared

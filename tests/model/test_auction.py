@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 
 import pytest
@@ -56,6 +57,9 @@ MUST_HAPPEN = {
     "SessionInactive",
     "SessionEnded",
     "PriceBelowUpset",
+    "PriceBelowStanding",
+    "ScoreWouldDrop",
+    "highest bid fell",
 }
 
 
@@ -118,10 +122,25 @@ class WeighsEveryBidAfresh(Auction):
         return weight
 
 
-class HighestBidOfThoseStanding(Auction):
+class HighestBidOfAllThatWere(Auction):
     @property
-    def highest_bid(self) -> object:
-        return max((bid.price for bid in self.standing.values()), default=None)
+    def highest_bid(self) -> Decimal | None:
+        return max((bid.price for bid in self.bids), default=None)
+
+
+class LetsAllPricesFall(Auction):
+    def is_bound(self, member: int, price: Decimal) -> bool:
+        return False
+
+
+class LetsNoPriceFall(Auction):
+    def is_bound(self, member: int, price: Decimal) -> bool:
+        return member in self.standing and price < self.standing[member].price
+
+
+class TakesEqualScoresForBetter(Auction):
+    def is_better(self, member: int, score: float) -> bool:
+        return member not in self.standing or score >= self.standing[member].score
 
 
 class ThresholdIsTheFirstLoser(Auction):
@@ -131,8 +150,8 @@ class ThresholdIsTheFirstLoser(Auction):
 
 
 class TakesBidsWhilePaused(Auction):
-    def refusal(self, price: object) -> str | None:
-        refusal = super().refusal(price)
+    def refusal(self, member: int, price: Decimal) -> str | None:
+        refusal = super().refusal(member, price)
         return None if refusal == "SessionInactive" else refusal
 
 
@@ -154,7 +173,10 @@ class RanksAsBidsCame(Auction):
         ForgetsReplays,
         KeepsTheBestBid,
         WeighsEveryBidAfresh,
-        HighestBidOfThoseStanding,
+        HighestBidOfAllThatWere,
+        LetsAllPricesFall,
+        LetsNoPriceFall,
+        TakesEqualScoresForBetter,
         ThresholdIsTheFirstLoser,
         TakesBidsWhilePaused,
         RanksAsBidsCame,

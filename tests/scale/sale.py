@@ -17,6 +17,7 @@ from loadtest.ledger.ledger import Attempt, Ledger
 from loadtest.ledger.verify import Verdict, VerificationInput, verify
 from loadtest.sale.api import Api, Refused
 from loadtest.sale.members import MemberToken, admin_token
+from loadtest.sale.prices import RisingPrices
 from loadtest.sale.sending import send_bid
 
 CONNECTIONS = 12
@@ -116,11 +117,12 @@ class Sale:
     def _bid_on(self, number: int) -> None:
         """One member's app after the other: a bid that is not answered yes is sent again."""
         random = Random(number)
-        own = self.members[number::CONNECTIONS]
+        own, prices = self.members[number::CONNECTIONS], RisingPrices()
         connection = HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS)
         while not self._stop.is_set():
             session, member = random.choice(self.sessions), random.choice(own)
-            price = Decimal(random.randint(10_000, 99_999)) / 100
+            any_price = Decimal(random.randint(10_000, 99_999)) / 100
+            price = prices.raised((session, member.user_id), any_price)
             while not self._bid(connection, session, member, price) and not self._stop.is_set():
                 time.sleep(BACKOFF_SECONDS)
         connection.close()

@@ -29,16 +29,22 @@ def test_a_sale_on_a_cluster_runs_from_first_bid_to_results(
     running: BenchServers, cluster: Cluster
 ) -> None:
     with shop_on(running, cluster.settings()) as shop:
-        sessions = [shop.session(beta=0.0) for _ in range(6)]
+        sessions = [shop.session(beta=0.0, allow_lower_bids=n % 2 == 0) for n in range(6)]
         bidders = [shop.bidder() for _ in range(4)]
         assert len({master_of(cluster, session.session_id).folder for session in sessions}) > 1
         for session in sessions:
             for number, bidder in enumerate(bidders):
                 assert shop.bid(bidder, session, 200 + number).rank == 1
             assert shop.bid(bidders[0], session, 200).replayed
+            prices = [203, 202, 201, 200]
+            if session.allow_lower_bids:
+                shop.bid(bidders[-1], session, 199)
+                prices = [202, 201, 200, 199]
+            board = shop.services.board.page(session.session_id, page=1, page_size=10)
+            assert board.highest_bid == prices[0]
             shop.close(session)
             results = shop.services.results.get(session.session_id, page=1, page_size=10)
-            assert [entry.price for entry in results.rankings] == [203, 202, 201, 200]
+            assert [entry.price for entry in results.rankings] == prices
 
 
 def test_the_weight_of_a_first_bid_is_the_cached_one(

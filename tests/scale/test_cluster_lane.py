@@ -4,7 +4,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
@@ -208,24 +208,33 @@ def test_a_call_follows_its_key_while_a_slot_is_moving(cluster: Cluster, calls: 
     assert keys_of(target, session_id) == {leaves, new}
 
 
-def test_a_bid_is_placed_once_while_its_session_is_moving(cluster: Cluster, shop: Shop) -> None:
-    session, bidder = shop.session(), shop.bidder()
+@pytest.mark.parametrize(
+    ("allow_lower_bids", "key"), [(False, keys.bid_log), (True, keys.standing_prices)]
+)
+def test_a_bid_is_placed_once_while_its_session_is_moving(
+    cluster: Cluster, shop: Shop, allow_lower_bids: bool, key: Callable[[UUID], str]
+) -> None:
+    session, bidder = shop.session(allow_lower_bids=allow_lower_bids), shop.bidder()
     for _ in range(2):
         shop.bid(bidder, session, 200)
     source, target = begin_to_move(cluster, session.session_id)
     shop.bid(bidder, session, 300)
     assert len(bids_in(source, session)) == 2
     # With keys on either side the script cannot run.
-    log = keys.bid_log(session.session_id)
-    move(source, target, log)
+    first = key(session.session_id)
+    move(source, target, first)
     for _ in range(2):
         with pytest.raises(errors.BidNotTaken):
             shop.bid(bidder, session, 400)
-    move(source, target, *(keys_of(source, session.session_id) - {log}))
+    move(source, target, *(keys_of(source, session.session_id) - {first}))
     assert len(bids_in(target, session)) == 2
     for _ in range(2):
         shop.bid(bidder, session, 500)
     assert [price for _, price in bids_in(target, session)] == ["200.00", "300.00", "500.00"]
+    if allow_lower_bids:
+        shop.bid(bidder, session, 250)
+        board = shop.services.board.page(session.session_id, page=1, page_size=1)
+        assert board.highest_bid == 250
     assert keys_of(source, session.session_id) == set()
 
 

@@ -66,12 +66,20 @@ class Shop:
         }
         return self.services.sessions.create_with_product("Item", None, Terms(**defaults | terms))
 
-    def bid(self, bidder: Bidder, session: SessionView, price: str | Decimal) -> PlacedBid:
+    def bid(
+        self,
+        bidder: Bidder,
+        session: SessionView,
+        price: str | Decimal,
+        *,
+        only_if_better: bool = False,
+    ) -> PlacedBid:
         """Place a bid. A drain that it schedules is only noted, in `drains_scheduled`."""
         return self.services.bidding.place(
             bidder,
             session.session_id,
             Decimal(price).quantize(Decimal("0.01")),
+            only_if_better=only_if_better,
             schedule_drain=self.drains_scheduled.append,
         )
 
@@ -85,17 +93,21 @@ class Shop:
     def bid_at_once(
         self,
         session: SessionView,
-        bids: Sequence[tuple[Bidder, str | Decimal]],
+        bids: Sequence[tuple[Bidder, str | Decimal] | tuple[Bidder, str | Decimal, bool]],
         bidding: Bidding | None = None,
     ) -> list[PlacedBid | Exception]:
         """Place bids that come at one moment: as many as may go together, in one call. What
-        each is answered, or the error that it raises.
+        each is answered, or the error that it raises. A third element is `only_if_better`.
         """
-        place = (bidding or self.services.bidding).bid
+
+        def place(bidder: Bidder, price: str | Decimal, only_if_better: bool = False) -> Any:
+            return (bidding or self.services.bidding).bid(
+                bidder, session.session_id, Decimal(price), only_if_better=only_if_better
+            )
 
         async def bid_all() -> list[Any]:
             return await asyncio.gather(
-                *[place(bidder, session.session_id, Decimal(price)) for bidder, price in bids],
+                *[place(*bid) for bid in bids],
                 return_exceptions=True,
             )
 

@@ -123,6 +123,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.WeakPassword: Problem(422, "validation_failed"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
+    errors.PriceBelowStanding: Problem(409, "price_below_standing"),
+    errors.ScoreWouldDrop: Problem(409, "score_would_drop"),
     errors.RateLimited: Problem(429, "rate_limited"),
     rate_limits.TooManyRequests: Problem(429, "rate_limited"),
     errors.Unconfirmed: Problem(503, "temporarily_unavailable"),

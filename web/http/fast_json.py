@@ -20,9 +20,9 @@ from web.http.fields import parse_uuid
 
 # Plain digits up to the highest price. The schema handles all others.
 _PLAIN_PRICE = re.compile(rb"[1-9][0-9]{0,9}(?:\.[0-9]{1,2})?")
-# Quotation marks around two keys and an id. A key that stands twice brings two more, and the
-# schema's decoder refuses it; msgspec would take the last one.
-_PLAIN_QUOTES = 6
+# Quotation marks around two keys and an id, and around `only_if_better`. A key that stands twice
+# brings two more, and the schema's decoder refuses it; msgspec would take the last one.
+_PLAIN_QUOTES = {6: False, 8: True}
 _CACHED_IDS = 1000
 _CENT = Decimal("0.01")
 _schema = schemas.BidRequest()
@@ -34,6 +34,7 @@ Number = float | msgspec.Raw
 class _Bid(msgspec.Struct, forbid_unknown_fields=True):
     session_id: str
     price: msgspec.Raw
+    only_if_better: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Placed(msgspec.Struct):
@@ -58,18 +59,25 @@ _uuid = lru_cache(_CACHED_IDS)(parse_uuid)
 _text_of = lru_cache(1)(datetime.isoformat)
 
 
-def read_bid(body: bytes | None) -> tuple[UUID, Decimal]:
-    """Session id and price. Raises like `decode` and the schema. None: the body is too long."""
+def read_bid(body: bytes | None) -> tuple[UUID, Decimal, bool]:
+    """Session id, price and `only_if_better`. Raises like `decode` and the schema.
+
+    None: the body is too long.
+    """
     # msgspec accepts invalid UTF-8 in parts that it skips.
-    if body is not None and body.isascii() and body.count(b'"') == _PLAIN_QUOTES:
+    if body is not None and body.isascii():
         try:
             bid = _read(body)
-            if _PLAIN_PRICE.fullmatch(bid.price):
-                return _uuid(bid.session_id), Decimal(str(bid.price, "ascii")).quantize(_CENT)
+            has_flag = bid.only_if_better is not msgspec.UNSET
+            if _PLAIN_QUOTES.get(body.count(b'"')) is has_flag and _PLAIN_PRICE.fullmatch(
+                bid.price
+            ):
+                price = Decimal(str(bid.price, "ascii")).quantize(_CENT)
+                return _uuid(bid.session_id), price, bid.only_if_better is True
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass
     loaded = _schema.load(decode(body))
-    return loaded["session_id"], loaded["price"]
+    return loaded["session_id"], loaded["price"], loaded["only_if_better"]
 
 
 def write_placed(placed: PlacedBid) -> bytes:

@@ -139,6 +139,15 @@ class QueryFlag(fields.Boolean):
             raise ValidationError("Must be true or false.") from None
 
 
+class Flag(fields.Boolean):
+    """A JSON boolean; no string or number."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
 class Price(fields.Decimal):
     """An amount in the shop's currency, with at most two decimals."""
 

@@ -17,6 +17,7 @@ from web.http.fields import (
     CENT,
     CONTROL_CHARACTERS,
     EmailAddress,
+    Flag,
     Identifier,
     Integer,
     Moment,
@@ -111,6 +112,12 @@ class SessionTerms(RequestSchema):
     alpha = _coefficient(0.5)
     beta = _coefficient(1000.0)
     gamma = _coefficient(2.0)
+    allow_lower_bids = Flag(
+        metadata={
+            "description": "Whether members may lower their standing price. "
+            "Default: the setting ALLOW_LOWER_BIDS."
+        },
+    )
     duration_minutes = Number(
         load_default=60.0,
         validate=validate.Range(min=0, min_inclusive=False, max=MAX_DURATION_MINUTES),
@@ -127,7 +134,8 @@ class SessionTerms(RequestSchema):
     def collect_terms(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Collect the terms into core's type."""
         data["duration"] = timedelta(minutes=data.pop("duration_minutes"))
-        terms = Terms(**{field.name: data.pop(field.name) for field in dataclasses.fields(Terms)})
+        names = {field.name for field in dataclasses.fields(Terms)} & data.keys()
+        terms = Terms(**{name: data.pop(name) for name in names})
         return {**data, "terms": terms}
 
 
@@ -142,6 +150,13 @@ class NewProductAndSession(NewProduct, SessionTerms):
 class BidRequest(RequestSchema):
     session_id = Identifier(required=True)
     price = _price(required=True)
+    only_if_better = Flag(
+        load_default=False,
+        metadata={
+            "description": "Refuse the bid unless it scores more than your standing bid: "
+            "a later bid is scored at its own time."
+        },
+    )
 
 
 class PageQuery(RequestSchema):
@@ -207,6 +222,7 @@ class Session(Schema):
     alpha = Number(required=True)
     beta = Number(required=True)
     gamma = Number(required=True)
+    allow_lower_bids = fields.Boolean(required=True)
     start_time = Moment(required=True)
     end_time = Moment(required=True)
     status = fields.Enum(Status, by_value=True, required=True)
@@ -252,7 +268,11 @@ class Board(Schema):
     status = fields.Enum(Status, by_value=True, required=True)
     provisional = fields.Boolean(required=True)
     leaderboard = fields.List(fields.Nested(Entry), required=True)
-    highest_bid = Price(required=True, allow_none=True)
+    highest_bid = Price(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The highest price that stands."},
+    )
     threshold_score = Number(required=True, allow_none=True)
     page = Integer(required=True)
     page_size = Integer(required=True)
@@ -411,3 +431,10 @@ class Problem(Schema):
     request_id = fields.String(required=True)
     errors = fields.Dict(metadata={"description": "For validation_failed: messages by field."})
     upset_price = Price(metadata={"description": "For price_below_upset: the starting price."})
+    standing_price = Price(
+        metadata={"description": "For price_below_standing: the price that can only be raised."}
+    )
+    score = Number(metadata={"description": "For score_would_drop: the score of this bid now."})
+    standing_score = Number(
+        metadata={"description": "For score_would_drop: the score of your standing bid."}
+    )

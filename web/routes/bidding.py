@@ -31,6 +31,8 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
         errors.SessionInactive,
         errors.SessionEnded,
         errors.PriceBelowUpset,
+        errors.PriceBelowStanding,
+        errors.ScoreWouldDrop,
         errors.RateLimited,
         errors.OutcomeUnknown,
         errors.BacklogFull,

@@ -30,6 +30,7 @@ _VALUES: dict[str, Any] = {
     "active_sessions": 1,
     "actor": "ada",
     "actor_id": _USER,
+    "allow_lower_bids": False,
     "alpha": 0.5,
     "attempts": 1,
     "backlog": "ok",
@@ -67,6 +68,7 @@ _VALUES: dict[str, Any] = {
     "name": "Camera",
     "next_attempt_at": None,
     "notification_id": "6b8c9c60-3d0f-4b53-8e0a-7d7f3f1a9e55",
+    "only_if_better": True,
     "outcome": "done",
     "page": 1,
     "page_size": 50,
@@ -135,6 +137,8 @@ flashbid_bids_total{outcome="accepted",process="4711",role="web"} 1271.0
 _ERRORS: tuple[Exception, ...] = (
     ValidationError({"price": ["Must have at most 2 decimals."]}),
     errors.PriceBelowUpset(Decimal("200.00")),
+    errors.PriceBelowStanding(Decimal("250.00")),
+    errors.ScoreWouldDrop(198.5, 201.07407407407408),
     TooManyRequests(LimitState("read", 0, 7)),
     errors.TemporarilyUnavailable(),
 )

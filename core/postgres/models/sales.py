@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     text,
+    true,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -49,6 +50,8 @@ class BiddingSession(Base):
     alpha: Mapped[float] = mapped_column(Double)
     beta: Mapped[float] = mapped_column(Double)
     gamma: Mapped[float] = mapped_column(Double)
+    # The default is for rows by versions and imports that do not know the rule: they allowed it.
+    allow_lower_bids: Mapped[bool] = mapped_column(server_default=true())
     start_time: Mapped[datetime] = mapped_column(Moment)
     end_time: Mapped[datetime] = mapped_column(Moment)
     status: Mapped[str] = mapped_column(String(9))

@@ -13,9 +13,13 @@
   ARGV[1] refill of a rate-limit bucket, bids per second; 0 for no limit
   ARGV[2] capacity of a bucket, bids
   ARGV[3] microseconds within which a scheduled drain is expected to start
-  ARGV[4] the bids as MessagePack, each {user id, username, price (decimal string), token id,
-          weight, or "" to read the cache}. At most one bid per member: TIME is constant in a
-          call, and (member, time, price) must identify a bid.
+  ARGV[4] prices:{sid}, in this slot: user id -> standing price. Used only where bids may be
+          lowered, and so not in KEYS: while a slot moves, a key that does not exist would
+          stop the bids of all other sessions
+  ARGV[5] the bids as MessagePack, each {user id, username, price (decimal string), token id,
+          weight, or "" to read the cache, true to accept it only if it scores more than the
+          standing bid}. At most one bid per member: TIME is constant in a call, and (member,
+          time, price) must identify a bid.
 
   Returns {all, reply, ...}, a reply for each bid.
     all:   {inventory, threshold score or false, 1 if a drain must be enqueued}, after the
@@ -23,15 +27,17 @@
     reply: {outcome, ...}; outcomes: core.redis.scripts.Outcome.
       accepted, replayed: sequence, price, score, response_time, weight, accepted_at, rank
                           after the whole call
-      price_below_upset:  upset price
-      rate_limited:       seconds until the next bid is allowed
-      unreadable:         the standing bid is malformed
+      price_below_upset:    upset price
+      price_below_standing: standing price
+      score_would_drop:     score of this bid, score of the standing bid
+      rate_limited:         seconds until the next bid is allowed
+      unreadable:           the standing bid is malformed
   Numbers are "%.17g" strings, which preserve every double for Python and PostgreSQL. The
   clock is the Redis server's, so all web processes close at one instant. ]]
 
 local params, ranking, bidlog, revocations = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local rate, burst, trust = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local bids = cmsgpack.unpack(ARGV[4])
+local prices, bids = ARGV[4], cmsgpack.unpack(ARGV[5])
 local count = #bids
 local SEQUENCE_CEILING = 999999999999999
 local format = string.format
@@ -52,7 +58,8 @@ local function denial_of(i)
 end
 
 local session = redis.call('HMGET', params, 'status', 'start', 'end', 'upset_price',
-  'inventory', 'alpha', 'beta', 'gamma', 'sequence', 'highest_bid', 'drain_trusted_until')
+  'inventory', 'alpha', 'beta', 'gamma', 'sequence', 'highest_bid', 'drain_trusted_until',
+  'allow_lower_bids')
 local status = session[1]
 if not (revoked[1] and status) then
   local replies = {{}}
@@ -61,6 +68,10 @@ if not (revoked[1] and status) then
   return replies
 end
 local ranked = redis.call('ZCARD', ranking)
+-- Neither in a session that the version before has loaded: it goes on by that version's rules.
+local is_binding, has_prices = session[12] == '0', session[12] == '1'
+-- Fails before the first write if a moving slot has only this key elsewhere.
+if has_prices then redis.call('ZCARD', prices) end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -73,6 +84,8 @@ local response_time = (now - start) / 1000000
 -- The same double for all bids of one instant.
 local speed = tonumber(session[7]) / (response_time + 1)
 local response_text, now_text = text(response_time), format('%.0f', now)
+local function score_of(price, weight) return alpha * price + speed + gamma * tonumber(weight) end
+local function is_ranked(member) return redis.call('ZSCORE', ranking, member) end
 
 -- The tokens left in a member's bucket.
 local function tokens_of(old)
@@ -83,7 +96,7 @@ end
 
 -- Decides one bid without writing: returns a refusal, a replay, or a bid to write.
 local function decide(i)
-  local user_id, username, price_text, _, weight = unpack(bids[i])
+  local user_id, username, price_text, _, weight, only_if_better = unpack(bids[i])
   local denial = denial_of(i)
   if denial then return denial end
   if shut then return {shut} end
@@ -94,9 +107,19 @@ local function decide(i)
     'sequence', 'accepted_at', 'tokens', 'tokens_at')
   for field = 2, 6 do assert(not old[field] == not old[1], 'half a bid') end
   local old_member = old[1] and member_of(tonumber(old[5]), user_id)
-  -- An unranked standing bid is left over from a lost session and cannot be replayed.
-  if old_member and tonumber(old[1]) == price and redis.call('ZSCORE', ranking, old_member) then
-    return {'replayed', old[5], old[1], old[2], old[3], old[4], old[6], member = old_member}
+  -- An unranked standing bid is left over from a lost session: it neither binds nor replays.
+  if old_member and price <= tonumber(old[1]) and is_ranked(old_member) then
+    if price == tonumber(old[1]) then
+      return {'replayed', old[5], old[1], old[2], old[3], old[4], old[6], member = old_member}
+    end
+    if is_binding then return {'price_below_standing', old[1]} end
+  end
+  if only_if_better and old_member then
+    local score = score_of(price, old[4])
+    -- Equal scores rank by earlier acceptance, so an equal one is no better.
+    if score <= tonumber(old[2]) and is_ranked(old_member) then
+      return {'score_would_drop', text(score), old[2]}
+    end
   end
 
   local tokens = tokens_of(old)
@@ -111,7 +134,7 @@ local function decide(i)
     weight = cache and redis.call('GET', cache)
     if not weight then return {'unknown_weight'} end
   end
-  local score = alpha * price + speed + gamma * tonumber(weight)
+  local score = score_of(price, weight)
   -- ZADD would reject it only after the log has the bid.
   assert(score < math.huge, 'no number')
   -- Fields that the member's later bids do not change.
@@ -144,6 +167,12 @@ if #accepted > 0 then
     added[2 * i - 1], added[2 * i] = bid[4], member_of(sequence, bid.user_id)
     removed[#removed + 1] = bid.old_member or nil
     if bid.value > highest then highest, highest_text = bid.value, bid[3] end
+  end
+  if has_prices then
+    local standing = {}
+    for i, bid in ipairs(accepted) do standing[2 * i - 1], standing[2 * i] = bid[3], bid.user_id end
+    redis.call('ZADD', prices, unpack(standing))
+    highest_text = format('%.2f', redis.call('ZREVRANGE', prices, 0, 0, 'WITHSCORES')[2])
   end
 
   local changes = {'sequence', format('%.0f', sequence), 'highest_bid', highest_text}

@@ -20,7 +20,7 @@ from dev.bench.runs.script import (
     bidder_id,
     evalsha_statistics,
     filled_session,
-    random_price,
+    rising_prices,
     separate_redis,
 )
 from dev.bench.servers.stack import BenchServers
@@ -37,13 +37,14 @@ class BatchRuns(Runs):
     def __init__(self, servers: BenchServers, figures: Figures, options: Options) -> None:
         super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
+        self._prices = rising_prices()
 
     def run(self) -> None:
         with separate_redis(self._servers, "redis-batches") as (server, services):
             process = server.process()
             assert process is not None  # noqa: S101 - it answers
             session_id = filled_session(services, FEW_BIDDERS)
-            _load(services, session_id)
+            _load(services, session_id, next(self._prices))
             services.redis.config_set("appendfsync", "always")
             for _ in range(self._options.rounds):
                 for size in SIZES:
@@ -65,7 +66,6 @@ class BatchRuns(Runs):
         costs = (_commands(redis), call_us * calls, 1e6 * cpu)
         for heading, cost in zip(_HEADINGS[1:], costs, strict=True):
             self._figures.add(_series(heading, size), cost / bids)
-        # A repeated price would be a replay: about once in a million bids.
         self._figures.check(
             accepted == bids, f"batches of {size}: {accepted} of {bids} bids were accepted"
         )
@@ -78,7 +78,7 @@ class BatchRuns(Runs):
         ]
         standing = keys.standing_bid_prefix(session_id)
         bids = [
-            (member, "bench-member", str(random_price(self._random)), "bench-token", "1.25")
+            (member, "bench-member", str(next(self._prices)), "bench-token", "1.25")
             for member in members
         ]
         _, *replies = scripts.place_bids(
@@ -89,7 +89,7 @@ class BatchRuns(Runs):
                 *[standing + member for member in members],
                 *services.weights.keys_for_script(members),
             ],
-            [*_LIMITS, msgpack.encode(bids)],
+            [*_LIMITS, keys.standing_prices(session_id), msgpack.encode(bids)],
         )
         return sum(reply[0] in _ACCEPTED for reply in replies)
 
@@ -107,10 +107,9 @@ def _series(heading: str, size: int) -> str:
     return f"{heading}, batches of {size}"
 
 
-def _load(services: Services, session_id: UUID) -> None:
+def _load(services: Services, session_id: UUID, price: Decimal) -> None:
     """Place one bid the usual way, which loads missing keys."""
     bidder = Bidder(bidder_id(1), "bench-member", "bench-token")
-    price = Decimal(150)
     services.bidding.place(bidder, session_id, price, schedule_drain=lambda _: None)
 
 

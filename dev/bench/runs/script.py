@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from itertools import count
 from uuid import UUID
 
 from redis import Redis
@@ -32,6 +33,7 @@ class ScriptRuns(Runs):
     def __init__(self, servers: BenchServers, figures: Figures, options: Options) -> None:
         super().__init__(servers, figures, options)
         self._random = random.Random(1)  # noqa: S311 - simulated bidders
+        self._prices = rising_prices()
 
     def run(self) -> None:
         with separate_redis(self._servers, "redis-script") as (_, services):
@@ -79,11 +81,10 @@ class ScriptRuns(Runs):
 
     def _bid(self, services: Services, session_id: UUID, bidders: int) -> None:
         number = self._random.randint(1, bidders)
-        price = random_price(self._random)
         services.bidding.place(
             Bidder(bidder_id(number), "bench-member", "bench-token"),
             session_id,
-            price,
+            next(self._prices),
             schedule_drain=lambda _: None,
         )
 
@@ -116,9 +117,9 @@ def bidder_id(number: int) -> UUID:
     return UUID(hashlib.sha1(str(number).encode(), usedforsecurity=False).hexdigest()[:32])
 
 
-def random_price(random_source: random.Random) -> Decimal:
-    """Drawn from so many prices that replays, which cost a little less, are rare."""
-    return Decimal(random_source.randint(10_000, 20_000_000)) / 100
+def rising_prices() -> Iterator[Decimal]:
+    """Prices above all that fill_board.lua makes, each a cent higher: every bid is accepted."""
+    return (Decimal(cents) / 100 for cents in count(20_000_000))
 
 
 def evalsha_statistics(redis: Redis) -> tuple[int, float]:

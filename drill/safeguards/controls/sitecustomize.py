@@ -116,6 +116,7 @@ def close_unchecked(closing) -> None:
             session.status = closing.Status.ENDED.value
             session.closed_at = closing.clock.now(self._redis)
             session.final_price = closing._final_price(db, session)
+            session.highest_bid = closing._highest_bid(db, session)
             db.add(closing.Announcement(session_id=session_id))
         return True
 
@@ -136,14 +137,14 @@ def bids_ask_postgres(bidding) -> None:
 
     original = bidding.Bidding.bid
 
-    async def bid(self, bidder, session_id, price):
+    async def bid(self, bidder, session_id, price, **asked):
         def ask():
             with self._loader._database.begin() as db:
                 db.execute(text("SELECT 1 FROM sessions WHERE id = :id"), {"id": session_id})
                 db.execute(text("SELECT 1 FROM users WHERE id = :id"), {"id": bidder.user_id})
 
         await self._background.run(ask)
-        return await original(self, bidder, session_id, price)
+        return await original(self, bidder, session_id, price, **asked)
 
     _replace(bidding.Bidding, "bid", bid)
 

@@ -76,8 +76,8 @@ def doors(app: Flask, door: Door, token: str) -> Doors:
     return Doors(app, door, token)
 
 
-def bid_of(session_id: UUID | str, price: Any) -> str:
-    return json.dumps({"session_id": str(session_id), "price": price})
+def bid_of(session_id: UUID | str, price: Any, **fields: Any) -> str:
+    return json.dumps({"session_id": str(session_id), "price": price, **fields})
 
 
 def assert_same(answers: tuple[Answer, Answer], status: int) -> None:
@@ -98,6 +98,11 @@ def header(answer: Answer, name: str) -> str:
 
 BODIES: dict[str, tuple[int, Callable[[UUID], str | bytes]]] = {
     "replay": (200, lambda own: bid_of(own, 150)),
+    "replay that asks to be better": (200, lambda own: bid_of(own, 150, only_if_better=True)),
+    "price below standing": (409, lambda own: bid_of(own, 149.99)),
+    "text for a flag": (422, lambda own: bid_of(own, 160, only_if_better="true")),
+    "a number for a flag": (422, lambda own: bid_of(own, 160, only_if_better=1)),
+    "null for a flag": (422, lambda own: bid_of(own, 160, only_if_better=None)),
     "price below upset": (422, lambda own: bid_of(own, 99.99)),
     "unknown session": (404, lambda own: bid_of(UUID(int=own.int ^ 1), 150)),
     "no UUID": (422, lambda own: bid_of("x", 150)),
@@ -148,6 +153,19 @@ def test_every_body_is_answered_alike(doors: Doors, shop: Shop, kind: str) -> No
     status, body = BODIES[kind]
     assert_same(doors.bid(body(session_id)), status)
     assert shop.redis_state() == before
+
+
+def test_a_score_that_would_drop_is_answered_alike(doors: Doors, shop: Shop) -> None:
+    session_id = shop.session(alpha=0.0, beta=0.0).session_id
+    assert_accepted(doors, session_id, 150)
+    answers = doors.bid(bid_of(session_id, 160, only_if_better=True))
+    assert_same(answers, 409)
+    refused = json.loads(answers[0].body)
+    assert (refused["code"], refused["score"], refused["standing_score"]) == (
+        "score_would_drop",
+        2.0,
+        2.0,
+    )
 
 
 def assert_accepted(doors: Doors, session_id: UUID, price: float) -> None:

@@ -55,12 +55,52 @@ def test_session_has_the_contracts_defaults(admin: CheckedClient) -> None:
 def test_session_is_created_for_an_existing_product(admin: CheckedClient) -> None:
     product = admin.post("/api/admin/products", json={"name": "Camera"}).json
     terms = {**TERMS, "upset_price": 99.99, "alpha": 1, "beta": 0, "gamma": 0.25}
+    terms["allow_lower_bids"] = True
     session = admin.post(
         "/api/admin/sessions", json={"product_id": product["product_id"], **terms}
     ).json
     assert session["product_id"] == product["product_id"]
     assert session["name"] == "Camera"
     assert {name: session[name] for name in terms} == terms
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"gamma": 1e15}, {"beta": 1e15}, {"alpha": 1e-12}, {"alpha": 1e-300, "beta": 1, "gamma": 0}],
+)
+def test_session_whose_scores_cannot_tell_a_cent_is_refused_with_a_sentence(
+    admin: CheckedClient, terms: dict[str, float]
+) -> None:
+    refused = admin.post("/api/admin/sessions/combined", json={**COMBINED, **terms})
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+    assert "one cent apart" in refused.json["detail"]
+    assert list(refused.json["errors"]) == [refused.json["detail"].partition(":")[0]]
+
+
+def test_session_in_which_prices_do_not_count_takes_any_coefficients(
+    admin: CheckedClient,
+) -> None:
+    terms = {"alpha": 0, "beta": 1e15, "gamma": 1e15}
+    made = admin.post("/api/admin/sessions/combined", json={**COMBINED, **terms})
+    assert made.status_code == 201
+
+
+@pytest.mark.parametrize("value", ["true", 1, 0, "", [], None])
+def test_allow_lower_bids_that_is_no_boolean_is_refused(
+    admin: CheckedClient, value: object
+) -> None:
+    refused = admin.post(
+        "/api/admin/sessions/combined", json={**COMBINED, "allow_lower_bids": value}
+    )
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["allow_lower_bids"])
+
+
+def test_session_binds_its_bids_unless_its_terms_say_otherwise(admin: CheckedClient) -> None:
+    answers = [
+        admin.post("/api/admin/sessions/combined", json={**COMBINED, **terms}).json
+        for terms in ({}, {"allow_lower_bids": False}, {"allow_lower_bids": True})
+    ]
+    assert [each["allow_lower_bids"] for each in answers] == [False, False, True]
 
 
 def test_session_of_an_unknown_product_is_refused(admin: CheckedClient) -> None:

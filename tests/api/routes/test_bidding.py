@@ -14,8 +14,11 @@ from tests.api.routes.test_admin import moment
 from tests.support.factories import Shop
 
 
-def place(client: CheckedClient, session: SessionView, price: float) -> TestResponse:
-    return client.post("/api/bid", json={"session_id": str(session.session_id), "price": price})
+def place(
+    client: CheckedClient, session: SessionView, price: float, **fields: object
+) -> TestResponse:
+    body = {"session_id": str(session.session_id), "price": price, **fields}
+    return client.post("/api/bid", json=body)
 
 
 def test_bid_answers_its_place_score_and_terms(member: CheckedClient, shop: Shop) -> None:
@@ -43,13 +46,53 @@ def test_bid_of_the_standing_price_is_a_replay(member: CheckedClient, shop: Shop
     assert shop.redis_state() == before
 
 
-def test_bid_replaces_the_standing_bid_up_or_down(member: CheckedClient, shop: Shop) -> None:
-    session = shop.session()
+def test_bid_replaces_the_standing_bid_up_or_down_where_it_may(
+    member: CheckedClient, shop: Shop
+) -> None:
+    session = shop.session(allow_lower_bids=True)
     for sequence, price in enumerate([150, 200, 120], start=1):
         assert place(member, session, price).json["sequence"] == sequence
-    board = member.get(f"/api/leaderboard/{session.session_id}").json
-    assert [entry["price"] for entry in board["leaderboard"]] == [120]
-    assert board["highest_bid"] == 200
+        board = member.get(f"/api/leaderboard/{session.session_id}").json
+        assert [entry["price"] for entry in board["leaderboard"]] == [price]
+        assert board["highest_bid"] == price
+
+
+def test_bid_below_the_standing_price_is_refused_with_it(member: CheckedClient, shop: Shop) -> None:
+    session = shop.session()
+    place(member, session, 150.25)
+    before = shop.redis_state()
+    refused = place(member, session, 150.24)
+    assert (refused.status_code, refused.json["code"]) == (409, "price_below_standing")
+    assert refused.json["standing_price"] == 150.25
+    assert "150.25" in refused.json["detail"]
+    assert shop.redis_state() == before
+    assert member.get(f"/api/leaderboard/{session.session_id}").json["highest_bid"] == 150.25
+
+
+def test_bid_that_would_score_less_is_refused_if_it_asks_to_be(
+    member: CheckedClient, shop: Shop
+) -> None:
+    session = shop.session()
+    standing = place(member, session, 90 + 10, only_if_better=True).json
+    shop.move_start(session, session.start_time - timedelta(hours=1))
+    before = shop.redis_state()
+    refused = place(member, session, 400, only_if_better=True)
+    assert (refused.status_code, refused.json["code"]) == (409, "score_would_drop")
+    assert refused.json["standing_score"] == standing["score"]
+    assert 200 < refused.json["score"] < standing["score"]
+    assert shop.redis_state() == before
+    assert place(member, session, 100, only_if_better=True).json["replayed"]
+    assert place(member, session, 9000, only_if_better=True).status_code == 200
+    assert place(member, session, 9001, only_if_better=False).status_code == 200
+
+
+@pytest.mark.parametrize("flag", ["true", 1, 0, None, "", [], {}])
+def test_flag_that_is_no_boolean_is_refused(
+    member: CheckedClient, shop: Shop, flag: object
+) -> None:
+    refused = place(member, shop.session(), 150, only_if_better=flag)
+    assert (refused.status_code, refused.json["code"]) == (422, "validation_failed")
+    assert list(refused.json["errors"]) == ["only_if_better"]
 
 
 def test_bid_on_the_upset_price_is_taken_and_below_it_refused(

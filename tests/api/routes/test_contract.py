@@ -13,10 +13,10 @@ from tests.support.http.document import Document
 ACCOUNT = "user_id username email is_admin weight created_at"
 ACCOUNT_WITH_TOKEN = f"{ACCOUNT} token token_type expires_in"
 PRODUCT = "product_id id name description created_at"
-TERMS = "upset_price inventory alpha? beta? gamma? duration_minutes? start_time?"
+TERMS = "upset_price inventory alpha? beta? gamma? allow_lower_bids? duration_minutes? start_time?"
 SESSION = (
     "session_id product_id name description upset_price base_price inventory alpha beta gamma"
-    " start_time end_time status is_active final_price"
+    " allow_lower_bids start_time end_time status is_active final_price"
 )
 STATS = (
     "total_users total_products active_sessions total_bids sessions bids_accepted"
@@ -52,7 +52,10 @@ WEBHOOK_DELIVERY = (
 ADMIN_ACTION = "action_id created_at actor actor_id action details outcome"
 HEALTH = "status database redis persist_backlog"
 READINESS = "status"
-PROBLEM = "type title status detail code request_id errors? upset_price?"
+PROBLEM = (
+    "type title status detail code request_id errors? upset_price? standing_price? score?"
+    " standing_score?"
+)
 
 PAGE = "page? page_size?"
 # API.md says that rankings are paged "likewise"; these fields say which page it is.
@@ -155,9 +158,10 @@ CONTRACT = {
         "member",
         200,
         BID,
-        body="session_id price",
+        body="session_id price only_if_better?",
         codes=f"{NO_SESSION} 409 session_not_started 409 session_inactive 409 session_ended"
-        " 422 price_below_upset 429 rate_limited 503 outcome_unknown 503 backlog_full",
+        " 409 price_below_standing 409 score_would_drop 422 price_below_upset 429 rate_limited"
+        " 503 outcome_unknown 503 backlog_full",
     ),
     "GET /api/leaderboard/{session_id}": Route(
         "public", 200, BOARD, query=PAGE, codes=NO_SESSION, is_unlimited=True
@@ -299,6 +303,12 @@ DEFAULTS = {
 def test_document_has_the_contracts_defaults(document: Document, name: str) -> None:
     properties = document.json["components"]["schemas"][name]["properties"]
     assert {field: properties[field]["default"] for field in DEFAULTS} == DEFAULTS
+
+
+def test_a_bid_need_not_be_better_unless_it_asks(document: Document) -> None:
+    properties = document.json["components"]["schemas"]["BidRequest"]["properties"]
+    flag = properties["only_if_better"]
+    assert (flag["type"], flag["default"]) == ("boolean", False)
 
 
 BOUNDS = {

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -30,6 +29,7 @@ from tests.support.broker import broker_away
 from tests.support.factories import Shop
 from tests.support.http.asgi import opened
 from tests.support.http.client import SCRAPER, TEST_METRICS_TOKEN
+from tests.support.http.client import scrape as scrape_served
 from tests.support.http.serving import serving
 from web import create_app
 
@@ -383,7 +383,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, log_in: Log) -> N
 def test_every_limit_is_shown_before_its_first_hit(clean: None, tmp_path: Path) -> None:
     """A panel without series looks like one that is broken."""
     with serving(METRICS_FOLDER=str(tmp_path)) as port:
-        text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        text = scrape_served(port)
     shown = {
         sample.labels["limit"]: sample.value
         for family in text_string_to_metric_families(text)

@@ -20,17 +20,19 @@ NO_LIMIT = (0, 1)
 def call_all(
     shop: Shop,
     session: SessionView,
-    bids: Sequence[tuple[Bidder, str]],
+    bids: Sequence[tuple[Bidder, str] | tuple[Bidder, str, bool]],
     *,
     weight: str = "",
     limits: tuple[float, int] = NO_LIMIT,
 ) -> tuple[list[Any], list[list[Any]]]:
-    """The script's own reply to these bids in one call: what holds for all, and one for each."""
+    """The script's own reply to these bids in one call: what holds for all, and one for each.
+    A third element of a bid is its `only_if_better`.
+    """
     session_id = session.session_id
-    members = [bidder.user_id for bidder, _ in bids]
+    members = [bidder.user_id for bidder, *_ in bids]
     arguments = [
-        [str(bidder.user_id), bidder.username, price, bidder.token_id, weight]
-        for bidder, price in bids
+        [str(bidder.user_id), bidder.username, price, bidder.token_id, weight, *only_if_better]
+        for bidder, price, *only_if_better in bids
     ]
     of_all, *replies = scripts.place_bids(
         shop.services.redis,
@@ -42,7 +44,7 @@ def call_all(
             *[keys.standing_bid(session_id, member) for member in members],
             *[keys.user_weight(member) for member in members],
         ],
-        [*limits, DRAIN_TRUST_US, msgpack.encode(arguments)],
+        [*limits, DRAIN_TRUST_US, keys.standing_prices(session_id), msgpack.encode(arguments)],
     )
     return of_all, replies
 
@@ -65,11 +67,14 @@ def limited(shop: Shop, rate: float, burst: int) -> Callable[..., PlacedBid]:
     """Places bids under a rate limit of the test's own."""
     bidding = bidding_like(shop.services, bids_per_second=rate, burst=burst)
 
-    def bid(bidder: Bidder, session: SessionView, price: str) -> PlacedBid:
+    def bid(
+        bidder: Bidder, session: SessionView, price: str, *, only_if_better: bool = False
+    ) -> PlacedBid:
         return bidding.place(
             bidder,
             session.session_id,
             Decimal(price),
+            only_if_better=only_if_better,
             schedule_drain=shop.drains_scheduled.append,
         )
 

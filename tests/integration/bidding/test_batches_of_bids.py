@@ -171,7 +171,7 @@ def test_who_has_an_unreadable_standing_bid_is_told_that_it_was_not_taken(shop: 
 
 
 def test_equal_scores_of_one_call_rank_by_sequence_behind_those_that_stand(shop: Shop) -> None:
-    session, bidders = shop.session(**BY_PRICE), shop.crowd(14)
+    session, bidders = shop.session(allow_lower_bids=True, **BY_PRICE), shop.crowd(14)
     early = [(bidder, "120") for bidder in bidders[:4]]
     for bidder, price in early:
         call(shop, bidder, session, price)

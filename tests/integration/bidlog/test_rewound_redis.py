@@ -67,7 +67,7 @@ def rewind(shop: Shop, session: SessionView, sequence: int) -> None:
 
 
 def persisted_session(shop: Shop) -> SessionView:
-    session = shop.session(alpha=1.0, beta=0.0, gamma=0.0)
+    session = shop.session(alpha=1.0, beta=0.0, gamma=0.0, allow_lower_bids=True)
     for price in ("120", "130", "140"):
         shop.bid(shop.bidder(), session, price)
     shop.drain(session)
@@ -122,6 +122,8 @@ def test_of_one_member_s_bids_around_the_old_offset_the_later_stands(shop: Shop)
         "SELECT sequence, price FROM bids WHERE user_id = :id ORDER BY sequence", id=member.user_id
     ) == [(4, 200), (7, 110)]
     assert shop.services.board.standing(session.session_id, member.user_id).price == 110
+    page = shop.services.board.page(session.session_id, page=1, page_size=1)
+    assert page.highest_bid == 150
 
 
 @pytest.mark.parametrize("new_bids", [1, 5])

@@ -99,6 +99,29 @@ def test_tampering_with_the_board_is_found(shop: Shop) -> None:
     assert wrong(shop, session) == {"ranks"}
 
 
+@pytest.mark.parametrize("allow_lower_bids", [True, False])
+def test_a_price_that_fell_is_found_where_it_may_not(shop: Shop, allow_lower_bids: bool) -> None:
+    session, bidder = shop.session(allow_lower_bids=True, alpha=0.0), shop.bidder()
+    for price in ("150", "120", "130"):
+        shop.bid(bidder, session, price)
+    shop.drain(session)
+    assert wrong(shop, session) == set()
+    execute(shop, f"UPDATE sessions SET allow_lower_bids = {allow_lower_bids}")  # noqa: S608
+    assert wrong(shop, session) == (set() if allow_lower_bids else {"prices"})
+
+
+@pytest.mark.parametrize("price", ["149.99", "150.01", "9999999999.99"])
+def test_a_highest_bid_that_does_not_stand_is_found_open_and_ended(shop: Shop, price: str) -> None:
+    session = half_drained(shop)
+    params = keys.session_params(session.session_id)
+    shop.services.redis.hset(params, "highest_bid", price)
+    assert wrong(shop, session) == {"highest bid"}
+    shop.close(session)
+    assert wrong(shop, session) == set()
+    execute(shop, f"UPDATE sessions SET highest_bid = {price}")  # noqa: S608 - our own text
+    assert wrong(shop, session) == {"highest bid"}
+
+
 def test_an_entry_deleted_from_the_log_is_found(shop: Shop) -> None:
     session = half_drained(shop)
     shop.services.redis.xdel(keys.bid_log(session.session_id), "4-0")
@@ -126,7 +149,10 @@ def test_the_command_does_not_call_proven_what_it_cannot_check(app: Flask, shop:
         result = app.test_cli_runner().invoke(args=["verify", str(session.session_id)])
     lines = {line.split()[1]: line for line in result.output.splitlines() if line[0] in "✓✗?"}
     assert lines["ranks"].startswith("? ranks        not checked: the session is not in Redis")
-    assert all(line.startswith("✓") for name, line in lines.items() if name != "ranks")
+    assert lines["highest"].startswith("? highest bid  not checked: the session is not in Redis")
+    assert all(
+        line.startswith("✓") for name, line in lines.items() if name not in {"ranks", "highest"}
+    )
     assert result.exit_code == 1
 
 

@@ -114,6 +114,31 @@ def write_as_an_old_version(engine: Engine) -> None:
             connection.execute(text(statement), known)
 
 
+def test_bids_of_the_versions_before_may_be_lowered_and_results_show_what_stood(
+    engine: Engine,
+) -> None:
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0005")
+    write_as_an_old_version(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)"
+                " SELECT sessions.id, users.id, 1, 1, 120, 1 FROM sessions, users"
+            )
+        )
+        connection.execute(
+            text("UPDATE sessions SET status = 'ended', closed_at = now(), highest_bid = 999")
+        )
+    migrate(engine)
+    write_as_an_old_version(engine)
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT status, allow_lower_bids, highest_bid FROM sessions ORDER BY status")
+        ).all()
+    assert [tuple(row) for row in found] == [("active", True, None), ("ended", True, 120)]
+
+
 @pytest.mark.parametrize("revision", ["0001", "0002"])
 def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
     engine: Engine, revision: str
@@ -130,11 +155,11 @@ def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
 
 @pytest.mark.parametrize("statement", ["", "ALTER TABLE bids ADD COLUMN extra text"])
 def test_older_code_leaves_a_newer_schema_alone(engine: Engine, statement: str) -> None:
-    assert migrate(engine) is State.CURRENT
+    assert migrate(engine).state is State.CURRENT
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         connection.execute(text(statement or "SELECT 1"))
-    assert migrate(engine) is State.NEWER
+    assert migrate(engine).state is State.NEWER
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
 

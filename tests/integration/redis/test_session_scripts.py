@@ -43,10 +43,11 @@ def load_bids(shop: Shop, session: SessionView, chunk: str, *bids: tuple[str, ..
         keys.session_load(session.session_id),
         keys.session_params(session.session_id),
         keys.ranking(session.session_id),
+        keys.standing_prices(session.session_id),
         *(keys.standing_bid(session.session_id, bid[0]) for bid in bids),
     ]
     fields = [field for bid in bids for field in bid]
-    return scripts.load_standing_bids(shop.services.redis, names, [TOKEN, chunk, *fields])
+    return scripts.load_standing_bids(shop.services.redis, names, [TOKEN, chunk, 0, *fields])
 
 
 def load_session(shop: Shop, session: SessionView, sequence: int) -> list[Any]:

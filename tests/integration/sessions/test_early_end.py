@@ -102,7 +102,8 @@ def test_a_bid_after_the_early_end_is_recorded_and_does_not_count(shop: Shop) ->
 
 
 def test_a_bid_before_the_end_counts_although_its_bidder_bids_after_it(shop: Shop) -> None:
-    session, bidder = shop.session(alpha=1.0, beta=0.0, gamma=0.0), shop.bidder()
+    terms = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0, "allow_lower_bids": True}
+    session, bidder = shop.session(**terms), shop.bidder()
     shop.bid(shop.bidder(), session, "120")
     shop.bid(bidder, session, "130")
     save(shop)

@@ -23,14 +23,14 @@ def loader(shop: Shop) -> SessionLoader:
     return SessionLoader(services.database, services.redis, services.bid_log)
 
 
-def lively_session(shop: Shop, bidders: int = 5) -> SessionView:
-    """A session whose members have bid, some of them twice."""
-    session = shop.session(inventory=2)
+def lively_session(shop: Shop, bidders: int = 5, *, allow_lower_bids: bool = True) -> SessionView:
+    """A session whose members have bid, some of them twice: lower, or higher if they must."""
+    session = shop.session(inventory=2, allow_lower_bids=allow_lower_bids)
     members = [shop.bidder() for _ in range(bidders)]
     for number, member in enumerate(members):
         shop.bid(member, session, f"{150 - number}.25")
     for member in members[::2]:
-        shop.bid(member, session, "130.75")
+        shop.bid(member, session, "130.75" if allow_lower_bids else "160.75")
     return session
 
 
@@ -53,12 +53,13 @@ def board(shop: Shop, session: SessionView) -> BoardPage:
     return shop.services.board.page(session.session_id, page=1, page_size=50)
 
 
+@pytest.mark.parametrize("allow_lower_bids", [True, False])
 @pytest.mark.parametrize("chunk_size", [1, 2, 5, 500])
 def test_a_lost_session_is_loaded_as_it_was(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk_size: int
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk_size: int, allow_lower_bids: bool
 ) -> None:
     monkeypatch.setattr(loading, "_CHUNK_SIZE", chunk_size)
-    session = lively_session(shop)
+    session = lively_session(shop, allow_lower_bids=allow_lower_bids)
     shop.drain(session)
     before, board_before = kept(shop), board(shop, session)
     shop.services.redis.flushdb()

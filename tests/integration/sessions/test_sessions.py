@@ -1,5 +1,6 @@
 """Sessions: made, listed, opened and paused."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from core import errors
 from core.redis import clock, keys
 from core.rules.lifecycle import Status, status_at
-from core.sessions.sessions import MAX_START_AHEAD, SessionView, Terms
+from core.sessions.sessions import MAX_START_AHEAD, Sessions, SessionView, Terms
 from tests.support.factories import Shop
 
 HOUR = timedelta(hours=1)
@@ -48,12 +49,12 @@ def test_a_start_time_may_be_given_in_any_time_zone(shop: Shop) -> None:
 
 
 def test_redis_knows_a_new_session_as_postgresql_does(shop: Shop) -> None:
-    session = shop.session(alpha=0.1, beta=1e-7, gamma=1e15, upset_price=Decimal("0.01"))
+    session = shop.session(alpha=0.1, beta=1e-7, gamma=1e11, upset_price=Decimal("0.01"))
     stored = params(shop, session)
     assert {name: float(stored[name]) for name in ("alpha", "beta", "gamma")} == {
         "alpha": 0.1,
         "beta": 1e-7,
-        "gamma": 1e15,
+        "gamma": 1e11,
     }
     assert Decimal(stored["upset_price"]) == Decimal("0.01")
     assert clock.from_microseconds(int(stored["start"])) == session.start_time
@@ -67,6 +68,65 @@ def test_terms_that_make_no_session_are_refused_by_the_field(shop: Shop, ahead: 
         shop.session(start_time=now(shop) + ahead, duration=HOUR)
     assert refused.value.field == "start_time"
     assert shop.rows("SELECT count(*) FROM sessions, products") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        ({"gamma": 1e15}, "gamma"),
+        ({"gamma": 1e14, "beta": 4e14}, "gamma"),
+        ({"beta": 1e15}, "beta"),
+        ({"beta": 1e15, "gamma": 1e14}, "beta"),
+        ({"alpha": 1e-12}, "beta"),
+        ({"alpha": 1e-12, "beta": 0.0, "gamma": 1000.0}, "gamma"),
+        ({"alpha": 1e-300}, "beta"),
+        ({"alpha": 5e-324, "beta": 0.0, "gamma": 0.0}, "alpha"),
+    ],
+)
+def test_terms_whose_scores_cannot_tell_a_cent_are_refused_by_the_field(
+    shop: Shop, terms: dict[str, float], field: str
+) -> None:
+    with pytest.raises(errors.InvalidTerms, match="one cent apart") as refused:
+        shop.session(**terms)
+    assert refused.value.field == field
+    assert shop.rows("SELECT count(*) FROM sessions, products") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"alpha": 0.0, "beta": 1e15, "gamma": 1e15},
+        {"alpha": 0.0, "beta": 0.0, "gamma": 0.0},
+        {"alpha": 1e15, "beta": 1e15, "gamma": 1e15},
+        {"alpha": 1e-300, "beta": 0.0, "gamma": 0.0},
+        {"alpha": 0.5, "beta": 1e12, "gamma": 1e11},
+    ],
+)
+def test_terms_that_tell_cents_or_do_not_count_prices_are_taken(
+    shop: Shop, terms: dict[str, float]
+) -> None:
+    assert shop.session(**terms).is_active
+
+
+@pytest.mark.parametrize("by_default", [False, True])
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_a_session_allows_lower_bids_as_its_terms_say_or_the_shop(
+    shop: Shop, by_default: bool, asked: bool | None
+) -> None:
+    services = shop.services
+    sessions = Sessions(
+        services.database,
+        services.redis,
+        services.loader,
+        services.sessions._replication,
+        allow_lower_bids=by_default,
+    )
+    terms = replace(TERMS, allow_lower_bids=asked)
+    made = sessions.create_with_product("Item", None, terms)
+    expected = by_default if asked is None else asked
+    assert made.allow_lower_bids is expected
+    assert services.sessions.get(made.session_id).allow_lower_bids is expected
+    assert params(shop, made)["allow_lower_bids"] == str(int(expected))
 
 
 def test_a_session_may_be_half_over_when_it_is_made(shop: Shop) -> None:

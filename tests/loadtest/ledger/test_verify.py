@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -163,6 +164,56 @@ def test_a_bid_before_the_start_is_seen(sold: Sold, capsys: Capture) -> None:
 def test_a_bid_below_the_upset_price_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("UPDATE bids SET price = 99.99 WHERE session_id = %(session)s AND sequence = 2")
     assert_seen(sold, capsys, "bid 2 at 99.99 is below the upset price")
+
+
+def test_a_standing_price_that_was_lowered_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE bids SET price = 100.09 WHERE session_id = %(session)s AND sequence = 7")
+    assert_seen(sold, capsys, "is below the standing price 100.10 of bid 1")
+
+
+def test_a_price_may_fall_where_the_session_allows_it(sold: Sold) -> None:
+    sold.sql("UPDATE bids SET price = 100.09 WHERE session_id = %(session)s AND sequence = 7")
+    sold.sql("UPDATE sessions SET allow_lower_bids = true WHERE id = %(session)s")
+    assert not any("standing price" in words for words in differences_of(case_of(sold)))
+
+
+def test_a_price_that_fell_on_a_board_that_was_rewound_is_no_breach(sold: Sold) -> None:
+    case = case_of(sold)
+    bids = [
+        replace(bid, price=Decimal(1)) if bid.sequence == 7 else bid for bid in case.stored.bids
+    ]
+    for moved, is_seen in (({}, True), ({4: [7]}, False)):
+        told = replace(case, stored=replace(case.stored, bids=bids, moved=moved))
+        seen = any("standing price" in words for words in differences_of(told))
+        assert seen is is_seen
+
+
+@pytest.mark.parametrize("score", [0.0, -1.0])
+def test_a_bid_that_had_to_be_better_and_was_not_is_seen(sold: Sold, score: float) -> None:
+    case = case_of(sold)
+    standing = case.stored.bids[0].score
+    bids = [
+        replace(bid, score=standing + score) if bid.sequence == 7 else bid
+        for bid in case.stored.bids
+    ]
+    for only_if_better in (True, False):
+        attempts = [replace(each, only_if_better=only_if_better) for each in case.ledger.attempts]
+        told = replace(
+            case,
+            ledger=replace(case.ledger, attempts=attempts),
+            stored=replace(case.stored, bids=bids),
+        )
+        seen = any("had to be better" in words for words in differences_of(told))
+        assert seen is only_if_better
+
+
+def test_a_highest_bid_that_nobody_stands_behind_is_seen(sold: Sold, capsys: Capture) -> None:
+    sold.sql("UPDATE sessions SET highest_bid = 9999999999.99 WHERE id = %(session)s")
+    assert_seen(sold, capsys, "the highest bid in PostgreSQL is 9999999999.99, but 180.55 stands")
+    sold.sql("UPDATE sessions SET highest_bid = 180.55 WHERE id = %(session)s")
+    params = keys.session_params(sold.session.session_id)
+    sold.shop.services.redis.hset(params, "highest_bid", "180.56")
+    assert_seen(sold, capsys, "the highest bid in Redis is 180.56, but 180.55 stands")
 
 
 def test_a_bid_answered_as_accepted_after_the_end_is_seen(sold: Sold, capsys: Capture) -> None:

@@ -38,3 +38,22 @@ def test_scheduled_prices_are_admissible_and_rise() -> None:
     late = [prices.scheduled(random, TERMS, 59, 60) for _ in range(100)]
     assert min(early) >= 100
     assert sorted(late)[50] > sorted(early)[50]
+
+
+def test_each_bidders_prices_rise_whatever_is_drawn() -> None:
+    rising, random = prices.RisingPrices(), Random(1)
+    last: dict[str, Decimal] = {}
+    for _ in range(300):
+        bidder, drawn = random.choice("abc"), Decimal(random.randint(100, 999)) / 100
+        price = rising.raised(bidder, drawn)
+        assert price == drawn or price == last[bidder] + prices.CENT
+        assert price > last.get(bidder, Decimal(0))
+        last[bidder] = price
+    assert len(last) == 3
+
+
+def test_a_price_does_not_rise_above_the_highest_that_a_bid_may_have() -> None:
+    rising = prices.RisingPrices()
+    assert (
+        rising.raised("a", prices.MAX_PRICE) == rising.raised("a", Decimal(1)) == prices.MAX_PRICE
+    )

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -119,6 +120,8 @@ def test_a_stall_stops_no_bid_and_is_in_the_latency_of_each_that_was_due(
     assert {attempt.kind for attempt in attempts} == {"accepted"}, (
         "none waited for another's answer"
     )
+    paid = [Decimal(attempt.price) for attempt in attempts]
+    assert paid == sorted(set(paid)), "a session refuses a member's lower price"
     moments = [bidding.start + moment for moment in SCHEDULE[: len(attempts)]]
     assert [attempt.intended_at for attempt in attempts] == moments
     stalled = [attempt for attempt in attempts if attempt.intended_at < moves_at]

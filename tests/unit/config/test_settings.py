@@ -47,6 +47,7 @@ DEFAULTS = {
     "access_token_expire_minutes": 1440,
     "first_account_is_admin": True,
     "passwords": PasswordSettings(min_length=6, refuse_common=False),
+    "allow_lower_bids": False,
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,
     "limits": LimitSettings(
@@ -96,6 +97,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("REDIS_DB", "-1"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
         ("FIRST_ACCOUNT_IS_ADMIN", "2"),
+        ("ALLOW_LOWER_BIDS", "maybe"),
         ("BID_RATE_PER_SECOND", "-0.1"),
         ("BID_RATE_PER_SECOND", "nan"),
         ("BID_RATE_PER_SECOND", "inf"),

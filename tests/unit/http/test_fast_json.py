@@ -47,18 +47,18 @@ def fast(body: bytes | None) -> Verdict:
 
 def judge(read: Any) -> Verdict:
     try:
-        session_id, price = read()
+        session_id, price, only_if_better = read()
     except ValidationError as error:
         return Verdict(error=(ValidationError, error.messages))
     except (MalformedJson, BodyTooLarge) as error:
         return Verdict(error=type(error))
-    assert (type(session_id), type(price)) == (UUID, Decimal)
-    return Verdict((session_id, price.as_tuple()))
+    assert (type(session_id), type(price), type(only_if_better)) == (UUID, Decimal, bool)
+    return Verdict((session_id, price.as_tuple(), only_if_better))
 
 
-def _by_schema(body: bytes | None) -> tuple[UUID, Decimal]:
+def _by_schema(body: bytes | None) -> tuple[UUID, Decimal, bool]:
     loaded = schemas.BidRequest().load(decode(body))
-    return loaded["session_id"], loaded["price"]
+    return loaded["session_id"], loaded["price"], loaded["only_if_better"]
 
 
 # --- Bodies --------------------------------------------------------------------------
@@ -150,7 +150,42 @@ ODD_IDS = [
     "true",
     ID,
 ]
-KEYS = ["session_id", "price", "Price", "price ", "pric\\u0065", "other", "", "\\ud83d"]
+ODD_FLAGS = [
+    "true",
+    "false",
+    "null",
+    "0",
+    "1",
+    "1.0",
+    "-0",
+    "True",
+    "TRUE",
+    "tru",
+    "truee",
+    "true true",
+    '"true"',
+    '"false"',
+    '"1"',
+    '""',
+    "[]",
+    "[true]",
+    "{}",
+    "NaN",
+    "",
+]
+KEYS = [
+    "session_id",
+    "price",
+    "Price",
+    "price ",
+    "pric\\u0065",
+    "only_if_better",
+    "only_if_bette\\u0072",
+    "onlyIfBetter",
+    "other",
+    "",
+    "\\ud83d",
+]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -169,6 +204,7 @@ numbers = st.builds(
 )
 cents = st.integers(0, 10**13).map(lambda number: f"{number // 100}.{number % 100:02}")
 prices = st.sampled_from(ODD_NUMBERS) | numbers | cents | json_values
+flags = st.sampled_from(["true", "true", "false", *ODD_FLAGS]) | json_values
 ids = st.uuids().map('"{}"'.format) | st.sampled_from(ODD_IDS) | json_values
 spaces = st.sampled_from(["", "", "", " ", "\n", "\t\r\n ", "\x0b", "\xa0", "\ufeff"])
 
@@ -177,7 +213,9 @@ spaces = st.sampled_from(["", "", "", " ", "\n", "\t\r\n ", "\x0b", "\xa0", "\uf
 def near_bids(draw: st.DrawFn) -> bytes:
     """Objects with the fields of a bid, or nearly so, nearly in JSON."""
     members = [("session_id", draw(ids)), ("price", draw(prices))]
-    extra = st.tuples(st.sampled_from(KEYS), ids | prices)
+    if draw(st.booleans()):
+        members.append(("only_if_better", draw(flags)))
+    extra = st.tuples(st.sampled_from(KEYS), ids | prices | flags)
     members += draw(st.lists(extra, max_size=2))
     if draw(st.integers(0, 9)) == 0:
         members.pop(draw(st.integers(0, len(members) - 1)))
@@ -239,13 +277,19 @@ def test_a_price_is_read_as_the_schema_reads_it(price: str) -> None:
     assert fast(body) == reference(body)
 
 
+@pytest.mark.parametrize("flag", ODD_FLAGS)
+def test_a_flag_is_read_as_the_schema_reads_it(flag: str) -> None:
+    body = f'{{"session_id":"{ID}","price":250.25,"only_if_better":{flag}}}'.encode()
+    assert fast(body) == reference(body)
+
+
 @pytest.mark.parametrize("session_id", ODD_IDS)
 def test_an_id_is_read_as_the_schema_reads_it(session_id: str) -> None:
     body = f'{{"price":250.25,"session_id":{session_id}}}'.encode()
     assert fast(body) == reference(body)
 
 
-TWICE = ["session_id", "price", "other", "", "pric\\u0065", "session\\u005fid"]
+TWICE = ["session_id", "price", "only_if_better", "other", "", "pric\\u0065", "session\\u005fid"]
 
 
 @st.composite
@@ -279,6 +323,9 @@ def test_a_field_that_is_there_twice_is_refused(body: bytes) -> None:
         f'{{"session_id":"no id","session_id":"{ID}","price":2}}',
         f'{{"session_id":"{ID}","session_id":"no id","price":2}}',
         f'{{"session_id":1,"session_id":"{ID}","price":2}}',
+        f'{{"session_id":"{ID}","price":2,"only_if_better":true,"only_if_better":false}}',
+        f'{{"session_id":"{ID}","price":2,"only_if_better":1,"only_if_better":true}}',
+        f'{{"session_id":"{ID}","price":2,"only_if_better":true,"only_if_better":"true"}}',
     ],
 )
 def test_a_bid_with_a_field_twice_is_refused(body: str) -> None:
@@ -293,7 +340,7 @@ def test_a_bid_in_another_encoding_is_refused_as_such(encoding: str) -> None:
 
 def test_a_byte_order_mark_is_skipped() -> None:
     body = f'{{"session_id":"{ID}","price":2}}'.encode("utf-8-sig")
-    assert fast(body) == reference(body) == Verdict((UUID(ID), Decimal("2.00").as_tuple()))
+    assert fast(body) == reference(body) == Verdict((UUID(ID), Decimal("2.00").as_tuple(), False))
 
 
 def test_a_body_that_is_too_long_is_refused_alike() -> None:
@@ -309,7 +356,10 @@ def test_a_bid_as_most_are_does_not_need_the_schema(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(schemas.BidRequest, "load", fail)
     for price in ("1", "250", "250.2", "250.25", "9999999999.99"):
         body = f'{{ "session_id": "{ID}", "price": {price} }}'.encode()
-        assert read_bid(body) == (UUID(ID), Decimal(price))
+        assert read_bid(body) == (UUID(ID), Decimal(price), False)
+    for flag in (True, False):
+        body = f'{{"session_id":"{ID}","price":1,"only_if_better":{json.dumps(flag)}}}'.encode()
+        assert read_bid(body) == (UUID(ID), Decimal(1), flag)
 
 
 # --- Answers -------------------------------------------------------------------------

@@ -16,6 +16,7 @@ def test_all_keys_of_a_session_share_one_hash_tag() -> None:
     names = [
         keys.session_params(SESSION),
         keys.ranking(SESSION),
+        keys.standing_prices(SESSION),
         keys.standing_bid(SESSION, USER),
         keys.bid_log(SESSION),
         keys.session_load(SESSION),
@@ -38,6 +39,7 @@ def test_all_that_a_bid_on_a_cluster_touches_shares_a_slot() -> None:
     names = [
         keys.session_params(session_id),
         keys.ranking(session_id),
+        keys.standing_prices(session_id),
         keys.standing_bid(session_id, user_id),
         keys.bid_log(session_id),
         keys.revoked_tokens(session_id),

@@ -26,10 +26,11 @@ export function syncClock(serverTime, exact = true) {
 }
 
 export class Problem extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, data = {}) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.data = data;
   }
 }
 
@@ -42,7 +43,7 @@ export async function call(method, path, body) {
   syncClock(response.headers.get("Date"), false);
   if (response.ok) return data;
   if (INVALID_TOKEN_CODES.has(data.code) && token === sessionStorage.getItem(TOKEN)) clearLogin();
-  throw new Problem(response.status, data.code, messageOf(data));
+  throw new Problem(response.status, data.code, messageOf(data), data);
 }
 
 export const get = (path) => call("GET", path);

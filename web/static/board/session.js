@@ -4,7 +4,7 @@ import { counted, facts, place, price, score } from "./format.js";
 import { tick, timer } from "./list.js";
 import { watch } from "./live.js";
 import { Plot } from "./plot.js";
-import { nextStep } from "./scoring.js";
+import { nextStep, priceToPass } from "./scoring.js";
 import { throttle } from "./throttle.js";
 
 const OWN_PLACE_MS = 1000;
@@ -62,10 +62,22 @@ class SessionView {
   }
 
   async bid(amount) {
-    const placed = await call("POST", BID_PATH, { session_id: this.session.session_id, price: amount });
+    const request = { session_id: this.session.session_id, price: amount, only_if_better: true };
+    const placed = await call("POST", BID_PATH, request).catch((problem) => this.explain(problem, amount));
     this.hasBid = true;
     this.bidsPlaced += 1;
     this.setOwn({ rank: placed.rank, price: placed.price, is_winner: placed.is_winning });
+  }
+
+  /** Throw the problem; for a bid that would lower the member's score, with the price that would raise it. */
+  explain(problem, amount) {
+    if (problem.code === "score_would_drop") {
+      const { score: offered, standing_score: standing } = problem.data;
+      const needed = priceToPass(this.session, this.responseTime(), me().weight, standing);
+      problem.message = `Not placed: ${price(amount)} would not improve your bid, because later bids score less `
+        + `(${score(offered)} now, yours has ${score(standing)}).${needed == null ? "" : ` Bid ${price(needed)} or more.`}`;
+    }
+    throw problem;
   }
 
   action(verb) {
@@ -188,11 +200,15 @@ class SessionView {
     this.showStep();
   }
 
+  /** Seconds since the session's start. */
+  responseTime() {
+    return Math.max(0, (now() - Date.parse(this.session.start_time)) / 1000);
+  }
+
   showStep() {
     const { session, board, own } = this;
     const isOpen = session.status === "active" && Date.parse(session.end_time) > now();
-    const responseTime = Math.max(0, (now() - Date.parse(session.start_time)) / 1000);
-    const step = me() && isOpen && board ? nextStep(session, board, own, responseTime, me().weight) : null;
+    const step = me() && isOpen && board ? nextStep(session, board, own, this.responseTime(), me().weight) : null;
     const text = step ? stepText(step) : "";
     if (this.step.textContent !== text) this.step.textContent = text;
   }
