@@ -14,7 +14,7 @@ from core.bidlog.drain import BidLog
 from core.config import Settings
 from core.members.accounts import Accounts
 from core.members.erasure import Erasure
-from core.members.passwords import PasswordPolicy
+from core.members.password_policy import PasswordPolicy
 from core.members.revocations import ClusterRevocations, Revocations
 from core.members.roles import Membership
 from core.members.weights import ClusterWeights, Weights
@@ -98,8 +98,9 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         database,
         redis,
         first_account_is_admin=settings.first_account_is_admin,
-        passwords=PasswordPolicy(settings.passwords),
+        policy=PasswordPolicy(settings.passwords),
         hasher=password_hasher,
+        max_wait_seconds=runtime.max_wait_seconds,
     )
     return Services(
         settings=settings,

@@ -217,6 +217,12 @@ class BacklogFull(Refusal):
     retry_after_seconds = 5
 
 
+class ServiceBusy(Refusal):
+    """Too many others wait for the same expensive work. Nothing was done."""
+
+    retry_after_seconds = 2
+
+
 class TemporarilyUnavailable(Refusal):
     detail = "This is unavailable right now. Try again in a few seconds."
     retry_after_seconds = 2

@@ -80,6 +80,8 @@ def _run_planned(
                 f" recovered in {outcome.recovery_seconds:.1f} s ({now - began_at:.0f} s)"
             )
             began_at = now
+            for note in outcome.notes:
+                progress.print_line(f"    {note}")
             for sentence in outcome.problems:
                 progress.print_line(
                     f"    - {sentence if options.verbose else sentence.splitlines()[0]}"

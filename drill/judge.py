@@ -39,6 +39,8 @@ class RoundOutcome:
     pause_seconds: float = 0.0
     recovery_seconds: float = 0.0
     problems: tuple[str, ...] = ()
+    # What the fault measured, in lines.
+    notes: tuple[str, ...] = ()
     # False when the drill itself failed: proves nothing, not even in a control round.
     was_run: bool = True
 

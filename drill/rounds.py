@@ -68,6 +68,7 @@ class _Round:
             pause_seconds=self._pause_seconds,
             recovery_seconds=self._recovery_seconds,
             problems=tuple(self.problems),
+            notes=tuple(self._context.notes),
         )
 
     def bid_and_inject(self) -> None:

@@ -73,6 +73,9 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "METRICS_FOLDER": str(folder / "metrics"),
             # The machine may be busy; tests of overload set their own.
             "MAX_QUEUE_WAIT_MS": "20000",
+            # One member sends all that is refused; tests of these limits set their own.
+            "REFUSED_BIDS_PER_MINUTE": "0",
+            "UNCACHED_PAGES_PER_MINUTE": "0",
         }
         _create_test_database()
         yield load_settings()

@@ -5,6 +5,7 @@ Flask's threads, and `Watchers` serves WebSockets.
 """
 
 import asyncio
+from http import HTTPStatus
 
 import structlog
 from flask import Flask
@@ -14,6 +15,8 @@ from web.app import create_app
 from web.front.bridge import Bridge
 from web.front.overload import LoadShedder, Overloaded
 from web.front.sockets import Watchers
+from web.guards.operation import body_limits
+from web.http.body import MAX_BODY_BYTES
 from web.http.requests import (
     SEND_WHOLE,
     ClientGone,
@@ -27,7 +30,12 @@ from web.http.requests import (
 )
 from web.http.responses import assign_request_id
 from web.lane import lane_of
-from web.state import board_pages_of, services_of
+from web.state import board_pages_of, results_pages_of, services_of
+
+# A client that asks too much or too often, or that is shed, waits for its refusal: otherwise its
+# connection could ask again at once. No thread waits with it.
+REFUSAL_DELAY_SECONDS = 0.2
+_DELAYED_STATUSES = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.TOO_MANY_REQUESTS)
 
 log = structlog.get_logger(__name__)
 
@@ -50,26 +58,32 @@ class Application:
         self._runtime = services.runtime
         self._lane = lane_of(app)
         self._shedder = LoadShedder()
+        self._body_limits = body_limits(app)
         self._app, self._settings = app, settings
         self._watchers = Watchers(
-            services, board_pages_of(app), max_watchers=settings.live_max_watchers
+            services,
+            board_pages_of(app),
+            results_pages_of(app),
+            max_watchers=settings.live_max_watchers,
         )
         self._bridge: Bridge | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             handler = self._lane.handler_for(scope)
+            max_bytes = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
             try:
                 if handler is not None:
-                    request = await read_request(scope, receive)
+                    request = await read_request(scope, receive, max_bytes)
                     response = await self._lane.respond(handler, request)
-                    is_read_to_end = request.body is not None
+                    is_read_to_end = request.is_read_to_end
                 else:
-                    body = await read_body(receive)
+                    body, is_read_to_end = await read_body(receive, max_bytes)
                     response = await self._respond_with_flask(scope, body)
-                    is_read_to_end = body is not None
             except ClientGone:
                 return
+            if response.status in _DELAYED_STATUSES:
+                await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             send_whole = scope.get("extensions", {}).get(SEND_WHOLE) if is_read_to_end else None
             if send_whole is not None:
                 await send_whole(response)
@@ -85,6 +99,7 @@ class Application:
         try:
             return await self._bridge.respond(scope, body)
         except Overloaded:
+            await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             headers = dict(scope["headers"])
             request_id = assign_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
             response = self._shedder.shed(request_id)

@@ -8,19 +8,24 @@ WSGI server.
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, wraps
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from flask import Flask, Response, current_app, g, request
 
+from core import errors
+from core.bidding.placing import Bidder, PlacedBid
 from core.telemetry import metrics
 from web.guards.operation import Operation, View, path_id
-from web.guards.problems import error_response
+from web.guards.problems import error_response, problem_of
+from web.guards.rate_limits import network_of
 from web.guards.tokens import bidder_of, verifier_of
 from web.http import body, cors
 from web.http.access_log import BID_PATH, AccessLogWriter
 from web.http.body import require_json
+from web.http.buckets import Buckets
 from web.http.fast_json import read_bid, write_placed
 from web.http.requests import Headers, LaneRequest, RawResponse, Scope
 from web.http.responses import JSON_HEADERS, ApiResponse, assign_request_id, common_headers
@@ -52,6 +57,12 @@ class Lane:
         self._bidding = app_services.bidding
         self._background = app_services.runtime.background
         self._board_pages = board_pages_of(app)
+        self._trusted_proxies = app_services.settings.trusted_proxies
+        self._refused_bids = Buckets(
+            "refused-bids",
+            app_services.settings.limits.refused_bids_per_minute,
+            errors.RateLimited,
+        )
         self._page_query = PageQuery()
         self._first_page = self._page_query.load({})
 
@@ -102,14 +113,24 @@ class Lane:
         """Place a bid."""
         metrics.BID_DOORS.counts[request.door] += 1
         claims = self._verifier.claims(request.header(b"authorization"))
+        bidder = bidder_of(claims)
+        self._refused_bids.require(bidder.id_text)
+        try:
+            placed = await self._place(request, bidder)
+        except Exception as error:
+            if problem_of(type(error)).status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._refused_bids.take(bidder.id_text)
+            raise
+        if placed.replayed:
+            self._refused_bids.take(bidder.id_text)
+        if placed.drain_due:
+            self._background.start(enqueue.drain, placed.session_id)
+        return ApiResponse(write_placed(placed), outcome=placed.outcome)
+
+    async def _place(self, request: LaneRequest, bidder: Bidder) -> PlacedBid:
         require_json(request.header(b"content-type"), request.header(b"content-encoding"))
         session_id, price, only_if_better = read_bid(request.body)
-        placed = await self._bidding.bid(
-            bidder_of(claims), session_id, price, only_if_better=only_if_better
-        )
-        if placed.drain_due:
-            self._background.start(enqueue.drain, session_id)
-        return ApiResponse(write_placed(placed), outcome=placed.outcome)
+        return await self._bidding.bid(bidder, session_id, price, only_if_better=only_if_better)
 
     async def show_board(self, request: LaneRequest) -> ApiResponse:
         """Show a page of a session's board."""
@@ -117,7 +138,8 @@ class Lane:
         page = (
             self._page_query.load(_arguments(request.query)) if request.query else self._first_page
         )
-        return ApiResponse(await self._board_pages.read(session_id, **page))
+        reader = network_of(request.address(self._trusted_proxies))
+        return ApiResponse(await self._board_pages.read(session_id, **page, reader=reader))
 
 
 def init_app(app: Flask, access_log: AccessLogWriter) -> None:
@@ -144,7 +166,7 @@ def lane_route(**declared: Any) -> Callable[[View], View]:
                 request.query_string,
                 request.remote_addr or "",
                 {name.lower().encode(): text.encode("latin-1") for name, text in request.headers},
-                body.read(request),
+                body.read(request, declaration.max_body_bytes),
                 "flask",
             )
             response = services().runtime.loop.run(lane.respond(view(lane), lane_request))

@@ -29,6 +29,10 @@ class LimitSettings:
     stranger_logins_per_hour: int
     # By member.
     member_reads_per_minute: int
+    # In each web process. By member: bids that are refused or change nothing.
+    refused_bids_per_minute: int
+    # In each web process. By address: pages of boards and results that are not cached.
+    uncached_pages_per_minute: int
 
 
 def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitSettings:
@@ -56,6 +60,8 @@ def read_limits(read: SettingsReader, broker_url: str, redis_url: str) -> LimitS
         tries_per_minute=quota("TRIES_PER_MINUTE", 10),
         stranger_logins_per_hour=quota("STRANGER_LOGINS_PER_HOUR", 100),
         member_reads_per_minute=quota("MEMBER_READS_PER_MINUTE", 1200),
+        refused_bids_per_minute=quota("REFUSED_BIDS_PER_MINUTE", 300),
+        uncached_pages_per_minute=quota("UNCACHED_PAGES_PER_MINUTE", 300),
     )
 
 

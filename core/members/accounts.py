@@ -1,7 +1,6 @@
 """Accounts of members and admins: registration and login."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex, token_urlsafe
@@ -9,7 +8,6 @@ from uuid import UUID
 
 import structlog
 from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
 from redis import Redis
 from sqlalchemy import exists, select, text
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +16,8 @@ from sqlalchemy.orm import Session
 from core import errors, outages
 from core.config.passwords import PasswordSettings
 from core.members.naming import by_name, named, refusal_of
-from core.members.passwords import PasswordPolicy
+from core.members.password_policy import PasswordPolicy
+from core.members.passwords import Passwords
 from core.postgres.database import Database
 from core.postgres.models import User
 from core.redis import keys
@@ -52,16 +51,15 @@ class Accounts:
         redis: Redis,
         *,
         first_account_is_admin: bool,
-        passwords: PasswordPolicy | None = None,
+        policy: PasswordPolicy | None = None,
         hasher: PasswordHasher | None = None,
+        max_wait_seconds: float = float("inf"),
     ) -> None:
         self._database = database
         self._redis = redis
         self._first_account_is_admin = first_account_is_admin
-        self._passwords = passwords or PasswordPolicy(PasswordSettings())
-        self._hasher = hasher or PasswordHasher()
-        # Computed here, so that the first unknown name takes no longer than the next.
-        self._dummy_hash = self._hasher.hash("dummy password")
+        self._policy = policy or PasswordPolicy(PasswordSettings())
+        self._passwords = Passwords(hasher, max_wait_seconds=max_wait_seconds)
 
     def register(self, username: str, email: str, password: str) -> Account:
         """Create a member; the first account of an empty database becomes an admin.
@@ -91,7 +89,7 @@ class Accounts:
 
     def unusable_hash(self) -> str:
         """The hash of a random, discarded password."""
-        return self._hasher.hash(token_urlsafe())
+        return self._passwords.hash(token_urlsafe())
 
     def authenticate(self, username: str, password: str) -> Account:
         """The account with this name and password, each in any spelling.
@@ -126,8 +124,8 @@ class Accounts:
         return account
 
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
-        self._passwords.check(password, username=username, email=email)
-        password_hash = self._hasher.hash(identity.canonical_password(password))
+        self._policy.check(password, username=username, email=email)
+        password_hash = self._passwords.hash(identity.canonical_password(password))
         user = named(username, email, password_hash)
         try:
             with self._database.begin() as db:
@@ -158,21 +156,20 @@ class Accounts:
 
         An unknown account costs as many hashes as one with another password.
         """
-        password_hash = user.password_hash if user else self._dummy_hash
+        password_hash = user.password_hash if user else None
         for spelling in identity.password_spellings(password):
-            with suppress(VerifyMismatchError):
-                self._hasher.verify(password_hash, spelling)
+            if self._passwords.matches(password_hash, spelling):
                 return spelling
         return None
 
     def _upgrade_hash(self, user: User, spelling: str) -> None:
-        """Rehash when argon2's recommended parameters have changed, or the hash was made of
-        another spelling than the canonical one.
+        """Rehash when the parameters of new hashes have changed, or the hash was made of another
+        spelling than the canonical one.
         """
         canonical = identity.canonical_password(spelling)
-        if spelling == canonical and not self._hasher.check_needs_rehash(user.password_hash):
+        if spelling == canonical and not self._passwords.is_outdated(user.password_hash):
             return
-        password_hash = self._hasher.hash(canonical)
+        password_hash = self._passwords.hash(canonical)
         with self._database.begin() as db:
             db.get_one(User, user.id).password_hash = password_hash
 

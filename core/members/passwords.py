@@ -1,56 +1,77 @@
-"""Refuses passwords that are too short or easily guessed, as configured."""
+"""Password hashes behind a narrow gate.
 
-import re
-from collections.abc import Callable
-from functools import cache
-from threading import Lock
-from typing import Any, cast
+A hash is the most expensive work of the service in memory and time, and anybody may ask for
+one. So few are computed at once, and a caller that would wait too long is refused.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
+import structlog
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError, VerifyMismatchError
 
 from core import errors
-from core.config.passwords import PasswordSettings
 
-# An attacker who has the hashes tries this many guesses in minutes (zxcvbn's score 3).
-_MIN_GUESSES = 10**8
-# zxcvbn's time grows with the square of the length and, with signs that may stand for letters,
-# much faster: 16 characters take it less time than the hash, 64 may take seconds.
-_JUDGED_CHARACTERS = 16
-_WORD = re.compile(r"[^\W_]{3,}")
-# Words that an attacker of this service tries first.
-_OWN_WORDS = ("flashbid", "auction", "bidding")
-_judging = Lock()
+log = structlog.get_logger(__name__)
+
+# In one process: each takes a core, and its memory.
+HASHES_AT_ONCE = 1
+# OWASP's profile with the least memory, 19 MiB.
+DEFAULT_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
-class PasswordPolicy:
-    """The rules for new passwords; existing ones stay valid."""
+class Passwords:
+    """Hashes and verifies passwords. Every method that hashes raises ServiceBusy."""
 
-    def __init__(self, settings: PasswordSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        hasher: PasswordHasher | None = None,
+        *,
+        at_once: int = HASHES_AT_ONCE,
+        max_wait_seconds: float = float("inf"),
+    ) -> None:
+        self.hasher = hasher or DEFAULT_HASHER
+        self._gate = BoundedSemaphore(at_once)
+        self._max_wait_seconds = None if max_wait_seconds == float("inf") else max_wait_seconds
+        # Computed here, so that the first unknown name takes no longer than the next.
+        self._hash_of_nobody = self.hasher.hash("dummy password")
 
-    def check(self, password: str, *, username: str, email: str) -> None:
-        """Raises WeakPassword. Its first 16 characters decide whether it is easy to guess."""
-        if len(password) < self._settings.min_length:
-            raise errors.WeakPassword(f"Shorter than {self._settings.min_length} characters.")
-        if self._settings.refuse_common and _is_common(password, username, email):
-            raise errors.WeakPassword("Too easy to guess. Choose a longer or less usual one.")
+    def hash(self, password: str) -> str:
+        """A new hash, with the current parameters."""
+        with self._pass_gate():
+            return self.hasher.hash(password)
 
+    def matches(self, password_hash: str | None, password: str) -> bool:
+        """Whether the hash is this password's. None, an unknown name, costs the same."""
+        with self._pass_gate():
+            if password_hash is not None:
+                try:
+                    return self.hasher.verify(password_hash, password)
+                except VerifyMismatchError:
+                    return False
+                except (VerificationError, ValueError):
+                    # Not argon2's, or damaged: as from another system. No password matches.
+                    log.warning("password_hash_unreadable")
+            self._verify_nobody(password)
+            return False
 
-def _is_common(password: str, username: str, email: str) -> bool:
-    words = [username, email, *_WORD.findall(username), *_WORD.findall(email)]
-    start = _repeated_part(password)[:_JUDGED_CHARACTERS]
-    # It keeps the words of a call in a global.
-    with _judging:
-        judged = _judge()(start, user_inputs=[*_OWN_WORDS, *words])
-    return bool(judged["guesses"] < _MIN_GUESSES)
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a hash that matched has other parameters than new ones."""
+        return self.hasher.check_needs_rehash(password_hash)
 
+    def _verify_nobody(self, password: str) -> None:
+        try:
+            self.hasher.verify(self._hash_of_nobody, password)
+        except VerifyMismatchError:
+            return
 
-def _repeated_part(text: str) -> str:
-    """The part of which the text is a repetition; the text itself if it is none."""
-    return text[: (text + text).find(text, 1)]
-
-
-@cache
-def _judge() -> Callable[..., dict[str, Any]]:
-    """Imported on first use: its lists of words take 14 MB."""
-    from zxcvbn import zxcvbn  # noqa: PLC0415 - see above
-
-    return cast(Callable[..., dict[str, Any]], zxcvbn)
+    @contextmanager
+    def _pass_gate(self) -> Iterator[None]:
+        if not self._gate.acquire(timeout=self._max_wait_seconds):
+            raise errors.ServiceBusy
+        try:
+            yield
+        finally:
+            self._gate.release()

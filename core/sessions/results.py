@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -31,7 +32,7 @@ class RankedEntry:
 
 @dataclass(frozen=True, slots=True)
 class SessionResults:
-    """A session's results. `rankings` is one page, `winners` has all winners."""
+    """A session's results. `rankings` is one page; all winners: Results.winners."""
 
     session_id: UUID
     product_id: UUID
@@ -43,11 +44,15 @@ class SessionResults:
     final_price: Decimal | None
     total_bidders: int
     total_winners: int
-    winners: Sequence[RankedEntry]
     rankings: Sequence[RankedEntry]
     page: int
     page_size: int
     total_pages: int
+
+    @property
+    def winners(self) -> Sequence[RankedEntry]:
+        """The winners among `rankings`."""
+        return [entry for entry in self.rankings if entry.is_winner]
 
 
 class Results:
@@ -59,11 +64,7 @@ class Results:
 
     def get(self, session_id: UUID, *, page: int, page_size: int) -> SessionResults:
         """Results of a session. Raises SessionNotEnded or ResultsPending until they are final."""
-        session = self._sessions.get(session_id)
-        if session.status is not Status.ENDED:
-            raise errors.SessionNotEnded
-        if session.closed_at is None:
-            raise errors.ResultsPending
+        session = self._closed(session_id)
         with self._database.begin() as db:
             bidders = count_bidders(db, session_id)
             winners = min(bidders, session.inventory)
@@ -74,11 +75,10 @@ class Results:
                 status=session.status,
                 start_time=session.start_time,
                 end_time=session.end_time,
-                closed_at=session.closed_at,
+                closed_at=cast(datetime, session.closed_at),
                 final_price=session.final_price,
                 total_bidders=bidders,
                 total_winners=winners,
-                winners=entries(db, session, first=1, last=winners),
                 rankings=entries(
                     db, session, first=(page - 1) * page_size + 1, last=page * page_size
                 ),
@@ -86,6 +86,20 @@ class Results:
                 page_size=page_size,
                 total_pages=pages(bidders, page_size),
             )
+
+    def winners(self, session_id: UUID) -> list[RankedEntry]:
+        """All winners by rank. Raises like `get`."""
+        session = self._closed(session_id)
+        with self._database.begin() as db:
+            return entries(db, session, first=1, last=session.inventory)
+
+    def _closed(self, session_id: UUID) -> SessionView:
+        session = self._sessions.get(session_id)
+        if session.status is not Status.ENDED:
+            raise errors.SessionNotEnded
+        if session.closed_at is None:
+            raise errors.ResultsPending
+        return session
 
 
 def count_bidders(db: Session, session_id: UUID) -> int:

@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from statistics import median
 from threading import Event, Lock, Thread
 
 from loadtest.ledger import ledger
@@ -42,8 +43,11 @@ class Crowd:
         self._folder, self._seed, self._may_lower = folder, seed, may_lower
         self._stop, self._lock = Event(), Lock()
         self.counts: Counter[str] = Counter()
+        self.pause_seconds = PAUSE_SECONDS
         # When each bid was accepted, in seconds of `time.monotonic()`, in that order.
         self._accepted_at: list[float] = []
+        # How long each of them took, in seconds.
+        self._took: list[float] = []
 
     @property
     def acknowledged(self) -> int:
@@ -55,6 +59,12 @@ class Crowd:
         within = [at for at in list(self._accepted_at) if began_at < at < ended_at]
         moments = [began_at, *within, ended_at]
         return max(after - before for before, after in pairwise(moments))
+
+    def median_seconds(self, began_at: float, ended_at: float) -> float:
+        """The median time of bids accepted between these moments; infinite without any."""
+        accepted = zip(list(self._accepted_at), list(self._took), strict=False)
+        within = [took for at, took in accepted if began_at < at < ended_at]
+        return median(within) if within else float("inf")
 
     @contextmanager
     def bidding(self) -> Iterator["Crowd"]:
@@ -81,12 +91,15 @@ class Crowd:
             member, price = random.choice(own), Decimal(random.randint(10_000, 99_999)) / 100
             if not self._may_lower:
                 price = prices.raised(member.user_id, price)
+            sent_at = time.monotonic()
             attempt = send_bid(connection, self.session_id, member, price)
+            answered_at = time.monotonic()
             with self._lock:
                 book.attempt(attempt)
                 self.counts[attempt.kind] += 1
                 self.counts[f"status {attempt.status}"] += 1
                 if attempt.kind == ledger.ACCEPTED:
-                    self._accepted_at.append(time.monotonic())
-            time.sleep(PAUSE_SECONDS if attempt.is_confirmed else BACKOFF_SECONDS)
+                    self._accepted_at.append(answered_at)
+                    self._took.append(answered_at - sent_at)
+            time.sleep(self.pause_seconds if attempt.is_confirmed else BACKOFF_SECONDS)
         connection.close()

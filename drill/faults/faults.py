@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from drill.environment.round_context import RoundContext
-from drill.faults import broker, postgres, processes, redis
+from drill.faults import broker, hostile, postgres, processes, redis
 from drill.safeguards import guards
 from drill.safeguards.guards import Control
 
@@ -180,6 +180,12 @@ FAULTS = (
         processes.bid_under_shifted_clock,
         guards.WEB_CLOCK,
         settings_by_process={"web": processes.shifted_clock("-1h")},
+    ),
+    Fault(
+        "hostile",
+        "attacks from 32 connections that ask for what is expensive",
+        hostile.attack,
+        guards.COST_UNCOUNTED,
     ),
     Fault(
         "sigterm",

@@ -65,4 +65,9 @@ EVICTING = Control(
 YES_ON_ERROR = Control("yes-on-error", "only a bid that Redis accepted is confirmed")
 BAD_ENTRY_RAISES = Control("bad-entry-raises", "a malformed entry is set aside")
 SINGLE_DRAIN = Control("single-drain", "the sweep, and the next bid after five seconds")
+COST_UNCOUNTED = Control(
+    "cost-uncounted",
+    "few password hashes at once, limits on refusals and uncached pages",
+    settings={"REFUSED_BIDS_PER_MINUTE": "0", "UNCACHED_PAGES_PER_MINUTE": "0"},
+)
 WEB_CLOCK = Control("web-clock", "Redis's clock times every bid")

@@ -16,6 +16,9 @@ from loadtest.errors import LoadTestError
 TIMEOUT_SECONDS = 10.0
 PAGE_SIZE = 100
 POLL_SECONDS = 0.3
+# For a limit to allow the next request, and how often to wait for it.
+LIMITED_SECONDS = 1.0
+LIMITED_TRIES = 60
 
 
 class Unreachable(Exception):
@@ -83,8 +86,21 @@ class Api:
         path = f"/api/results/{session_id}?page_size={PAGE_SIZE}&page="
         results: dict[str, Any] = self.get(f"{path}1")
         for page in range(2, results["total_pages"] + 1):
-            results["rankings"] += self.get(f"{path}{page}")["rankings"]
+            results["rankings"] += self._get_patiently(f"{path}{page}")["rankings"]
         return results
+
+    def _get_patiently(self, path: str) -> Any:
+        """`get`, again while a limit refuses it: a large sale has more pages than may be read
+        at once.
+        """
+        for _ in range(LIMITED_TRIES):
+            try:
+                return self.get(path)
+            except Refused as refused:
+                if refused.code != "rate_limited":
+                    raise
+                time.sleep(LIMITED_SECONDS)
+        return self.get(path)
 
     def _exchange(self, method: str, path: str, body: Any) -> tuple[int, str | None, Any]:
         headers = {"Accept": "application/json"}

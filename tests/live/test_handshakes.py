@@ -3,6 +3,7 @@
 import http.client
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -153,6 +154,55 @@ def test_what_is_no_handshake_is_told_to_upgrade(
 
 def test_a_handshake_by_post_is_told_to_upgrade(web: Web, shop: Shop) -> None:
     assert refusal(web, f"/ws/{shop.session().session_id}", UPGRADE, "POST")[0] == 426
+
+
+HOME, OTHER = "http://shop.example", "https://pages.example"
+
+
+ORIGINS: list[tuple[list[str], bool]] = [
+    ([], True),
+    ([HOME], True),
+    (["HTTP://SHOP.EXAMPLE"], True),
+    (["https://shop.example"], False),
+    (["http://shop.example:8000"], False),
+    (["http://shop.example.evil.example"], False),
+    (["http://evil.example"], False),
+    (["http://shop.example@evil.example"], False),
+    (["http://[::1"], False),
+    (["null"], False),
+    ([""], True),
+    ([OTHER], True),
+    (["https://PAGES.example"], True),
+    (["https://pages.example:444"], False),
+]
+
+
+def test_only_the_own_pages_and_those_of_cors_origins_may_watch(web: Web, shop: Shop) -> None:
+    path = f"/ws/{shop.session().session_id}"
+    with web.changed(CORS_ORIGINS=OTHER):
+        answers = [handshake(web, path, origins) for origins, _ in ORIGINS]
+    for (origins, may_watch), answer in zip(ORIGINS, answers, strict=True):
+        assert answer.startswith(b"HTTP/1.1 101" if may_watch else b"HTTP/1.1 403"), origins
+        assert may_watch or b'"code":"origin_not_allowed"' in answer
+
+
+def handshake(web: Web, path: str, origins: list[str]) -> bytes:
+    """The answer to a handshake with these Origin headers."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: shop.example:80",
+        *(f"{name}: {text}" for name, text in UPGRADE.items()),
+        *(f"Origin: {origin}" for origin in origins),
+    ]
+    with socket.create_connection(("127.0.0.1", web.port), TIMEOUT_SECONDS) as connection:
+        connection.sendall("\r\n".join((*lines, "", "")).encode())
+        answer = connection.recv(4096)
+        is_refused = not answer.startswith(b"HTTP/1.1 101")
+        return answer + read_all(connection) if is_refused else answer
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
 @pytest.mark.parametrize("path", ["/ws/", "/ws/a/b", "/ws", "/api/bid", "/health"])

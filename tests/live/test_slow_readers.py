@@ -19,6 +19,8 @@ FRAME_BYTES = 64 * 1024
 # What ten thousand winners make, and more than the kernel takes for a browser that does not read.
 WINNERS = "w" * 1_400_000
 MEGABYTE = 1024 * 1024
+# What a watcher may send, and the frames of six bytes in the piece that goes beyond.
+MAX_READ_FRAMES = websocket.MAX_RECEIVED_FRAMES + 256 // 6 + 1
 
 
 class Show:
@@ -168,9 +170,60 @@ def test_a_watcher_that_says_too_much_is_sent_away_and_holds_up_nobody() -> None
             for _ in range(20):
                 await other.send(PING)
                 assert await other.read_bytes(len(PONG)) == PONG
-                assert protocol.queue.qsize() <= websocket.MAX_RECEIVED_BYTES // len(PING) + 1
+                assert protocol.queue.qsize() <= MAX_READ_FRAMES
             assert closes_with(1009, await talker.read_to_the_end())
             sending.cancel()
+
+    run(test())
+
+
+CHATTER = {
+    "text": PING,
+    "ping": Frame(Opcode.PING, b"").serialize(mask=True),
+    "pong": Frame(Opcode.PONG, b"").serialize(mask=True),
+    "empty": Frame(Opcode.TEXT, b"").serialize(mask=True),
+    "bytes": Frame(Opcode.BINARY, b"").serialize(mask=True),
+    "one byte": Frame(Opcode.TEXT, b"x").serialize(mask=True),
+}
+FRAGMENTS = (
+    Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True)
+    + Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 499
+)
+PACKS = {**{kind: frame * 500 for kind, frame in CHATTER.items()}, "fragments": FRAGMENTS}
+
+
+@pytest.mark.parametrize("pack", PACKS.values(), ids=PACKS)
+@pytest.mark.parametrize("piece", [7, 100, 100_000])
+def test_a_pack_of_frames_ends_the_connection_before_most_of_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, pack: bytes, piece: int
+) -> None:
+    monkeypatch.setattr(websocket, "MAX_RECEIVED_BYTES", 10**9)
+
+    async def test() -> None:
+        show = Show()
+        async with serving(show) as served:
+            browser, protocol = await served.watch()
+            for at in range(0, len(pack), piece):
+                protocol.data_received(pack[at : at + piece])
+            assert protocol._received_frames <= MAX_READ_FRAMES
+            got = await browser.read_to_the_end()
+            assert closes_with(1008, got)
+            assert got.count(PONG) <= MAX_READ_FRAMES
+            await until(lambda: show.left == 1 and not served.state.connections)
+
+    run(test())
+
+
+def test_without_the_bound_a_pack_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(websocket, "MAX_RECEIVED_FRAMES", 10**9)
+    monkeypatch.setattr(websocket, "MAX_RECEIVED_BYTES", 10**9)
+
+    async def test() -> None:
+        async with serving(Show()) as served:
+            browser, _ = await served.watch()
+            await browser.send(PING * 500)
+            assert await browser.read_bytes(500 * len(PONG)) == PONG * 500
 
     run(test())
 
@@ -182,7 +235,8 @@ def test_a_watcher_may_say_a_little_every_second(kind: Opcode) -> None:
             browser, protocol = await served.watch()
             message = Frame(kind, b"ping").serialize(mask=True)
             for _ in range(3):
-                await browser.send(message * (websocket.MAX_RECEIVED_BYTES // len(message) // 2))
+                await browser.send(message * (websocket.MAX_RECEIVED_FRAMES // 2))
+                await until(lambda: protocol._received_bytes > 0)
                 await until(lambda: protocol._received_bytes == 0)
             assert not protocol.close_sent
 
@@ -195,11 +249,11 @@ def test_fragments_of_nothing_are_not_kept() -> None:
             browser, protocol = await served.watch()
             nothing = Frame(Opcode.CONT, b"", fin=False).serialize(mask=True)
             await browser.send(Frame(Opcode.TEXT, b"pi", fin=False).serialize(mask=True))
-            await browser.send(nothing * 200)
+            await browser.send(nothing * 5)
             await browser.send(Frame(Opcode.CONT, b"ng").serialize(mask=True))
             assert await browser.read_bytes(len(PONG)) == PONG
             await browser.send(Frame(Opcode.TEXT, b"pi", fin=False).serialize(mask=True))
-            await browser.send(nothing * 200)
+            await browser.send(nothing * 5)
             await asyncio.sleep(0.5)
             assert len(protocol.frames) <= 1
 

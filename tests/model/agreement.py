@@ -229,7 +229,9 @@ class Agreement:
     def _results_agree(self) -> None:
         results = self.services.results.get(self.session.session_id, page=1, page_size=100)
         assert _lines(results.rankings) == self._expected_lines(self.auction.ranking)
-        assert _lines(results.winners) == self._expected_lines(self.auction.winners)
+        winners = self.services.results.winners(self.session.session_id)
+        assert list(results.winners) == winners[:100]
+        assert _lines(winners) == self._expected_lines(self.auction.winners)
         assert results.final_price == self.auction.final_price
         assert results.total_bidders == len(self.auction.standing)
         assert results.total_winners == len(self.auction.winners) <= self.auction.terms.inventory

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+from core.members.passwords import HASHES_AT_ONCE
 from web.front.overload import ThreadQueue
 from web.http.body import MAX_BODY_BYTES
 from web.http.requests import RawResponse, Scope
@@ -20,6 +21,10 @@ _OPERATOR_PATHS = ("/health", "/metrics", "/api/admin/")
 OPERATOR_THREADS = 2
 # A balancer's check has a thread of its own: a hanging server must not take every host out.
 _BALANCER_PATH = "/ready"
+# So do those that hash passwords: others must not wait behind them. No more threads than
+# hashes at once (core/members/passwords.py): each that has hashed keeps the memory of one.
+_ACCOUNT_PATHS = ("/api/auth/login", "/api/auth/register")
+ACCOUNT_THREADS = HASHES_AT_ONCE
 
 
 class Bridge:
@@ -27,13 +32,11 @@ class Bridge:
 
     def __init__(self, app: WSGIApplication, *, threads: int, max_wait_seconds: float) -> None:
         self._app = app
-        self._threads = ThreadQueue("flask", threads=threads, max_wait_seconds=max_wait_seconds)
-        self._operator_threads = ThreadQueue(
-            "operators", threads=OPERATOR_THREADS, max_wait_seconds=max_wait_seconds
-        )
-        self._balancer_thread = ThreadQueue(
-            "balancers", threads=1, max_wait_seconds=max_wait_seconds
-        )
+        create = partial(ThreadQueue, max_wait_seconds=max_wait_seconds)
+        self._threads = create("flask", threads=threads)
+        self._operator_threads = create("operators", threads=OPERATOR_THREADS)
+        self._account_threads = create("accounts", threads=ACCOUNT_THREADS)
+        self._balancer_thread = create("balancers", threads=1)
 
     async def respond(self, scope: Scope, body: bytes | None) -> RawResponse:
         """The application's response. `body` is None when too long. Raises Overloaded."""
@@ -44,12 +47,15 @@ class Bridge:
         """Accept no more requests."""
         self._threads.close()
         self._operator_threads.close()
+        self._account_threads.close()
         self._balancer_thread.close()
 
     def _threads_for(self, path: str) -> ThreadQueue:
         if path == _BALANCER_PATH:
             return self._balancer_thread
-        return self._operator_threads if path.startswith(_OPERATOR_PATHS) else self._threads
+        if path.startswith(_OPERATOR_PATHS):
+            return self._operator_threads
+        return self._account_threads if path.startswith(_ACCOUNT_PATHS) else self._threads
 
 
 def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:

@@ -23,6 +23,8 @@ REQUEST_ARRIVAL_SECONDS = 10.0
 LAST_REQUEST_SECONDS = 2.0
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
+# Thousands of arguments cost as much as a large body, and boards parse them in the event loop.
+MAX_URL_BYTES = 4096
 
 
 _H2C = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -96,7 +98,8 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         if self._is_over_limit:
             self._parse_problem = OVERLOADED
             raise ValueError("too many connections")
-        if len(self.headers) > MAX_HEADERS or self._is_head_too_long():
+        is_url_too_long = len(self.url) > MAX_URL_BYTES
+        if is_url_too_long or len(self.headers) > MAX_HEADERS or self._is_head_too_long():
             self._parse_problem = HEAD_TOO_LARGE
             raise ValueError("head too large")
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":

@@ -15,6 +15,8 @@ from web.front.websocket import MAX_MESSAGE_BYTES, WatcherProtocol
 from web.http import responses
 
 GRACEFUL_SECONDS = 8
+# How long a thread may compute before another one's turn; Python's own default is 5 ms.
+_SWITCH_SECONDS = 0.001
 # For Redis, PostgreSQL, logs and metrics.
 _RESERVED_DESCRIPTORS = 200
 
@@ -50,6 +52,8 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         logger = logging.getLogger("uvicorn.error")
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+        # Each turn of a thread delays the event loop, and so bids, by this much.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         common_headers.update(responses.common_headers(load_settings()))
         connections.max_open = max_connections()
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +19,23 @@ from websockets.frames import Frame, Opcode
 
 from core import errors, outages
 from core.bootstrap import Services
+from core.runtime import Background
 from core.telemetry import metrics
-from web.guards.problems import HTTP_PROBLEMS, Problem, problem_of, problem_response
+from web.guards.problems import (
+    HTTP_PROBLEMS,
+    ORIGIN_NOT_ALLOWED,
+    Problem,
+    problem_of,
+    problem_response,
+)
 from web.http import schemas
+from web.http.cors import may_connect
 from web.http.fields import parse_uuid
-from web.http.frames import BOARD_UPDATE, SESSION_ENDED, FinalResults
+from web.http.frames import BOARD_UPDATE, SESSION_ENDED
 from web.http.requests import Receive, Scope, Send
-from web.http.responses import assign_request_id, common_headers, encode
+from web.http.responses import assign_request_id, common_headers
 from web.page_cache.board import BoardPages
+from web.page_cache.results import ResultsPages
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +64,6 @@ _EXPECTED_ERRORS: tuple[type[Exception], ...] = (
     *outages.ALL,
 )
 _FIRST_PAGE: dict[str, int] = schemas.PageQuery().load({})
-_WINNERS_ONLY = FinalResults()
 _TOO_MANY_VIEWERS = replace(
     problem_of(errors.TemporarilyUnavailable),
     detail="Too many viewers. Poll the leaderboard, or try again later.",
@@ -114,11 +123,13 @@ class Watcher:
 class SessionRoom:
     """The watchers of one session and the last snapshot of its board."""
 
-    def __init__(self, session_id: UUID, services: Services, pages: BoardPages) -> None:
+    def __init__(
+        self, session_id: UUID, background: Background, pages: BoardPages, results: ResultsPages
+    ) -> None:
         self.watchers: set[Watcher] = set()
         self.snapshot: Snapshot | None = None
         self._session_id = session_id
-        self._services, self._pages = services, pages
+        self._background, self._pages, self._results = background, pages, results
         self._board_text = b""
         self._cpu_seconds = 0.0
         self._quiet_until = float("-inf")
@@ -143,13 +154,12 @@ class SessionRoom:
             return
         frames = _frames(BOARD_UPDATE, page.at(time.monotonic()))
         if page.is_final:
-            frames += await self._services.runtime.background.run(self._results_frames)
+            frames += await self._background.run(self._results_frames)
         self._board_text, self.snapshot = page.text, Snapshot(frames, page.is_final)
 
     def _results_frames(self) -> list[bytes]:
         """The frames of the results. Runs in a thread: there may be thousands of winners."""
-        results = self._services.results.get(self._session_id, page=1, page_size=1)
-        return _frames(SESSION_ENDED, encode(_WINNERS_ONLY.dump(results)))
+        return _frames(SESSION_ENDED, self._results.winners_only(self._session_id))
 
     async def _handle_failure(self, error: Exception) -> None:
         """Log the error at intervals; close watchers that have no board to show."""
@@ -175,10 +185,15 @@ class SessionRoom:
 class Watchers:
     """All WebSockets of this process."""
 
-    def __init__(self, services: Services, pages: BoardPages, *, max_watchers: int) -> None:
-        self._services, self._pages = services, pages
+    def __init__(
+        self, services: Services, pages: BoardPages, results: ResultsPages, *, max_watchers: int
+    ) -> None:
+        self._create_room = partial(
+            SessionRoom, background=services.runtime.background, pages=pages, results=results
+        )
         self._common_headers = common_headers(services.settings)
         self._max_watchers = max_watchers
+        self._origins = services.settings.cors_origins
         self._count = 0
         self._rooms: dict[UUID, SessionRoom] = {}
         # asyncio holds tasks only weakly; without a reference they may be collected.
@@ -191,6 +206,8 @@ class Watchers:
         path = scope["path"]
         if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
             return await self._refuse(scope, send, HTTP_PROBLEMS[404])
+        if not may_connect(_header(scope, b"origin"), _header(scope, b"host"), self._origins):
+            return await self._refuse(scope, send, ORIGIN_NOT_ALLOWED)
         if self._count >= self._max_watchers:
             return await self._refuse(scope, send, _TOO_MANY_VIEWERS)
         self._count += 1
@@ -219,7 +236,7 @@ class Watchers:
     def _room_of(self, session_id: UUID) -> SessionRoom:
         room = self._rooms.get(session_id)
         if room is None:
-            room = self._rooms[session_id] = SessionRoom(session_id, self._services, self._pages)
+            room = self._rooms[session_id] = self._create_room(session_id)
             # The task starts only after the first watcher was added.
             running = asyncio.create_task(self._run_room(session_id, room))
             self._running.add(running)
@@ -234,8 +251,7 @@ class Watchers:
 
     async def _refuse(self, scope: Scope, send: Send, problem: Problem) -> None:
         """Refuse the handshake with an HTTP response."""
-        client_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = assign_request_id(client_id)
+        request_id = assign_request_id(_header(scope, b"x-request-id"))
         response = problem_response(problem, request_id)
         headers = {**self._common_headers, **response.headers, "X-Request-ID": request_id}
         if problem is _TOO_MANY_VIEWERS:
@@ -248,6 +264,12 @@ class Watchers:
             }
         )
         await send({"type": "websocket.http.response.body", "body": response.body})
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """A header's text, all of them if it is repeated; "" when absent."""
+    found = [value for each, value in scope["headers"] if each == name]
+    return b",".join(found).decode("latin-1")
 
 
 def interval_seconds(cpu_seconds: float) -> float:

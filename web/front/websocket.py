@@ -20,6 +20,11 @@ from web.http.responses import new_request_id
 # Bytes a watcher may send per second: little more than an occasional `ping`.
 MAX_RECEIVED_BYTES = 4096
 MAX_MESSAGE_BYTES = 1024
+# Frames a watcher may send per second, pings and fragments included: each costs more than its
+# bytes do.
+MAX_RECEIVED_FRAMES = 25
+# Parsed at a time: a few frames more than are allowed.
+_PIECE_BYTES = 256
 # The kernel's buffer for a slow watcher: a few frames.
 _SEND_BUFFER_BYTES = 32 * 1024
 
@@ -34,7 +39,7 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the connection."""
         super().connection_made(transport)
-        self._received_bytes = 0
+        self._received_bytes = self._received_frames = 0
         connections.add(self)
         # `writable` is cleared as soon as anything is buffered.
         self.transport.set_write_buffer_limits(0)
@@ -54,11 +59,19 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
                 self._reject_handshake()
             return
         self._received_bytes += len(data)
-        if self._received_bytes <= MAX_RECEIVED_BYTES:
-            super().data_received(data)
-        elif not self.close_sent:
-            self.conn.fail(CloseCode.MESSAGE_TOO_BIG)
-            self.handle_parser_exception()
+        if self._received_bytes > MAX_RECEIVED_BYTES:
+            self._dismiss(CloseCode.MESSAGE_TOO_BIG)
+            return
+        for at in range(0, len(data), _PIECE_BYTES):
+            if self._received_frames > MAX_RECEIVED_FRAMES:
+                self._dismiss(CloseCode.POLICY_VIOLATION)
+                return
+            self.conn.receive_data(data[at : at + _PIECE_BYTES])
+            self._received_frames += len(self.conn.events)
+            if self.conn.parser_exc is not None:
+                self.handle_parser_exception()
+                return
+            self.handle_events()
 
     def handle_connect(self, event: Request) -> None:
         """Start the application. `data_received` answers a handshake that was not accepted."""
@@ -66,9 +79,9 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
             super().handle_connect(event)
 
     def enforce_limits(self, now: float, max_idle_seconds: float) -> None:
-        """Also start the next second's receive limit."""
+        """Also start the next second's receive limits."""
         super().enforce_limits(now, max_idle_seconds)
-        self._received_bytes = 0
+        self._received_bytes = self._received_frames = 0
 
     def handle_cont(self, event: Frame) -> None:
         """Ignore empty fragments, which would otherwise accumulate without limit."""
@@ -112,6 +125,12 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
         # Nothing may follow a close by either side.
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
+
+    def _dismiss(self, code: CloseCode) -> None:
+        """Close the connection of a watcher that sends too much."""
+        if not self.close_sent:
+            self.conn.fail(code)
+            self.handle_parser_exception()
 
     def _reject_handshake(self) -> None:
         """Respond to a handshake that does not parse, to which uvicorn would never respond, and

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Response, request
+from flask import Flask, Response, request
 from marshmallow import Schema
 
 from core import errors
-from web.guards.rate_limits import Limit, enforce_limit
+from web.guards.rate_limits import Limit, counted_unread, enforce_limit
 from web.guards.tokens import Auth, authorize, current_actor
 from web.http import body
+from web.http.body import MAX_BODY_BYTES
 from web.http.fields import parse_uuid
 from web.http.responses import encode
 from web.state import services
@@ -36,6 +37,7 @@ class Operation:
 
     auth: Auth
     body: Schema | None = None
+    max_body_bytes: int = MAX_BODY_BYTES
     query: Schema | None = None
     response: Schema | None = None
     # Set when the response is not JSON; the view then returns bytes.
@@ -63,12 +65,7 @@ def operation(**declared: Any) -> Callable[[View], View]:
         @wraps(view)
         def endpoint(**path: str) -> Response:
             authorize(declaration.auth)
-            arguments: dict[str, Any] = {name: path_id(name, text) for name, text in path.items()}
-            if declaration.query is not None:
-                arguments |= declaration.query.load(request.args.to_dict())
-            if declaration.body is not None:
-                arguments |= declaration.body.load(body.read_json(request))
-            enforce_limit(declaration.effective_limit, arguments.get("username", ""))
+            arguments = _read_counted(declaration, path)
             if declaration.auth is Auth.ADMIN and request.method != "GET":
                 return _respond(declaration, _call_recorded(view, arguments))
             return _respond(declaration, view(**arguments))
@@ -77,6 +74,38 @@ def operation(**declared: Any) -> Callable[[View], View]:
         return endpoint
 
     return decorate
+
+
+def body_limits(app: Flask) -> dict[str, int]:
+    """The declared limits of bodies by path, for the server to stop reading there."""
+    declared = {
+        rule.rule: getattr(app.view_functions[rule.endpoint], "operation", None)
+        for rule in app.url_map.iter_rules()
+    }
+    return {path: each.max_body_bytes for path, each in declared.items() if each is not None}
+
+
+def _read_counted(declaration: Operation, path: dict[str, str]) -> dict[str, Any]:
+    """The view's arguments. The request counts before anything of it is parsed, but for the
+    name in its body, by which it counts as well.
+    """
+    limit = declaration.effective_limit
+    if declaration.body is None:
+        enforce_limit(limit)
+        return _read(declaration, path)
+    with counted_unread(limit):
+        arguments = _read(declaration, path)
+    enforce_limit(limit, arguments.get("username", ""))
+    return arguments
+
+
+def _read(declaration: Operation, path: dict[str, str]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {name: path_id(name, text) for name, text in path.items()}
+    if declaration.query is not None:
+        arguments |= declaration.query.load(request.args.to_dict())
+    if declaration.body is not None:
+        arguments |= declaration.body.load(body.read_json(request, declaration.max_body_bytes))
+    return arguments
 
 
 def path_id(name: str, text: str) -> Any:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
 from web.guards import rate_limits, tokens
-from web.http import body
+from web.http import body, buckets
 from web.http.requests import UpgradeRequired
 from web.http.responses import ApiResponse, encode
 from web.http.statuses import title_of
@@ -44,7 +44,7 @@ _UNAVAILABLE = Problem(
     "The service is unavailable right now, and your request is not confirmed. "
     "Try again in a few seconds: repeating a bid is safe.",
 )
-# Sent by web/front/overload.py, before Flask.
+# Also sent by web/front/overload.py, before Flask.
 OVERLOADED = Problem(
     503,
     "overloaded",
@@ -64,7 +64,13 @@ UPGRADE_REQUIRED = Problem(
     (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
 )
 HEAD_TOO_LARGE = Problem(
-    431, "bad_request", "The request has too many headers, or they are too long."
+    431, "bad_request", "The URL or the headers are too long, or there are too many headers."
+)
+# Sent by web/front/sockets.py, before Flask.
+ORIGIN_NOT_ALLOWED = Problem(
+    403,
+    "origin_not_allowed",
+    "Pages of this origin may not watch boards. The shop lists the others in CORS_ORIGINS.",
 )
 INTERNAL_ERROR = Problem(
     500,
@@ -77,9 +83,6 @@ UNREADABLE = Problem(
     "bad_request",
     "This is not a valid HTTP request. In a URL, percent-encode spaces and non-ASCII letters, "
     "like %20.",
-)
-_BODY_TOO_LARGE = Problem(
-    413, "body_too_large", f"The body is too large: at most {body.MAX_BODY_BYTES} bytes."
 )
 
 PROBLEMS: dict[type[Exception], Problem] = {
@@ -117,7 +120,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         "Send the JSON body as it is: without compression, and without `Content-Encoding`.",
         (("Accept-Encoding", "identity"),),
     ),
-    body.BodyTooLarge: _BODY_TOO_LARGE,
+    body.BodyTooLarge: Problem(413, "body_too_large"),
     UpgradeRequired: UPGRADE_REQUIRED,
     ValidationError: Problem(422, "validation_failed"),
     errors.InvalidTerms: Problem(422, "validation_failed"),
@@ -127,11 +130,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.ScoreWouldDrop: Problem(409, "score_would_drop"),
     errors.RateLimited: Problem(429, "rate_limited"),
     rate_limits.TooManyRequests: Problem(429, "rate_limited"),
+    buckets.TooMany: Problem(429, "rate_limited"),
     errors.Unconfirmed: Problem(503, "temporarily_unavailable"),
     errors.TemporarilyUnavailable: Problem(503, "temporarily_unavailable"),
     errors.BidNotTaken: Problem(503, "temporarily_unavailable"),
     errors.OutcomeUnknown: Problem(503, "outcome_unknown"),
     errors.BacklogFull: Problem(503, "backlog_full"),
+    errors.ServiceBusy: OVERLOADED,
     **dict.fromkeys(outages.ALL, _UNAVAILABLE),
 }
 
@@ -140,7 +145,7 @@ HTTP_PROBLEMS: dict[int, Problem] = {
     400: Problem(400, "malformed_json", "The request is malformed."),
     404: Problem(404, "not_found", "Nothing exists at this URL. See /docs."),
     405: Problem(405, "method_not_allowed", "This URL does not support this method. See /docs."),
-    413: _BODY_TOO_LARGE,
+    413: Problem(413, "body_too_large", "The body is too large."),
     415: Problem(415, "unsupported_media_type", "Send a JSON body."),
 }
 _OUTAGE_RETRY_AFTER_SECONDS = 2

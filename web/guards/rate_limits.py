@@ -12,7 +12,8 @@ the same router.
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -24,6 +25,7 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, storage_from_string
+from limits.util import WindowStats
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -87,6 +89,7 @@ class Policy:
     item: RateLimitItem
     key: Callable[[Caller], str]
     unknown_only: bool = False
+    by_address: bool = False
 
     @property
     def name(self) -> str:
@@ -141,12 +144,27 @@ class Limiter:
         """
         if not self._policies[limit]:
             return None
-        is_counted, state = self._with_shared(
-            lambda counter: self._count_in(counter, limit, caller)
-        )
-        if is_counted or limit in _UNLIMITED_IN_AN_OUTAGE:
-            return state
-        return self._count_in(self._local, limit, caller)
+        return self._with_any(limit, lambda counter: self._count_in(counter, limit, caller))
+
+    def require_room(self, limit: Limit, caller: Caller) -> None:
+        """Raises TooManyRequests if the address alone is at its limit. Counts nothing."""
+
+        def require(counter: Windows) -> None:
+            for policy in self._by_address(limit):
+                if not counter.test(policy.item, policy.key(caller)):
+                    window = counter.get_window_stats(policy.item, policy.key(caller))
+                    raise TooManyRequests(_state(policy, window))
+
+        self._with_any(limit, require)
+
+    def count_unread(self, limit: Limit, caller: Caller) -> None:
+        """Count a request whose name is unknown, because it could not be read."""
+
+        def count(counter: Windows) -> None:
+            for policy in self._by_address(limit):
+                counter.hit(policy.item, policy.key(caller))
+
+        self._with_any(limit, count)
 
     def remember_login(self, caller: Caller) -> None:
         """After a successful login: clear the failures and mark the address as known."""
@@ -160,6 +178,16 @@ class Limiter:
         is_remembered, _ = self._with_shared(remember)
         if not is_remembered:
             remember(self._local)
+
+    def _by_address(self, limit: Limit) -> Sequence[Policy]:
+        return [policy for policy in self._policies[limit] if policy.by_address]
+
+    def _with_any(self, limit: Limit, use: Callable[[Windows], T]) -> T | None:
+        """Call `use` with the shared counters, or in an outage with those of this process."""
+        is_done, result = self._with_shared(use)
+        if is_done or limit in _UNLIMITED_IN_AN_OUTAGE:
+            return result
+        return use(self._local)
 
     def _with_shared(self, use: Callable[[Windows], T]) -> tuple[bool, T | None]:
         """Call `use` with the shared counters; whether that worked, and the result."""
@@ -194,13 +222,17 @@ class Limiter:
             if policy.unknown_only and counter.is_known(caller.known_key):
                 continue
             is_within_limit, window = counter.count(policy.item, policy.key(caller))
-            seconds = max(1, ceil(window.reset_time - time.time()))
-            state = LimitState(policy.name, max(0, window.remaining), seconds)
+            state = _state(policy, window)
             if not is_within_limit:
                 raise TooManyRequests(state)
             states.append(state)
         # None when all policies are for unknown addresses and this one is known.
         return min(states, key=lambda state: state.remaining, default=None)
+
+
+def _state(policy: Policy, window: WindowStats) -> LimitState:
+    seconds = max(1, ceil(window.reset_time - time.time()))
+    return LimitState(policy.name, max(0, window.remaining), seconds)
 
 
 def init_app(app: Flask, settings: LimitSettings) -> None:
@@ -215,9 +247,34 @@ def enforce_limit(limit: Limit, name: str = "") -> None:
     """Count the request. Raises TooManyRequests."""
     if limit is Limit.NONE:
         return
+    with _refusals_recorded(limit):
+        g.limit_state = _limiter().count(limit, _caller(name))
+
+
+@contextmanager
+def counted_unread(limit: Limit) -> Iterator[None]:
+    """Around the reading of a request that counts by a name in it. An address at its limit is
+    refused before; a request that cannot be read counts towards its address. Raises
+    TooManyRequests.
+    """
+    if limit is Limit.NONE:
+        yield
+        return
+    caller = _caller("")
+    with _refusals_recorded(limit):
+        _limiter().require_room(limit, caller)
+    try:
+        yield
+    except Exception:
+        _limiter().count_unread(limit, caller)
+        raise
+
+
+@contextmanager
+def _refusals_recorded(limit: Limit) -> Iterator[None]:
     g.limit = limit
     try:
-        g.limit_state = _limiter().count(limit, _caller(name))
+        yield
     except TooManyRequests as refusal:
         g.limit_state = refusal.state
         record_refusal(refusal.state.name)
@@ -287,7 +344,8 @@ def _policies(settings: LimitSettings) -> Mapping[Limit, Sequence[Policy]]:
         return caller.key(caller.member)
 
     def minute(name: str, amount: int, key: Callable[[Caller], str]) -> Policy:
-        return Policy(RateLimitItemPerMinute(amount, namespace=name), key)
+        item = RateLimitItemPerMinute(amount, namespace=name)
+        return Policy(item, key, by_address=key is by_address)
 
     by_unknown = RateLimitItemPerHour(settings.stranger_logins_per_hour, namespace="login-account")
     policies = {

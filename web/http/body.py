@@ -8,7 +8,12 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
+from core import errors
+
+# A route may declare less (web/guards/operation.py).
 MAX_BODY_BYTES = 64 * 1024
+MAX_ACCOUNT_BYTES = 4 * 1024
+MAX_BID_BYTES = 1024
 _COMMON_TYPES = frozenset({"application/json", "application/json; charset=utf-8"})
 
 
@@ -32,19 +37,23 @@ class UnsupportedEncoding(UnsupportedMediaType):
     """The body is compressed, or encoded otherwise."""
 
 
-class BodyTooLarge(Exception):
-    """The body is longer than MAX_BODY_BYTES."""
+class BodyTooLarge(errors.Refusal):
+    """The body is longer than its route allows."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The body is too large: at most {max_bytes} bytes.")
 
 
-def read_json(request: Request) -> Any:
+def read_json(request: Request, max_bytes: int) -> Any:
     """The request's decoded JSON body."""
     headers = request.headers
     require_json(headers.get("Content-Type", ""), headers.get("Content-Encoding", ""))
-    return decode(read(request))
+    return decode(read(request, max_bytes), max_bytes)
 
 
-def read(request: Request) -> bytes | None:
+def read(request: Request, max_bytes: int) -> bytes | None:
     """The complete body; None when it is too long."""
+    request.max_content_length = max_bytes
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
@@ -64,13 +73,13 @@ def require_json(content_type: str, content_encoding: str) -> None:
         raise UnsupportedMediaType
 
 
-def decode(body: bytes | None) -> Any:
+def decode(body: bytes | None, max_bytes: int) -> Any:
     """Decode JSON: fractions as Decimal, no NaN or Infinity. None stands for a too long body.
 
     Raises BodyTooLarge or MalformedJson.
     """
     if body is None:
-        raise BodyTooLarge
+        raise BodyTooLarge(max_bytes)
     try:
         # In UTF-16 and UTF-32 the first characters of a JSON document have zero bytes.
         if b"\0" in body[:4]:

@@ -15,7 +15,7 @@ import msgspec
 
 from core.bidding.placing import PlacedBid
 from web.http import schemas
-from web.http.body import decode
+from web.http.body import MAX_BID_BYTES, decode
 from web.http.fields import parse_uuid
 
 # Plain digits up to the highest price. The schema handles all others.
@@ -76,7 +76,7 @@ def read_bid(body: bytes | None) -> tuple[UUID, Decimal, bool]:
                 return _uuid(bid.session_id), price, bid.only_if_better is True
         except (msgspec.MsgspecError, ValueError, RecursionError):
             pass
-    loaded = _schema.load(decode(body))
+    loaded = _schema.load(decode(body, MAX_BID_BYTES))
     return loaded["session_id"], loaded["price"], loaded["only_if_better"]
 
 

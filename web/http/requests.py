@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from werkzeug.http import parse_list_header
 
 from web.http.body import MAX_BODY_BYTES
 
@@ -39,7 +40,7 @@ class UpgradeRequired(Exception):
 
 
 class LaneRequest(Struct):
-    """One request. `body` is None when longer than MAX_BODY_BYTES."""
+    """One request. `body` is None when it is too long."""
 
     method: str
     path: str
@@ -48,6 +49,15 @@ class LaneRequest(Struct):
     headers: Mapping[bytes, bytes]
     body: bytes | None
     door: str
+    # False: the client may still be sending, so the connection cannot be used again.
+    is_read_to_end: bool = True
+
+    def address(self, trusted_proxies: int) -> str:
+        """The client's address; behind proxies the one that the first of them saw."""
+        forwarded = parse_list_header(self.header(b"x-forwarded-for"))
+        if 0 < trusted_proxies <= len(forwarded):
+            return forwarded[-trusted_proxies]
+        return self.client
 
     def header(self, name: bytes) -> str:
         """A header's text; "" when absent. From ASGI only those in _LANE_HEADERS are kept."""
@@ -62,28 +72,31 @@ class RawResponse(NamedTuple):
     body: bytes
 
 
-async def read_request(scope: Scope, receive: Receive) -> LaneRequest:
-    """Read an ASGI request. Raises ClientGone."""
+async def read_request(scope: Scope, receive: Receive, max_bytes: int) -> LaneRequest:
+    """Read an ASGI request with a body of at most `max_bytes`. Raises ClientGone."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _LANE_HEADERS:
             headers[name] = headers[name] + b"," + value if name in headers else value
     client = scope["client"]
+    body, is_read_to_end = await read_body(receive, max_bytes)
     return LaneRequest(
         scope["method"],
         scope["path"],
         scope["query_string"],
         client[0] if client else "",
         headers,
-        await read_body(receive),
+        body,
         "lane",
+        is_read_to_end,
     )
 
 
-async def read_body(receive: Receive) -> bytes | None:
-    """The whole body; None when it is longer than MAX_BODY_BYTES. Raises ClientGone.
+async def read_body(receive: Receive, max_bytes: int) -> tuple[bytes | None, bool]:
+    """The whole body, None when it is longer than `max_bytes`; and whether all of it was read.
 
-    The server limits the time (web/front/http.py).
+    Bodies up to MAX_BODY_BYTES are read to their end, since a new connection would cost more.
+    The server limits the time (web/front/http.py). Raises ClientGone.
     """
     message = await receive()
     body: bytes = message.get("body", b"")
@@ -91,15 +104,17 @@ async def read_body(receive: Receive) -> bytes | None:
     length = len(body)
     while message.get("more_body"):
         if length > MAX_BODY_BYTES:
-            return None
+            return None, False
         message = await receive()
-        parts.append(message.get("body", b""))
-        length += len(parts[-1])
+        part = message.get("body", b"")
+        length += len(part)
+        if length <= max_bytes:
+            parts.append(part)
     if message["type"] == "http.disconnect":
         raise ClientGone
-    if length > MAX_BODY_BYTES:
-        return None
-    return body if len(parts) == 1 else b"".join(parts)
+    if length > max_bytes:
+        return None, True
+    return body if len(parts) == 1 else b"".join(parts), True
 
 
 async def linger(receive: Receive) -> None:

@@ -6,9 +6,11 @@ shared by concurrent requests, and a page of another state is read again. Only `
 added to each response.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +22,7 @@ from core.bidding.batches import Batches, NotSent
 from core.bidding.board import Board, BoardPage, State
 from core.rules.lifecycle import Status
 from core.sessions.results import RankedEntry
+from web.http.buckets import Buckets
 from web.http.responses import encode
 
 _MAX_PAGES = 500
@@ -27,6 +30,8 @@ _MAX_PAGES = 500
 _MAX_WAITERS = 10_000
 # Corrects a clock that drifts from Redis's this often.
 _MAX_AGE_SECONDS = 1.0
+# Final pages no longer change.
+_MAX_FINAL_AGE_SECONDS = 60.0
 
 Key = tuple[UUID, int, int]
 
@@ -57,29 +62,76 @@ class CachedPage:
 class BoardPages:
     """Caches the most recently requested pages."""
 
-    def __init__(self, board: Board, *, max_wait_seconds: float) -> None:
-        self._board = board
+    def __init__(self, board: Board, misses: Buckets, *, max_wait_seconds: float) -> None:
+        self._board, self._misses = board, misses
+        # Reads of later pages pass one at a time, so that first pages and bids do not wait.
+        self._gate = asyncio.Semaphore(1)
+        self._max_wait_seconds = None if max_wait_seconds == float("inf") else max_wait_seconds
         self._cache: OrderedDict[Key, CachedPage] = OrderedDict()
         self._reads: Batches[Key, tuple[State, float], CachedPage] = Batches(
             self._read_for, max_items=_MAX_WAITERS, max_wait_seconds=max_wait_seconds
         )
 
-    async def read(self, session_id: UUID, *, page: int, page_size: int) -> bytes:
-        """A page's JSON. Raises SessionNotFound."""
-        return (await self.current(session_id, page=page, page_size=page_size)).at(time.monotonic())
+    async def read(self, session_id: UUID, *, page: int, page_size: int, reader: str) -> bytes:
+        """A page's JSON. Raises SessionNotFound, and TooMany for a reader of too many pages
+        that are not cached.
+        """
+        asked_at = time.monotonic()
+        key = (session_id, page, page_size)
+        state = await self._board.state(session_id)
+        if page > 1 or state[0] is None:
+            cached = await self._counted(key, state, asked_at, reader)
+        else:
+            # Shared by all: concurrent requests are one read.
+            cached = await self._cached_or_read(key, state, asked_at)
+        return cached.at(time.monotonic())
 
     async def current(self, session_id: UUID, *, page: int, page_size: int) -> CachedPage:
         """An up-to-date page. Raises SessionNotFound."""
         asked_at = time.monotonic()
-        key = (session_id, page, page_size)
         state = await self._board.state(session_id)
-        cached = self._cache.get(key)
-        if cached is None or not cached.is_fresh(state, asked_at):
-            try:
-                cached = await self._reads.ask(key, (state, asked_at))
-            except NotSent:
-                raise errors.TemporarilyUnavailable from None
+        return await self._cached_or_read((session_id, page, page_size), state, asked_at)
+
+    async def _counted(self, key: Key, state: State, asked_at: float, reader: str) -> CachedPage:
+        """Counts a later page that is not cached, and a session that does not exist."""
+        if cached := self._fresh(key, state, asked_at):
+            return cached
+        self._misses.require(reader)
+        try:
+            async with self._turn():
+                self._misses.require(reader)
+                cached = await self._cached_or_read(key, state, asked_at)
+        except errors.SessionNotFound:
+            self._misses.take(reader)
+            raise
+        if key[1] > 1:
+            self._misses.take(reader)
         return cached
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Raises ServiceBusy if the gate does not open in time."""
+        try:
+            async with asyncio.timeout(self._max_wait_seconds):
+                await self._gate.acquire()
+        except TimeoutError:
+            raise errors.ServiceBusy from None
+        try:
+            yield
+        finally:
+            self._gate.release()
+
+    def _fresh(self, key: Key, state: State, asked_at: float) -> CachedPage | None:
+        cached = self._cache.get(key)
+        return cached if cached is not None and cached.is_fresh(state, asked_at) else None
+
+    async def _cached_or_read(self, key: Key, state: State, asked_at: float) -> CachedPage:
+        try:
+            return self._fresh(key, state, asked_at) or await self._reads.ask(
+                key, (state, asked_at)
+            )
+        except NotSent:
+            raise errors.TemporarilyUnavailable from None
 
     async def _read_for(self, key: Key, waiters: Sequence[tuple[State, float]]) -> list[CachedPage]:
         """The page is read after its state, so it may be newer but never older."""
@@ -114,6 +166,8 @@ class BoardPages:
 
 def _fresh_seconds(page: BoardPage) -> float:
     """Seconds until the status changes at the start or end, at most _MAX_AGE_SECONDS."""
+    if not page.provisional:
+        return _MAX_FINAL_AGE_SECONDS
     if page.status is Status.SCHEDULED:
         return 0.0
     if page.status is Status.ENDED:
@@ -130,7 +184,7 @@ def document_of(page: BoardPage) -> dict[str, Any]:
         "session_id": str(page.session_id),
         "status": page.status.value,
         "provisional": page.provisional,
-        "leaderboard": [_entry_of(entry) for entry in page.leaderboard],
+        "leaderboard": [entry_of(entry) for entry in page.leaderboard],
         "highest_bid": _number(page.highest_bid),
         "threshold_score": page.threshold_score,
         "page": page.page,
@@ -141,7 +195,7 @@ def document_of(page: BoardPage) -> dict[str, Any]:
     }
 
 
-def _entry_of(entry: RankedEntry) -> dict[str, Any]:
+def entry_of(entry: RankedEntry) -> dict[str, Any]:
     return {
         "rank": entry.rank,
         "user_id": str(entry.user_id),

@@ -12,6 +12,7 @@ from web.guards.operation import operation
 from web.guards.rate_limits import Limit
 from web.guards.tokens import Auth
 from web.http import schemas
+from web.http.body import MAX_ACCOUNT_BYTES
 from web.state import services
 
 blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
@@ -21,6 +22,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/api/auth")
 @operation(
     auth=Auth.PUBLIC,
     body=schemas.Registration(),
+    max_body_bytes=MAX_ACCOUNT_BYTES,
     response=schemas.AccountWithToken(),
     status=201,
     limit=Limit.REGISTER,
@@ -37,6 +39,7 @@ def register(username: str, email: str, password: str) -> dict[str, Any]:
 @operation(
     auth=Auth.PUBLIC,
     body=schemas.Login(),
+    max_body_bytes=MAX_ACCOUNT_BYTES,
     response=schemas.AccountWithToken(),
     limit=Limit.LOGIN,
     refuses=(errors.InvalidCredentials, errors.AccountDisabled),

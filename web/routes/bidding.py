@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from core import errors
 from core.bidding.board import Standing
@@ -11,9 +11,11 @@ from core.bidding.history import PastBid
 from core.rules.lifecycle import Status
 from core.sessions.sessions import SessionView
 from web.guards.operation import operation
-from web.guards.rate_limits import Limit
+from web.guards.rate_limits import Limit, network_of
 from web.guards.tokens import Auth, current_user_id
 from web.http import schemas
+from web.http.body import MAX_BID_BYTES
+from web.http.buckets import TooMany
 from web.lane import Handler, Lane, lane_route
 from web.state import results_pages, services
 
@@ -24,6 +26,7 @@ blueprint = Blueprint("bidding", __name__, url_prefix="/api")
 @lane_route(
     auth=Auth.BIDDER,
     body=schemas.BidRequest(),
+    max_body_bytes=MAX_BID_BYTES,
     response=schemas.PlacedBid(),
     refuses=(
         errors.SessionNotFound,
@@ -48,9 +51,9 @@ def place_bid(lane: Lane) -> Handler:
     auth=Auth.PUBLIC,
     query=schemas.PageQuery(),
     response=schemas.Board(),
-    # Cached pages: counting a request would cost more than the page.
+    # Cached pages: counting a request would cost more than the page. Others count in memory.
     limit=Limit.NONE,
-    refuses=(errors.SessionNotFound,),
+    refuses=(errors.SessionNotFound, TooMany),
 )
 def leaderboard(lane: Lane) -> Handler:
     """Get a page of a session's board: provisional during the session, then final."""
@@ -101,8 +104,9 @@ def session(session_id: UUID) -> SessionView:
     refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
 )
 def results(session_id: UUID, page: int, page_size: int) -> bytes:
-    """Get the final results: winners, prices and all ranks."""
-    return results_pages().page(session_id, page=page, page_size=page_size)
+    """Get the final results: all winners on the first page, and a page of all ranks."""
+    reader = network_of(request.remote_addr or "")
+    return results_pages().page(session_id, page=page, page_size=page_size, reader=reader)
 
 
 @blueprint.get("/bids/me")

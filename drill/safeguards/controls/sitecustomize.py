@@ -249,6 +249,13 @@ def _write_kept(kept) -> None:
             del kept[place]
 
 
+def cost_uncounted(passwords) -> None:
+    """As many hashes at once as there are threads, each with argon2's own defaults."""
+    _replace(passwords, "HASHES_AT_ONCE", 16)
+    _replace(passwords, "DEFAULT_HASHER", passwords.PasswordHasher())
+    passwords.Passwords.__init__.__kwdefaults__["at_once"] = passwords.HASHES_AT_ONCE
+
+
 def _replace(owner, name, replacement) -> None:
     """Replace an existing attribute; fails if the guard has moved."""
     getattr(owner, name)
@@ -279,6 +286,7 @@ CONTROLS = {
     "bids-ask-postgres": ("core.bidding.placing", bids_ask_postgres),
     "yes-on-error": ("core.bidding.placing", yes_on_error),
     "no-loss-report": ("core.bidlog.losses", no_loss_report),
+    "cost-uncounted": ("core.members.passwords", cost_uncounted),
     "web-clock": ("core.redis.scripts", web_clock),
     "log-in-memory": ("core.redis.scripts", log_in_memory),
 }

@@ -138,9 +138,12 @@ BODIES: dict[str, tuple[int, Callable[[UUID], str | bytes]]] = {
         lambda own: f'{{"x": [{{"y": 1, "y": 2}}], {bid_of(own, 150)[1:]}',
     ),
     "nothing": (400, lambda own: ""),
-    "deep nesting": (400, lambda own: "[" * 60_000),
-    "as large as may be": (400, lambda own: " " * (64 * 1024)),
-    "too large": (413, lambda own: " " * (64 * 1024 + 1)),
+    "deep nesting": (400, lambda own: "[" * 1024),
+    "wide nesting": (422, lambda own: f"[{','.join(['[]'] * 340)}]"),
+    "as large as may be": (200, lambda own: bid_of(own, 150).ljust(1024)),
+    "too large": (413, lambda own: bid_of(own, 150).ljust(1025)),
+    "deep and too large": (413, lambda own: "[" * 60_000),
+    "wide and too large": (413, lambda own: f"[{','.join(['[]'] * 21_000)}]"),
     "far too large": (413, lambda own: " " * (1024 * 1024)),
 }
 

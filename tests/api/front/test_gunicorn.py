@@ -105,7 +105,7 @@ def test_other_refusals_of_a_large_body_can_be_read(
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
-    ("size", "code"), [(65536, "invalid_credentials"), (65537, "body_too_large")]
+    ("size", "code"), [(4096, "invalid_credentials"), (4097, "body_too_large")]
 )
 def test_limit_of_a_body_is_exact_however_it_comes(
     connection: Connection, size: int, code: str, chunked: bool

@@ -32,7 +32,7 @@ from tests.support.http.raw import (
 )
 from tests.support.http.serving import changed, logging_to, serving
 from tests.support.locks import PATIENCE_SECONDS, wait_for_locks
-from web.front.http import MAX_HEAD_BYTES, MAX_HEADERS
+from web.front.http import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 
 THREADS = 2
 SLOW = THREADS * 4
@@ -188,6 +188,16 @@ def send_all(connection: socket.socket, data: bytes) -> None:
 def test_the_bound_of_headers_is_exact(port: int, clean: None, count: int, status: int) -> None:
     head = b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * count + b"\r\n"
     assert ask_once(port, head)[0] == status
+
+
+@pytest.mark.parametrize(("excess", "status"), [(0, 200), (1, 431)])
+@pytest.mark.parametrize("filler", [b"x", b"a&", b"page=1&"])
+def test_the_bound_of_an_address_is_exact(
+    port: int, clean: None, filler: bytes, excess: int, status: int
+) -> None:
+    length = MAX_URL_BYTES + excess
+    address = (b"/health?" + filler * MAX_URL_BYTES)[:length]
+    assert ask_once(port, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % address)[0] == status
 
 
 @pytest.mark.parametrize(("excess", "status"), [(0, 200), (1, 431)])

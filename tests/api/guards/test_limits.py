@@ -134,7 +134,7 @@ def test_the_spelling_of_a_name_brings_no_further_guesses(limited: Limited, shop
 
 def test_a_name_of_any_bytes_is_counted(limited: Limited, shop: Shop) -> None:
     client = limited(tries_per_minute=1)
-    for name in ("x" * 60_000, "\U0001f600", "{a}:*"):
+    for name in ("x" * 3_000, "\U0001f600", "{a}:*"):
         assert [log_in(client, name, "wrong").status_code for _ in range(2)] == [401, 429]
 
 

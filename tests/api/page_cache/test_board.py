@@ -1,8 +1,10 @@
 """Kept board pages: the schema's very document, and never stale."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -15,6 +17,7 @@ from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
 from web.http import schemas
+from web.http.buckets import Buckets
 from web.page_cache import board as board_pages
 from web.page_cache.board import BoardPages, document_of
 
@@ -89,11 +92,15 @@ class Reader:
     """Reads a session's board for a thread, with pages of its own."""
 
     def __init__(self, shop: Shop, session: SessionView) -> None:
-        self.pages = BoardPages(shop.services.board, max_wait_seconds=10)
+        self.pages = BoardPages(
+            shop.services.board, Buckets("uncached-pages", 0), max_wait_seconds=10
+        )
         self._loop, self._session_id = shop.services.runtime.loop, session.session_id
 
     def read(self, page: int = 1) -> bytes:
-        return self._loop.run(self.pages.read(self._session_id, page=page, page_size=50))
+        return self._loop.run(
+            self.pages.read(self._session_id, page=page, page_size=50, reader="reader")
+        )
 
 
 def test_a_page_is_made_once_for_each_state(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,3 +138,37 @@ def test_pages_that_nobody_asks_for_are_forgotten(
     for page in range(1, 9):
         reader.read(page)
     assert [key[1] for key in reader.pages._cache] == [6, 7, 8]
+
+
+@pytest.mark.parametrize("gate", [1, 16])
+def test_later_pages_are_read_one_at_a_time_and_first_ones_are_not(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, gate: int
+) -> None:
+    """With a wide gate, the control, they are read together."""
+    session = shop.session()
+    reader = Reader(shop, session)
+    reader.pages._gate = asyncio.Semaphore(gate)
+    under_way: list[int] = []
+    most = {1: 0, 2: 0}
+    read_page = shop.services.board.read_page
+
+    async def noted(session_id: UUID, *, page: int, page_size: int) -> BoardPage:
+        under_way.append(min(page, 2))
+        most[min(page, 2)] = max(most[min(page, 2)], under_way.count(min(page, 2)))
+        await asyncio.sleep(0.01)
+        try:
+            return await read_page(session_id, page=page, page_size=page_size)
+        finally:
+            under_way.remove(min(page, 2))
+
+    monkeypatch.setattr(shop.services.board, "read_page", noted)
+
+    async def read_all() -> None:
+        read = partial(reader.pages.read, session.session_id, reader="reader")
+        later = [read(page=page, page_size=50) for page in range(2, 18)]
+        first = [read(page=1, page_size=size) for size in range(1, 17)]
+        await asyncio.gather(*later, *first)
+
+    shop.services.runtime.loop.run(read_all())
+    assert most[2] == gate
+    assert most[1] > 1

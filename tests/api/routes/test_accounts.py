@@ -186,3 +186,36 @@ def test_login_does_not_tell_name_from_password(
         "code": "invalid_credentials",
         "request_id": "",
     }
+
+
+@pytest.mark.parametrize("route", ["login", "register"])
+def test_who_would_wait_too_long_for_a_hash_is_refused_for_now(
+    services: Services, shop: Shop, connect: Connect, route: str
+) -> None:
+    accounts = Accounts(
+        services.database,
+        services.redis,
+        first_account_is_admin=True,
+        hasher=services.accounts._passwords.hasher,
+        max_wait_seconds=0.01,
+    )
+    client = connect(create_app(services=replace(services, accounts=accounts)))
+    with accounts._passwords._gate:
+        answer = client.post(f"/api/auth/{route}", json=NEW)
+    assert (answer.status_code, answer.json["code"]) == (503, "overloaded")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert client.post("/api/auth/register", json=NEW).status_code == 201
+    assert client.post("/api/auth/login", json=NEW).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "stored", ["$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW", ""]
+)
+def test_a_hash_of_another_system_is_answered_like_a_wrong_password(
+    services: Services, shop: Shop, anyone: CheckedClient, stored: str
+) -> None:
+    shop.account("ada")
+    with services.database.begin() as db:
+        db.execute(update(User).values(password_hash=stored))
+    answer = anyone.post("/api/auth/login", json={"username": "ada", "password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (401, "invalid_credentials")

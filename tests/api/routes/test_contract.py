@@ -164,7 +164,13 @@ CONTRACT = {
         " 503 outcome_unknown 503 backlog_full",
     ),
     "GET /api/leaderboard/{session_id}": Route(
-        "public", 200, BOARD, query=PAGE, codes=NO_SESSION, is_unlimited=True
+        "public",
+        200,
+        BOARD,
+        query=PAGE,
+        # Only pages that are not cached count, in memory.
+        codes=f"{NO_SESSION} 429 rate_limited",
+        is_unlimited=True,
     ),
     "GET /api/leaderboard/{session_id}/me": Route(
         "member", 200, STANDING, codes=f"{NO_SESSION} 404 no_bid"

@@ -66,7 +66,7 @@ def test_standing_bid_of_a_disabled_member_stays_and_can_win(
     bid(member, session.session_id)
     shop.services.membership.disable("bob")
     shop.close(session)
-    [winner] = shop.services.results.get(session.session_id, page=1, page_size=1).winners
+    [winner] = shop.services.results.winners(session.session_id)
     assert winner.username == "bob"
 
 

@@ -23,7 +23,7 @@ def accounts(
         services.database,
         services.redis,
         first_account_is_admin=first_account_is_admin,
-        hasher=hasher or services.accounts._hasher,
+        hasher=hasher or services.accounts._passwords.hasher,
     )
 
 
@@ -150,7 +150,7 @@ def test_registering_does_not_need_redis(shop: Shop) -> None:
         shop.services.database,
         nowhere,
         first_account_is_admin=True,
-        hasher=shop.services.accounts._hasher,
+        hasher=shop.services.accounts._passwords.hasher,
     )
     account = away.register("ann", "ann@example.com", PASSWORD)
     nowhere.close()
@@ -164,7 +164,10 @@ NFC, NFD = "p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd"
 def test_a_hash_of_a_password_as_it_was_typed_is_renewed_in_the_canonical_form(
     shop: Shop, typed_first: str
 ) -> None:
-    authenticate, hasher = shop.services.accounts.authenticate, shop.services.accounts._hasher
+    authenticate, hasher = (
+        shop.services.accounts.authenticate,
+        shop.services.accounts._passwords.hasher,
+    )
     account = shop.account("ann")
     with shop.services.database.begin() as db:
         db.get_one(User, account.user_id).password_hash = hasher.hash(typed_first)

@@ -132,7 +132,12 @@ def test_a_registration_meanwhile_makes_a_twin_and_no_error(shop: Shop) -> None:
 def twins(shop: Shop) -> list[UUID]:
     """Two accounts of the version before, `admin` and what looks like it."""
     accounts = shop.services.accounts
-    ids = write(shop.services.engine, "admin", "admin\ufe0f", hash_=accounts._hasher.hash(PASSWORD))
+    ids = write(
+        shop.services.engine,
+        "admin",
+        "admin\ufe0f",
+        hash_=accounts._passwords.hash(PASSWORD),
+    )
     fill_keys(shop.services.engine)
     return ids
 
@@ -166,7 +171,7 @@ def test_a_taken_name_is_no_new_name(shop: Shop, twins: list[UUID]) -> None:
 
 def test_an_account_of_an_older_version_logs_in_before_it_has_its_keys(shop: Shop) -> None:
     accounts = shop.services.accounts
-    [user_id] = write(shop.services.engine, "Jose\u0301", hash_=accounts._hasher.hash(PASSWORD))
+    [user_id] = write(shop.services.engine, "Jose\u0301", hash_=accounts._passwords.hash(PASSWORD))
     assert accounts.authenticate("JOSE\u0301 ", PASSWORD).user_id == user_id
     for _ in range(2):
         tasks.fill_account_keys()

@@ -58,6 +58,8 @@ DEFAULTS = {
         tries_per_minute=10,
         stranger_logins_per_hour=100,
         member_reads_per_minute=1200,
+        refused_bids_per_minute=300,
+        uncached_pages_per_minute=300,
     ),
     "backlog_max_bids": 2_000_000,
     "drain_batch_size": 5000,

@@ -6,6 +6,9 @@ from math import inf
 from threading import Event
 from typing import Any
 
+import pytest
+
+from core.members.passwords import HASHES_AT_ONCE
 from web.front.bridge import OPERATOR_THREADS, Bridge, call_wsgi
 
 
@@ -68,3 +71,25 @@ def test_a_balancer_is_answered_while_every_other_thread_hangs() -> None:
         return status
 
     assert asyncio.run(ask()) == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "threads"),
+    [
+        ("/api/auth/login", "accounts"),
+        ("/api/auth/register", "accounts"),
+        ("/api/auth/login/", "accounts"),
+        ("/api/auth/me", "flask"),
+        ("/api/results/1", "flask"),
+        ("/health", "operators"),
+        ("/ready", "balancers"),
+        ("/api/admin/stats", "operators"),
+    ],
+)
+def test_hashes_and_operators_have_threads_of_their_own(path: str, threads: str) -> None:
+    bridge = Bridge(lambda *_: [], threads=3, max_wait_seconds=1.0)
+    queue = bridge._threads_for(path)
+    assert queue._pool._thread_name_prefix == threads
+    most = {"accounts": HASHES_AT_ONCE, "flask": 3, "operators": OPERATOR_THREADS, "balancers": 1}
+    assert queue._pool._max_workers == most[threads]
+    bridge.close()

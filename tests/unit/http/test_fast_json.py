@@ -15,7 +15,14 @@ from marshmallow import ValidationError
 from core.bidding.placing import PlacedBid
 from core.rules.scoring import MAX_PRICE
 from web.http import schemas
-from web.http.body import BodyTooLarge, MalformedJson, NotUtf8, RepeatedField, decode
+from web.http.body import (
+    MAX_BID_BYTES,
+    BodyTooLarge,
+    MalformedJson,
+    NotUtf8,
+    RepeatedField,
+    decode,
+)
 from web.http.fast_json import read_bid, write_placed
 from web.http.responses import encode
 
@@ -57,7 +64,7 @@ def judge(read: Any) -> Verdict:
 
 
 def _by_schema(body: bytes | None) -> tuple[UUID, Decimal, bool]:
-    loaded = schemas.BidRequest().load(decode(body))
+    loaded = schemas.BidRequest().load(decode(body, MAX_BID_BYTES))
     return loaded["session_id"], loaded["price"], loaded["only_if_better"]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from core.config.passwords import PasswordSettings
 from core.errors import WeakPassword
-from core.members.passwords import PasswordPolicy
+from core.members.password_policy import PasswordPolicy
 
 WHO = {"username": "ada.lovelace", "email": "ada@analytical.example"}
 
