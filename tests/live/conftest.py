@@ -1,13 +1,16 @@
 """One web process with one thread, over the test's servers."""
 
+import http.client
 import os
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from core.bootstrap import Services
 from dev.children import free_port
@@ -103,3 +106,32 @@ def web(running_web: Web, clean: None) -> Web:
     if not running_web.process.is_running():
         running_web.start()
     return running_web
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+TIMEOUT_SECONDS = 20
+
+
+def refusal(
+    web: Web, path: str, headers: dict[str, str], method: str = "GET"
+) -> tuple[int, Any, bytes]:
+    """Status, headers and body of a handshake's answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=TIMEOUT_SECONDS)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, answer.headers, body
+
+
+def has_place(web: Web, session_id: object) -> bool:
+    try:
+        with web.watch(session_id):
+            return True
+    except InvalidStatus:
+        return False

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,48 +16,15 @@ from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient
 from tests.api.routes.test_service import app_without, closed_port
 from tests.support.factories import Shop
-from tests.support.http.asgi import Answer, Door, opened
+from tests.support.http.asgi import Door, opened
+from tests.support.http.doors import JSON, Doors, assert_same, header, own_headers
 from web import create_app
 from web.http.access_log import BID_PATH
 from web.lane import BOARD_PREFIX
 
 __all__ = ["closed_port"]
 
-JSON = "application/json"
 SHOP = "https://a.example"
-
-
-class Doors:
-    """Both ways to one application, for one member."""
-
-    def __init__(self, app: Flask, door: Door, token: str) -> None:
-        self._client, self._door, self._token = app.test_client(), door, token
-
-    def ask(
-        self, method: str, address: str, body: bytes = b"", **headers: str
-    ) -> tuple[Answer, Answer]:
-        """By the lane, and by Flask's routes. A header of "" is left out."""
-        given = {"Authorization": self._token, "X-Request-ID": "both-ways", "Host": "localhost"}
-        if method == "POST":
-            given |= {"Content-Type": JSON, "Content-Length": str(len(body))}
-        given |= {name.replace("_", "-"): text for name, text in headers.items()}
-        sent = {name: text for name, text in given.items() if text}
-        return self._door.ask(method, address, body, sent), self._ask_flask(
-            method, address, body, sent
-        )
-
-    def bid(self, body: str | bytes, **headers: str) -> tuple[Answer, Answer]:
-        """A bid with this body."""
-        return self.ask(
-            "POST", BID_PATH, body if isinstance(body, bytes) else body.encode(), **headers
-        )
-
-    def _ask_flask(
-        self, method: str, address: str, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
-        answer = self._client.open(address, method=method, data=body, headers=dict(headers))
-        named = [(name.lower(), text) for name, text in answer.headers]
-        return Answer(answer.status_code, named, answer.data)
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +45,6 @@ def doors(app: Flask, door: Door, token: str) -> Doors:
 
 def bid_of(session_id: UUID | str, price: Any, **fields: Any) -> str:
     return json.dumps({"session_id": str(session_id), "price": price, **fields})
-
-
-def assert_same(answers: tuple[Answer, Answer], status: int) -> None:
-    """The same bytes. What a server does with the connection is its own."""
-    lane, flask = answers
-    assert lane.status == flask.status == status
-    assert lane.body == flask.body
-    assert own_headers(lane) == own_headers(flask)
-
-
-def own_headers(answer: Answer) -> list[tuple[str, str]]:
-    return sorted((name, text) for name, text in answer.headers if name != "connection")
-
-
-def header(answer: Answer, name: str) -> str:
-    return dict(answer.headers).get(name, "")
 
 
 BODIES: dict[str, tuple[int, Callable[[UUID], str | bytes]]] = {

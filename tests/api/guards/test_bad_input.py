@@ -231,7 +231,7 @@ def test_wrong_field_is_named_and_changes_nothing(
         "POST",
         ROUTES[route][0],
         data=world.body(route, **{field: raw}),
-        content_type="application/json",
+        content_type=JSON,
     )
     assert list(answer.json["errors"]) == [field]
     messages = answer.json["errors"][field]
@@ -251,13 +251,8 @@ def test_numbers_that_are_not_json_are_malformed(
     world: World, refuse: Refuse, route: str, field: str, raw: str | None
 ) -> None:
     body = world.body(route, **{field: raw})
-    refuse(
-        unless_too_large(MALFORMED, route, body),
-        "POST",
-        ROUTES[route][0],
-        data=body,
-        content_type="application/json",
-    )
+    refusal = unless_too_large(MALFORMED, route, body)
+    refuse(refusal, "POST", ROUTES[route][0], data=body, content_type=JSON)
 
 
 def test_every_wrong_field_is_named(world: World, refuse: Refuse) -> None:
@@ -392,11 +387,11 @@ def test_unknown_id_in_a_path_names_no_session(refuse: Refuse, method: str, path
 
 @pytest.mark.parametrize("session_id", IDS[6:], ids=short)
 def test_malformed_id_in_a_query_is_refused(world: World, refuse: Refuse, session_id: str) -> None:
-    query = {"session_id": json.loads(world.named(session_id))}
-    refuse(INVALID, "GET", "/api/bids/me", query_string=query)
+    named = json.loads(world.named(session_id))
+    refuse(INVALID, "GET", "/api/bids/me", query_string={"session_id": named})
 
 
 def test_repeated_query_parameter_counts_once(world: World) -> None:
     """The first one, as in most servers: never a list, never an error of ours."""
-    answer = world.client.get(f"/api/leaderboard/{world.ids['<session>']}?page=2&page=1")
-    assert answer.json["page"] == 2
+    board = f"/api/leaderboard/{world.ids['<session>']}"
+    assert world.client.get(f"{board}?page=2&page=1").json["page"] == 2

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,8 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from core.bidding.placing import PlacedBid
-from core.rules.scoring import MAX_PRICE
 from web.http import schemas
 from web.http.body import (
     MAX_BID_BYTES,
@@ -23,8 +20,7 @@ from web.http.body import (
     RepeatedField,
     decode,
 )
-from web.http.fast_json import read_bid, write_placed
-from web.http.responses import encode
+from web.http.fast_json import read_bid
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MANY = settings(
@@ -67,8 +63,6 @@ def _by_schema(body: bytes | None) -> tuple[UUID, Decimal, bool]:
     loaded = schemas.BidRequest().load(decode(body, MAX_BID_BYTES))
     return loaded["session_id"], loaded["price"], loaded["only_if_better"]
 
-
-# --- Bodies --------------------------------------------------------------------------
 
 ODD_NUMBERS = [
     "250",
@@ -367,49 +361,3 @@ def test_a_bid_as_most_are_does_not_need_the_schema(monkeypatch: pytest.MonkeyPa
     for flag in (True, False):
         body = f'{{"session_id":"{ID}","price":1,"only_if_better":{json.dumps(flag)}}}'.encode()
         assert read_bid(body) == (UUID(ID), Decimal(1), flag)
-
-
-# --- Answers -------------------------------------------------------------------------
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-scores = (
-    finite
-    | st.integers(-30, 30).map(lambda exponent: 10.0**exponent)
-    | st.sampled_from([0.0, -0.0, 1e-4, 9.999e-5, 1e15, 1e16, 9999999999999998.0, 5e-324, 1.5e300])
-    | st.integers(0, 10**17).map(float)
-)
-placed_bids = st.builds(
-    PlacedBid,
-    session_id=st.uuids(),
-    sequence=st.integers(0, 2**63 - 1),
-    price=st.decimals("0.01", MAX_PRICE, places=2),
-    score=scores,
-    rank=st.integers(1, 10**9),
-    response_time=scores,
-    user_weight=scores,
-    is_winning=st.booleans(),
-    threshold_score=scores,
-    accepted_at=st.datetimes(timezones=st.just(UTC)),
-    replayed=st.booleans(),
-    drain_due=st.booleans(),
-)
-A_BID = PlacedBid(
-    session_id=UUID(ID),
-    sequence=1,
-    price=Decimal("250.25"),
-    score=1e22,
-    rank=1,
-    response_time=0.00001,
-    user_weight=-0.0,
-    is_winning=True,
-    threshold_score=1.0,
-    accepted_at=datetime(2030, 1, 31, 18, tzinfo=UTC),
-    replayed=False,
-)
-
-
-@MANY
-@given(placed_bids)
-@example(A_BID)
-def test_an_answer_has_the_schemas_bytes(placed: PlacedBid) -> None:
-    assert write_placed(placed) == encode(schemas.PlacedBid().dump(placed))

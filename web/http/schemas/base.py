@@ -1,0 +1,42 @@
+"""What requests have in common."""
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, validate
+
+from core.rules.scoring import MAX_PRICE
+from web.http.fields import (
+    CENT,
+    CONTROL_CHARACTERS,
+    Price,
+    QueryInteger,
+)
+
+MAX_PAGE = 1_000_000_000
+
+
+class RequestSchema(Schema):
+    """Unknown fields are ignored, so that existing clients keep working."""
+
+    error_messages = {"type": "Must be a JSON object."}  # noqa: RUF012 - as marshmallow declares it
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+# No blank names, and no two that differ only in a space at the end. `Text` already refuses
+# control characters; the pattern repeats them for the OpenAPI document.
+no_outer_spaces = validate.Regexp(
+    rf"^[^\s{CONTROL_CHARACTERS}]([^{CONTROL_CHARACTERS}]*[^\s{CONTROL_CHARACTERS}])?$",
+    error="Must not start or end with a space.",
+)
+
+
+def price_field(**kwargs: Any) -> Price:
+    """A price that a request may have."""
+    return Price(validate=validate.Range(min=CENT, max=MAX_PRICE), **kwargs)
+
+
+class PageQuery(RequestSchema):
+    page = QueryInteger(load_default=1, validate=validate.Range(1, MAX_PAGE))
+    page_size = QueryInteger(load_default=50, validate=validate.Range(1, 100))

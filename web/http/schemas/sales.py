@@ -1,0 +1,114 @@
+"""Products and sessions."""
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import Schema, fields, post_load, validate
+
+from core.rules.lifecycle import Status
+from core.rules.scoring import MAX_COEFFICIENT
+from core.sessions.sessions import Terms
+from web.http.fields import (
+    Flag,
+    Identifier,
+    Integer,
+    Moment,
+    Number,
+    Price,
+    Text,
+    Title,
+)
+from web.http.schemas.base import PageQuery, RequestSchema, no_outer_spaces, price_field
+
+MAX_INVENTORY = 2_147_483_647
+MAX_DURATION_MINUTES = 43_200
+STATUSES = [status.value for status in Status]
+
+
+def _coefficient(default: float) -> Number:
+    return Number(load_default=default, validate=validate.Range(min=0, max=MAX_COEFFICIENT))
+
+
+class NewProduct(RequestSchema):
+    name = Title(required=True, validate=[validate.Length(1, 200), no_outer_spaces])
+    description = Text(
+        load_default=None, allow_none=True, multiline=True, validate=validate.Length(max=1000)
+    )
+
+
+class SessionTerms(RequestSchema):
+    upset_price = price_field(
+        required=True, metadata={"description": "Starting price: bids below it are refused."}
+    )
+    inventory = Integer(required=True, validate=validate.Range(1, MAX_INVENTORY))
+    alpha = _coefficient(0.5)
+    beta = _coefficient(1000.0)
+    gamma = _coefficient(2.0)
+    allow_lower_bids = Flag(
+        metadata={
+            "description": "Whether members may lower their standing price. "
+            "Default: the setting ALLOW_LOWER_BIDS."
+        },
+    )
+    duration_minutes = Number(
+        load_default=60.0,
+        validate=validate.Range(min=0, min_inclusive=False, max=MAX_DURATION_MINUTES),
+        # apispec describes every lower bound as inclusive.
+        metadata={"exclusiveMinimum": 0},
+    )
+    start_time = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Default: now. A time in the future schedules the session."},
+    )
+
+    @post_load
+    def collect_terms(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Collect the terms into core's type."""
+        data["duration"] = timedelta(minutes=data.pop("duration_minutes"))
+        names = {field.name for field in dataclasses.fields(Terms)} & data.keys()
+        terms = Terms(**{name: data.pop(name) for name in names})
+        return {**data, "terms": terms}
+
+
+class NewSession(SessionTerms):
+    product_id = Identifier(required=True)
+
+
+class NewProductAndSession(NewProduct, SessionTerms):
+    pass
+
+
+class SessionsQuery(PageQuery):
+    status = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
+
+
+class Product(Schema):
+    product_id = Identifier(required=True)
+    id = Identifier(
+        required=True,
+        metadata={"description": "Same as product_id, as clients of the original read it."},
+    )
+    name = Text(required=True)
+    description = Text(required=True, allow_none=True, multiline=True)
+    created_at = Moment(required=True)
+
+
+class Session(Schema):
+    session_id = Identifier(required=True)
+    product_id = Identifier(required=True)
+    name = Text(required=True)
+    description = Text(required=True, allow_none=True, multiline=True)
+    upset_price = Price(required=True)
+    base_price = Price(required=True, metadata={"description": "Same as upset_price."})
+    inventory = Integer(required=True)
+    alpha = Number(required=True)
+    beta = Number(required=True)
+    gamma = Number(required=True)
+    allow_lower_bids = fields.Boolean(required=True)
+    start_time = Moment(required=True)
+    end_time = Moment(required=True)
+    status = fields.Enum(Status, by_value=True, required=True)
+    is_active = fields.Boolean(required=True)
+    final_price = Price(required=True, allow_none=True)

@@ -1,0 +1,83 @@
+"""The service itself, and its errors."""
+
+from marshmallow import Schema, fields, validate
+
+from core.operations.admin_log import ActionOutcome
+from core.operations.health import DATABASE_STATES, REDIS_STATES
+from web.http.fields import (
+    Identifier,
+    Integer,
+    Moment,
+    Number,
+    Price,
+    Text,
+)
+
+
+class Stats(Schema):
+    total_users = Integer(required=True)
+    total_products = Integer(required=True)
+    active_sessions = Integer(required=True)
+    total_bids = Integer(required=True)
+    sessions = fields.Dict(
+        keys=fields.String(),
+        values=Integer(),
+        required=True,
+        metadata={"description": "Number of sessions by status."},
+    )
+    bids_accepted = Integer(required=True)
+    bids_persisted = Integer(required=True)
+    persist_backlog = Integer(
+        required=True, metadata={"description": "Accepted bids not yet in PostgreSQL."}
+    )
+
+
+class AdminAction(Schema):
+    action_id = Integer(required=True, attribute="id")
+    created_at = Moment(required=True)
+    actor = Text(required=True)
+    actor_id = Identifier(
+        required=True, allow_none=True, metadata={"description": "Null for the command line."}
+    )
+    action = fields.String(required=True)
+    details = fields.Dict(required=True, metadata={"description": "Arguments and created ids."})
+    outcome = fields.String(
+        required=True,
+        validate=validate.OneOf([done.value for done in ActionOutcome]),
+        metadata={"description": "`asked`: the process ended before the outcome was recorded."},
+    )
+
+
+class Health(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["healthy", "degraded"]))
+    database = fields.String(required=True, validate=validate.OneOf(DATABASE_STATES))
+    redis = fields.String(required=True, validate=validate.OneOf(REDIS_STATES))
+    persist_backlog = fields.String(
+        required=True, validate=validate.OneOf(["ok", "half_full", "full", "unknown"])
+    )
+
+
+class Readiness(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ready"]))
+
+
+class Problem(Schema):
+    """An error (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "Explanation for people."})
+    code = fields.String(
+        required=True, metadata={"description": "Stable error code for programs to branch on."}
+    )
+    request_id = fields.String(required=True)
+    errors = fields.Dict(metadata={"description": "For validation_failed: messages by field."})
+    upset_price = Price(metadata={"description": "For price_below_upset: the starting price."})
+    standing_price = Price(
+        metadata={"description": "For price_below_standing: the price that can only be raised."}
+    )
+    score = Number(metadata={"description": "For score_would_drop: the score of this bid now."})
+    standing_score = Number(
+        metadata={"description": "For score_would_drop: the score of your standing bid."}
+    )
