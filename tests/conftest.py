@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, text
 
 from core.bootstrap import Services, bootstrap
 from core.config import Settings, load_settings
-from core.postgres.database import migrate
+from core.postgres.migrating import migrate
 from core.postgres.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.support.broker import Broker, broker_at

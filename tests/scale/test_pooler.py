@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 
 from core import outages
 from core.config import load_settings
-from core.postgres.database import create_database_engine, set_session_defaults
+from core.postgres.database import create_database_engine
+from core.postgres.migrating import set_session_defaults
 from dev.bench.servers.stack import BenchServers
 from dev.engines import pgbouncer
 

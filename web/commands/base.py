@@ -12,7 +12,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from core import errors, outages
 from core.config import load_settings, running_values, unknown_setting_sentences
-from core.postgres.database import UnknownSchema, lacks_tables
+from core.postgres.database import lacks_tables
+from core.postgres.migrating import UnknownSchema
 from core.postgres.ownership import ForeignTables
 from web.state import services
 

@@ -19,7 +19,7 @@ from core.members.accounts import Account
 from core.operations.admin_log import Actor
 from core.operations.audit import Check
 from core.operations.server_checks import check_redis
-from core.postgres.database import UnknownSchema, migrate
+from core.postgres.migrating import UnknownSchema, migrate
 from core.postgres.ownership import ForeignTables
 from core.postgres.schema import State
 from core.telemetry import metrics

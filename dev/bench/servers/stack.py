@@ -24,7 +24,7 @@ import psutil
 
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings, SettingsReader, load_settings, read_settings
-from core.postgres.database import migrate
+from core.postgres.migrating import migrate
 from core.sessions.sessions import Terms
 from dev.children import LOOPBACK, free_port, spawn, stop
 from dev.embedded import PostgresServer, RedisServer

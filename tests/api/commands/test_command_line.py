@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from core.bootstrap import Services, bootstrap
 from core.config import PROJECT_ROOT, Settings
 from core.config.channels import WebhookSettings
-from core.postgres.database import alembic_config
+from core.postgres.schema import alembic_config
 from tests.conftest import EMPTY_DATABASE
 from web import create_app
 

@@ -11,9 +11,11 @@ from sqlalchemy import Engine, text
 from core import errors
 from core.config import Settings
 from core.postgres import keys
-from core.postgres.database import alembic_config, create_database_engine, migrate
+from core.postgres.database import create_database_engine
 from core.postgres.keys import Twin, fill_keys
+from core.postgres.migrating import migrate
 from core.postgres.models import User
+from core.postgres.schema import alembic_config
 from tests.support.factories import PASSWORD, Shop
 from tests.support.racing import together, wait_for_blocked
 from worker import tasks

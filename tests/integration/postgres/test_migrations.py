@@ -14,7 +14,8 @@ from sqlalchemy import Engine, inspect, text
 
 from core.config import PROJECT_ROOT, Settings
 from core.postgres import schema
-from core.postgres.database import UnknownSchema, create_database_engine, migrate
+from core.postgres.database import create_database_engine
+from core.postgres.migrating import UnknownSchema, migrate
 from core.postgres.models import Base
 from core.postgres.schema import State, alembic_config, state_of
 

@@ -17,11 +17,10 @@ from core.bootstrap import Services, bootstrap
 from core.config import Settings
 from core.notifications.outbox import Delivered, Outbox
 from core.postgres.database import (
-    VANISHED_CLIENT,
     create_database_engine,
     migrate,
-    set_session_defaults,
 )
+from core.postgres.migrating import VANISHED_CLIENT, set_session_defaults
 from core.postgres.models import BiddingSession, BidLogOffset, WebhookDelivery
 from core.sessions.sessions import SessionView
 from dev.stack import wait_until
