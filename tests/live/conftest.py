@@ -1,11 +1,11 @@
 """One web process with one thread, over the test's servers."""
 
-import http.client
 import os
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def refusal(
     web: Web, path: str, headers: dict[str, str], method: str = "GET"
 ) -> tuple[int, Any, bytes]:
     """Status, headers and body of a handshake's answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection("127.0.0.1", web.port, timeout=TIMEOUT_SECONDS)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()

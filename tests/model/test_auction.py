@@ -138,11 +138,6 @@ class LetsNoPriceFall(Auction):
         return member in self.standing and price < self.standing[member].price
 
 
-class TakesEqualScoresForBetter(Auction):
-    def is_better(self, member: int, score: float) -> bool:
-        return member not in self.standing or score >= self.standing[member].score
-
-
 class ThresholdIsTheFirstLoser(Auction):
     @property
     def threshold(self) -> float | None:
@@ -176,7 +171,6 @@ class RanksAsBidsCame(Auction):
         HighestBidOfAllThatWere,
         LetsAllPricesFall,
         LetsNoPriceFall,
-        TakesEqualScoresForBetter,
         ThresholdIsTheFirstLoser,
         TakesBidsWhilePaused,
         RanksAsBidsCame,

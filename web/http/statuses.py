@@ -7,6 +7,7 @@ than in 3.12. Titles of problems and the OpenAPI document must not.
 from collections.abc import Mapping
 
 TITLES: Mapping[int, str] = {
+    101: "Switching Protocols",
     200: "OK",
     201: "Created",
     202: "Accepted",

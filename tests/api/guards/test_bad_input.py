@@ -84,6 +84,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(app: Flask, services: Services, connect: Connect) -> World:
+    return create_world(app, services, connect)
+
+
+def create_world(app: Flask, services: Services, connect: Connect) -> World:
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     with services.engine.begin() as connection:
         connection.execute(text(f"TRUNCATE {tables}"))
@@ -226,13 +230,8 @@ def short(value: object) -> str:
 def test_wrong_field_is_named_and_changes_nothing(
     world: World, refuse: Refuse, route: str, field: str, raw: str | None
 ) -> None:
-    answer = refuse(
-        INVALID,
-        "POST",
-        ROUTES[route][0],
-        data=world.body(route, **{field: raw}),
-        content_type=JSON,
-    )
+    body = world.body(route, **{field: raw})
+    answer = refuse(INVALID, "POST", ROUTES[route][0], data=body, content_type=JSON)
     assert list(answer.json["errors"]) == [field]
     messages = answer.json["errors"][field]
     assert all(isinstance(message, str) for message in messages)
@@ -387,11 +386,11 @@ def test_unknown_id_in_a_path_names_no_session(refuse: Refuse, method: str, path
 
 @pytest.mark.parametrize("session_id", IDS[6:], ids=short)
 def test_malformed_id_in_a_query_is_refused(world: World, refuse: Refuse, session_id: str) -> None:
-    named = json.loads(world.named(session_id))
-    refuse(INVALID, "GET", "/api/bids/me", query_string={"session_id": named})
+    query = {"session_id": json.loads(world.named(session_id))}
+    refuse(INVALID, "GET", "/api/bids/me", query_string=query)
 
 
 def test_repeated_query_parameter_counts_once(world: World) -> None:
     """The first one, as in most servers: never a list, never an error of ours."""
-    board = f"/api/leaderboard/{world.ids['<session>']}"
-    assert world.client.get(f"{board}?page=2&page=1").json["page"] == 2
+    board = world.named("/api/leaderboard/<session>?page=2&page=1")
+    assert world.client.get(board).json["page"] == 2

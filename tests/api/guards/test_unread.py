@@ -1,7 +1,10 @@
 """Bodies have limits by route; requests count before they are parsed, unreadable ones as well."""
 
 import pytest
+from flask import Flask
 
+from core.bootstrap import Services
+from tests.api.conftest import Connect
 from tests.api.guards.test_bad_input import (
     JSON,
     MALFORMED,
@@ -9,13 +12,13 @@ from tests.api.guards.test_bad_input import (
     ROUTES,
     Refuse,
     World,
+    create_world,
     refuse,
-    world,
 )
 from tests.api.guards.test_limits import STRANGER, Limited, limited
 from web.http import body as http_body
 
-__all__ = ["limited", "refuse", "world"]
+__all__ = ["limited", "refuse"]
 
 UNREADABLE = {
     "wide": f"[{','.join(['[]'] * 1_000)}]",
@@ -26,6 +29,12 @@ UNREADABLE = {
     "no name": '{"password": "a good password"}',
     "too short": '{"username": "a", "email": "a@example.com", "password": "1"}',
 }
+
+
+@pytest.fixture
+def world(app: Flask, services: Services, connect: Connect) -> World:
+    """One for each test: other tests here empty the tables."""
+    return create_world(app, services, connect)
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)

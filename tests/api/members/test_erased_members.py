@@ -10,6 +10,7 @@ from flask import Flask
 from core.redis import keys
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
+from web.http.buckets import Buckets
 from web.page_cache.results import ResultsPages
 
 Run = Callable[..., Result]
@@ -81,13 +82,14 @@ def test_a_kept_page_of_results_forgets_the_name(shop: Shop, run: Run) -> None:
     shop.bid(shop.bidder("Evelina"), session, "150")
     shop.close(session)
     kept, aged = (
-        ResultsPages(shop.services.results, max_age_seconds=seconds) for seconds in (3600, 0)
+        ResultsPages(shop.services.results, Buckets("uncached-pages", 0), max_age_seconds=seconds)
+        for seconds in (3600, 0)
     )
     for pages in (kept, aged):
-        assert b"Evelina" in pages.page(session.session_id, page=1, page_size=50)
+        assert b"Evelina" in pages.page(session.session_id, page=1, page_size=50, reader="x")
     run("erase-member", "evelina")
-    assert b"Evelina" in kept.page(session.session_id, page=1, page_size=50)
-    assert b"Evelina" not in aged.page(session.session_id, page=1, page_size=50)
+    assert b"Evelina" in kept.page(session.session_id, page=1, page_size=50, reader="x")
+    assert b"Evelina" not in aged.page(session.session_id, page=1, page_size=50, reader="x")
 
 
 @pytest.mark.parametrize(

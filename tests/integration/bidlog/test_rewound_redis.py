@@ -11,16 +11,8 @@ from core.bidlog.losses import SKIPPED_SEQUENCES
 from core.redis import keys
 from core.sessions.loading import SessionLoader
 from core.sessions.sessions import SessionView
+from tests.integration.bidlog.draining import CrashError, DiesBeforeTrim
 from tests.support.factories import Shop
-
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-class DiesBeforeTrim(BidLog):
-    def _trim(self, session_id: UUID, handled_through: int) -> None:
-        raise CrashError
 
 
 def bid_log(shop: Shop, kind: type[BidLog] = BidLog, batch_size: int = 5000) -> BidLog:

@@ -20,6 +20,7 @@ from tests.integration.members.gone import (
     refusal,
     sale,
 )
+from tests.support.crashing import Killed
 from tests.support.factories import PASSWORD, Shop
 from tests.support.racing import wait_for_blocked
 from worker import tasks
@@ -128,10 +129,6 @@ def test_the_name_and_the_address_are_free_again(shop: Shop) -> None:
     again = shop.services.accounts.register("eve", "eve@shop.example", PASSWORD)
     assert again.user_id != eve.user_id
     assert shop.services.accounts.authenticate("eve", PASSWORD).user_id == again.user_id
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def die(*_: Any) -> None:

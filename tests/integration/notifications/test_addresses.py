@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.headerregistry import Address
 from uuid import uuid4
 
 import pytest
@@ -26,5 +27,6 @@ NOTICE = Notice(uuid4(), "session_ended", uuid4(), "Camera", 1, Decimal("5.00"),
 def test_mail_goes_to_the_ascii_form_of_an_older_accounts_address(
     address: str, header: str
 ) -> None:
-    message = compose(NOTICE, username="ada", address=address, sender="s@t.com", sent_at=NOW)
+    sender = Address(addr_spec="s@t.com")
+    message = compose(NOTICE, username="ada", address=address, sender=sender, sent_at=NOW)
     assert message["To"] == header

@@ -12,6 +12,7 @@ from core.notifications import announcing
 from core.notifications.announcing import Announcing
 from core.postgres.models import Announcement
 from core.sessions.sessions import SessionView
+from tests.support.crashing import Killed
 from tests.support.factories import Shop
 
 BY_PRICE = {"alpha": 1.0, "beta": 0.0, "gamma": 0.0}
@@ -93,10 +94,6 @@ def test_a_close_that_cannot_write_announces_nothing(shop: Shop) -> None:
 
 
 # --- Killed anywhere -----------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """The process ends here; what its transaction did is gone."""
 
 
 def die_in_chunk(shop: Shop, session: SessionView, number: int) -> None:

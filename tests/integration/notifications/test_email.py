@@ -26,6 +26,7 @@ from tests.integration.notifications.mail import (
     text_of,
     told_session,
 )
+from tests.support.crashing import Killed
 from tests.support.factories import Shop
 
 PASSWORD = "a secret"
@@ -198,10 +199,6 @@ def test_a_server_without_starttls_gets_nothing_when_that_is_asked_for(
     told_session(shop, "ada")
     private_mailer(shop, port, Tls.STARTTLS).deliver_due(seconds=30)
     assert mailbox.got == []
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def test_a_crash_between_sending_and_noting_repeats_one_message_recognisably(

@@ -28,6 +28,7 @@ from tests.integration.notifications.receiving import (
     told_session,
     webhooks,
 )
+from tests.support.crashing import Killed
 from tests.support.factories import Shop
 from web import create_app
 
@@ -224,10 +225,6 @@ def test_the_documented_lines_take_no_order_from_a_stranger(
     sender.deliver_due(seconds=30)
     assert orders == []
     assert only_delivery(sender).last_error == "answered 500"
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def test_a_crash_between_sending_and_noting_repeats_that_message_alone(

@@ -11,6 +11,9 @@ from redis import Redis
 from core.config import Settings
 from core.operations.server_checks import check_redis, check_servers
 from dev.embedded import RedisServer
+from dev.embedded.server import wait_until
+
+WAIT_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +21,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(Path(tmp_path_factory.mktemp("redis")))
     with server.running():
         yield server
+        # A server that still writes its first append-only file refuses to stop.
+        assert wait_until(lambda: not is_rewriting(server), WAIT_SECONDS)
+
+
+def is_rewriting(server: RedisServer) -> bool:
+    with closing(Redis(port=server.port())) as redis:
+        found = redis.info("persistence")
+    return bool(found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
 
 
 @pytest.fixture
