@@ -53,7 +53,6 @@ class Lane:
             lambda origin: _as_bytes(cors.headers_of(app)(origin))
         )
         self._verifier = verifier_of(app)
-        self._proxies = app_services.settings.trusted_proxies
         self._bidding = app_services.bidding
         self._background = app_services.runtime.background
         self._board_pages = board_pages_of(app)
@@ -82,8 +81,9 @@ class Lane:
         try:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - every error has a response
+            client = request.address(self._trusted_proxies)
             response = error_response(
-                error, request_id=request_id, path=request.path, client=self._client_of(request)
+                error, request_id=request_id, path=request.path, client=client
             )
         self._access_log.record_lane(request, response, perf_counter() - started_at)
         return self.finish(response, request_id, request.headers.get(b"origin"))
@@ -100,14 +100,6 @@ class Lane:
         if origin is not None:
             headers += self._cors_headers_of(origin.decode("latin-1"))
         return RawResponse(response.status, headers, response.body)
-
-    def _client_of(self, request: LaneRequest) -> str:
-        """The client's address, for the log. Flask's requests have the forwarded one already."""
-        if request.door == "flask" or not self._proxies:
-            return request.client
-        forwarded = request.header(b"x-forwarded-for").split(",")
-        client = forwarded[-self._proxies].strip() if len(forwarded) >= self._proxies else ""
-        return client or request.client
 
     async def place_bid(self, request: LaneRequest) -> ApiResponse:
         """Place a bid."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]
-from gevent import GreenletExit
 from locust import FastHttpUser, LoadTestShape, events, task
 from locust.contrib.fasthttp import FastResponse
 from locust.env import Environment
@@ -316,27 +315,26 @@ class Member(FastHttpUser):
         )
         sent_at, began = time.time(), time.perf_counter()
         Member.waiting += 1
+        # Kept for whatever interrupts the member: the end of the test, or Ctrl-C.
+        attempt: Attempt | None = None
         try:
             with self.client.post(
                 PATH, data=body, headers=headers, name="bid", catch_response=True
             ) as answer:
-                timing = _timing(sent_at, began)
-                attempt = self._attempt(price, timing, answer)
+                attempt = self._attempt(price, _timing(sent_at, began), answer)
                 if attempt.is_error:
                     answer.failure(attempt.kind)
                 else:
                     answer.success()
-        # Ctrl-C interrupts the running member.
-        except (GreenletExit, KeyboardInterrupt):
-            attempt = ledger.unanswered(
-                self.bidder.member.user_id, price, _timing(sent_at, began), ledger.ABANDONED
-            )
-            self._keep(attempt)
-            raise
         finally:
             Member.waiting -= 1
-        self._keep(attempt)
+            if attempt is None:
+                attempt = self._abandoned(price, _timing(sent_at, began))
+            self._keep(attempt)
         return attempt
+
+    def _abandoned(self, price: Decimal, timing: Timing) -> Attempt:
+        return ledger.unanswered(self.bidder.member.user_id, price, timing, ledger.ABANDONED)
 
     def _attempt(self, price: Decimal, timing: Timing, answer: FastResponse) -> Attempt:
         if answer.status_code:

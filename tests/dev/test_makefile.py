@@ -47,10 +47,12 @@ def make() -> Iterator[Make]:
 
 
 def _make(folder: Path, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+    # A `make` that runs these tests is not the one above this one.
+    surroundings = {name: os.environ[name] for name in os.environ if "MAKE" not in name}
     return subprocess.Popen(  # noqa: S603 - our own Makefile
         ["make", f"PYTHON={sys.executable}", *arguments],  # noqa: S607 - wherever make is
         cwd=folder,
-        env={**os.environ, **environ},
+        env={**surroundings, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -202,7 +202,8 @@ def test_bids_are_answered_by_the_lane(any_proxy: int, groups: Groups, bid: Any)
     for price in range(150, 155):
         status, answer = bid(any_proxy, price)
         assert (status, answer["rank"]) == (200, 1)
-    assert wait_until(lambda: counted(groups.web, *by_lane) == before + 5, TIMEOUT_SECONDS)
+    # Processes publish their counts now and then: those of an earlier test may still come.
+    assert wait_until(lambda: counted(groups.web, *by_lane) >= before + 5, TIMEOUT_SECONDS)
     assert counted(groups.web, "flashbid_bid_doors_total", 'door="flask"') == 0
 
 

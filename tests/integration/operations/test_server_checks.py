@@ -94,6 +94,7 @@ def test_a_wrong_user_and_a_wrong_password_are_told(settings: Settings, redis: R
         found = dict(check_servers(wrong))
     finally:
         redis.execute_command("ACL SETUSER default nopass")
-    assert 'role "nobody_at_all" does not exist' in found["postgresql"].sentence
+    # In PostgreSQL's own words: whether there is such a role depends on how it authenticates.
+    assert "nobody_at_all" in found["postgresql"].sentence
     assert "password" in found["redis"].sentence
     assert all(finding.is_fatal for finding in found.values())

@@ -16,11 +16,8 @@ from core import outages
 from core.bootstrap import Services, bootstrap
 from core.config import Settings
 from core.notifications.outbox import Delivered, Outbox
-from core.postgres.database import (
-    create_database_engine,
-    migrate,
-)
-from core.postgres.migrating import VANISHED_CLIENT, set_session_defaults
+from core.postgres.database import create_database_engine
+from core.postgres.migrating import VANISHED_CLIENT, migrate, set_session_defaults
 from core.postgres.models import BiddingSession, BidLogOffset, WebhookDelivery
 from core.sessions.sessions import SessionView
 from dev.stack import wait_until
