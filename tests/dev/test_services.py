@@ -4,9 +4,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from gunicorn.util import parse_address
 from kombu.connection import Connection
 
 from core.config import Settings, host_port, load_settings
@@ -50,7 +50,8 @@ def test_a_cluster_of_which_no_node_answers_is_said() -> None:
 
 
 def test_programs_take_an_ipv6_address_as_we_write_it() -> None:
-    assert parse_address(host_port("::1", 8000)) == ("::1", 8000)
+    address = urlsplit(f"//{host_port('::1', 8000)}")
+    assert (address.hostname, address.port) == ("::1", 8000)
     settings = given({"REDIS_HOST": "::1", "REDIS_PORT": "7000"})
     broker = Connection(settings.broker_url)  # type: ignore[no-untyped-call]
     assert (broker.hostname, broker.port, broker.virtual_host) == ("::1", 7000, "1")
