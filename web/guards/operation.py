@@ -36,6 +36,8 @@ class Operation:
     """A route's declaration."""
 
     auth: Auth
+    # The scope with which an API key may call the route; None: not by keys.
+    scope: str | None = None
     body: Schema | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     query: Schema | None = None

@@ -12,8 +12,10 @@ from core.postgres.models.notifications import (
     Delivery,
     EmailDelivery,
     Notification,
+    ShopEvent,
     WebhookDelivery,
 )
+from core.postgres.models.orders import Offer, PassedOver
 from core.postgres.models.records import AdminAction, SessionEvent
 from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
@@ -30,10 +32,13 @@ __all__ = [
     "Delivery",
     "EmailDelivery",
     "Notification",
+    "Offer",
+    "PassedOver",
     "Product",
     "Ranking",
     "RevokedToken",
     "SessionEvent",
+    "ShopEvent",
     "User",
     "WebhookDelivery",
 ]

@@ -1,9 +1,11 @@
 """Announcements of results, in-app notifications, and deliveries by e-mail and webhook."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
@@ -80,6 +82,35 @@ class EmailDelivery(Delivery, Base):
             "ix_email_deliveries_waiting",
             "next_attempt_at",
             postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+
+class ShopEvent(Base):
+    """Something that the shop's systems are told of, written in the transaction that does it.
+
+    `data` is the message's body, as it was then. `subject_id` and `version`: the offer or the
+    session that it is about, and which of its changes, since the order of arrival is not
+    promised.
+    """
+
+    __tablename__ = "shop_events"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    event: Mapped[str] = mapped_column(String(50))
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    subject_id: Mapped[UUID]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
+    # When its deliveries were written; None: not yet.
+    delivered_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        Index(
+            "ix_shop_events_undelivered",
+            "created_at",
+            postgresql_where=text("delivered_at IS NULL"),
         ),
     )
 

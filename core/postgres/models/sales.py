@@ -52,6 +52,10 @@ class BiddingSession(Base):
     gamma: Mapped[float] = mapped_column(Double)
     # The default is for rows by versions and imports that do not know the rule: they allowed it.
     allow_lower_bids: Mapped[bool] = mapped_column(server_default=true())
+    pricing: Mapped[str] = mapped_column(String(12), server_default=text("'pay_as_bid'"))
+    # How long an offer stands; after `offers_end` no place is offered again.
+    offer_minutes: Mapped[float] = mapped_column(Double, server_default=text("1440"))
+    offers_end: Mapped[datetime | None] = mapped_column(Moment)
     start_time: Mapped[datetime] = mapped_column(Moment)
     end_time: Mapped[datetime] = mapped_column(Moment)
     status: Mapped[str] = mapped_column(String(9))
@@ -64,6 +68,10 @@ class BiddingSession(Base):
     published_at: Mapped[datetime | None] = mapped_column(Moment)
     # When its bidders' weights were stored and cached.
     weighed_at: Mapped[datetime | None] = mapped_column(Moment)
+    cancelled_at: Mapped[datetime | None] = mapped_column(Moment)
+    cancel_reason: Mapped[str | None] = mapped_column(String(500))
+    # Counts the shop's changes, so that of two at once only one applies.
+    version: Mapped[int] = mapped_column(server_default=text("1"))
 
     product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
 
@@ -78,9 +86,17 @@ class BiddingSession(Base):
         # Equal only if the session was ended before its start.
         CheckConstraint("start_time <= end_time", name="window"),
         CheckConstraint(
-            "status IN ('scheduled', 'active', 'inactive', 'ended')", name="status_known"
+            "status IN ('scheduled', 'active', 'inactive', 'ended', 'cancelled')",
+            name="status_known",
         ),
         CheckConstraint("(status = 'ended') = (closed_at IS NOT NULL)", name="ended_is_closed"),
+        CheckConstraint(
+            "(status = 'cancelled') = (cancelled_at IS NOT NULL)", name="cancelled_has_moment"
+        ),
+        CheckConstraint("pricing IN ('pay_as_bid', 'second_score')", name="pricing_known"),
+        CheckConstraint(
+            "offer_minutes > 0 AND offer_minutes < 'Infinity'", name="offer_minutes_positive"
+        ),
         Index("ix_sessions_to_close", "end_time", postgresql_where=text("published_at IS NULL")),
         Index("ix_sessions_to_weigh", "published_at", postgresql_where=text("weighed_at IS NULL")),
         Index("ix_sessions_start_time", "start_time"),
@@ -142,9 +158,15 @@ class Ranking(Base):
     sequence: Mapped[int] = mapped_column(BigInteger)
     price: Mapped[Decimal] = mapped_column(Money)
     score: Mapped[float] = mapped_column(Double)
+    # With the price, all that the score was computed from; null in results of older versions.
+    response_time: Mapped[float | None] = mapped_column(Double)
+    weight: Mapped[float | None] = mapped_column(Double)
+    # What the member pays; set when an item is offered, and never changed. Null: not offered.
+    price_to_pay: Mapped[Decimal | None] = mapped_column(Money)
 
     __table_args__ = (
         UniqueConstraint("session_id", "rank"),
+        CheckConstraint("price_to_pay <= price", name="price_to_pay_is_bid"),
         CheckConstraint("rank >= 1", name="rank_positive"),
         Index("ix_rankings_user_id", "user_id"),
     )
