@@ -26,6 +26,7 @@ from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
 from core.operations.audit import Audit
 from core.operations.stats import Statistics
+from core.orders.prices import write_winners_prices
 from core.postgres.database import Database, create_database, create_database_engine
 from core.redis.cluster import ClusterClient
 from core.redis.connecting import RETRIES, create_calls, create_redis
@@ -85,7 +86,12 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     bid_log = BidLog(database, redis, batch_size=settings.drain_batch_size, replication=replication)
     loader = SessionLoader(database, redis, bid_log)
     sessions = Sessions(
-        database, redis, loader, replication, allow_lower_bids=settings.allow_lower_bids
+        database,
+        redis,
+        loader,
+        replication,
+        allow_lower_bids=settings.allow_lower_bids,
+        currency=settings.currency,
     )
     is_cluster = bool(settings.redis_cluster)
     weights = (ClusterWeights if is_cluster else Weights)(database, redis)
@@ -144,6 +150,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             bid_log,
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
+            settle=write_winners_prices,
             replication=replication,
         ),
         announcing=Announcing(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),

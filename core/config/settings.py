@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from core.config.channels import MailSettings, WebhookSettings, read_mail, read_webhook
+from core.config.currency import read_currency
 from core.config.dotenv import read_dotenv, unknown_names, without_copies
 from core.config.limits import LimitSettings, read_limits
 from core.config.passwords import PasswordSettings, read_passwords
@@ -113,6 +114,8 @@ class Settings:
     first_account_is_admin: bool
     passwords: PasswordSettings
 
+    # ISO 4217, for new sessions.
+    currency: str
     # For new sessions whose terms do not say.
     allow_lower_bids: bool
 
@@ -298,6 +301,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         ),
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
         passwords=read_passwords(read),
+        currency=read_currency(read),
         allow_lower_bids=read.flag("ALLOW_LOWER_BIDS", False),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),

@@ -26,6 +26,8 @@ class Notice:
     product_name: str
     rank: int
     price: Decimal
+    price_to_pay: Decimal | None
+    currency: str
     inventory: int
     created_at: datetime
     read_at: datetime | None
@@ -38,13 +40,12 @@ class Notice:
     @property
     def message(self) -> str:
         """The outcome in a sentence."""
+        bid = f"rank {self.rank} with your bid of {self.price} {self.currency}"
         if self.is_winner:
-            return f"You won {self.product_name}: rank {self.rank} with your bid of {self.price}."
+            pays = self.price_to_pay and f" You pay {self.price_to_pay} {self.currency}."
+            return f"You won {self.product_name}: {bid}.{pays or ''}"
         places = "place" if self.inventory == 1 else f"{self.inventory} places"
-        return (
-            f"You did not win {self.product_name}: rank {self.rank} with your bid of "
-            f"{self.price}; the first {places} won."
-        )
+        return f"You did not win {self.product_name}: {bid}; the first {places} won."
 
 
 class Notifications:
@@ -101,6 +102,8 @@ def notices() -> Select[*tuple[Any, ...]]:
             Product.name.label("product_name"),
             Ranking.rank,
             Ranking.price,
+            Ranking.price_to_pay,
+            BiddingSession.currency,
             BiddingSession.inventory,
             Notification.created_at,
             Notification.read_at,

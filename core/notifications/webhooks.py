@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from hmac import digest
 from http import HTTPStatus
@@ -184,7 +185,8 @@ def _session(session: SessionView) -> dict[str, Any]:
         "product_id": str(session.product_id),
         "product_name": session.name,
         "inventory": session.inventory,
-        "final_price": None if session.final_price is None else float(session.final_price),
+        "currency": session.currency,
+        "final_price": _number(session.final_price),
     }
 
 
@@ -194,4 +196,9 @@ def _winner(entry: RankedEntry) -> dict[str, Any]:
         "user_id": str(entry.user_id),
         "username": entry.username,
         "price": float(entry.price),
+        "price_to_pay": _number(entry.price_to_pay),
     }
+
+
+def _number(price: Decimal | None) -> float | None:
+    return None if price is None else float(price)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from core import errors
 from core.bidlog.entries import Entry, LoggedBid
 from core.bidlog.incidents import Loss, late_sequences, losses, moved_sequences
+from core.operations.audited_prices import wrong_prices
 from core.postgres.database import Database, allow_silence
 from core.postgres.models import Bid, BiddingSession, BidLogOffset, Ranking
 from core.redis import keys
@@ -84,7 +85,7 @@ class Evidence:
     moved: frozenset[int]
     suspect_entries: Sequence[str]
     board: Sequence[BoardPlace]
-    ranks: Sequence[int]
+    rankings: Sequence[Ranking]
     sequence_in_redis: int | None
     highest_bid: Decimal | None
 
@@ -162,7 +163,7 @@ class Audit:
             moved=moved,
             suspect_entries=strange,
             board=final if ended else board,
-            ranks=[row.rank for row in rankings],
+            rankings=rankings,
             sequence_in_redis=None if ended else sequence,
             highest_bid=session.highest_bid if ended else highest_bid,
         )
@@ -315,12 +316,16 @@ def _highest_bid(evidence: Evidence) -> Iterator[str]:
 
 
 def _winners(evidence: Evidence) -> Iterator[str]:
-    inventory = evidence.session.inventory
-    winners = sum(scoring.is_winning(rank, inventory) for rank in evidence.ranks)
+    inventory, ranks = evidence.session.inventory, [row.rank for row in evidence.rankings]
+    winners = sum(scoring.is_winning(rank, inventory) for rank in ranks)
     if winners > inventory:
         yield f"{winners} winners for {inventory} items"
-    if list(evidence.ranks) != list(range(1, len(evidence.ranks) + 1)):
+    if ranks != list(range(1, len(ranks) + 1)):
         yield "the ranks are not consecutive from 1"
+
+
+def _prices_to_pay(evidence: Evidence) -> Iterator[str]:
+    yield from wrong_prices(evidence.session, evidence.rankings)
 
 
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
@@ -332,4 +337,5 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "ranks": _board,
     "highest bid": _highest_bid,
     "winners": _winners,
+    "prices to pay": _prices_to_pay,
 }

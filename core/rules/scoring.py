@@ -35,7 +35,7 @@ class Coefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaleTerms(Coefficients):
-    """All that a session sells by, except its time.
+    """All that decides about a session's bids, except its time.
 
     `allow_lower_bids`: whether a member may lower the standing price; None: not decided yet.
     """
@@ -45,9 +45,9 @@ class SaleTerms(Coefficients):
     allow_lower_bids: bool | None = None
 
 
-def terms_of(session: object) -> dict[str, Any]:
+def terms_of(session: object, kind: type[SaleTerms] = SaleTerms) -> dict[str, Any]:
     """A session's terms by name, from its row or from any dataclass that has them."""
-    return {field.name: getattr(session, field.name) for field in fields(SaleTerms)}
+    return {field.name: getattr(session, field.name) for field in fields(kind)}
 
 
 def score(

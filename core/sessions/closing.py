@@ -4,7 +4,7 @@ Every step can be repeated. A close that is killed, late or concurrent with anot
 the same results, written once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -30,13 +30,16 @@ from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
+Settle = Callable[[Session, BiddingSession], None]
 # Score descending, then the earlier bid: the order of the board in Redis. Bids accepted after
 # the end are in `bids`, too (see Incident.BIDS_AFTER_END), but do not count.
 _WRITE_RANKINGS = text(f"""
-    INSERT INTO rankings (session_id, user_id, rank, sequence, price, score)
+    INSERT INTO rankings (session_id, user_id, rank, sequence, price, score, response_time,
+                          weight)
     SELECT session_id, user_id, row_number() OVER (ORDER BY score DESC, sequence),
-           sequence, price, score
-      FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score
+           sequence, price, score, response_time, weight
+      FROM (SELECT DISTINCT ON (user_id) session_id, user_id, sequence, price, score,
+                   response_time, weight
               FROM bids
              WHERE session_id = :session_id
                AND sequence NOT IN ({LATE_SEQUENCES})
@@ -50,7 +53,7 @@ _EXPIRE_CHUNK = 1000
 class Closing:
     """Closes sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a close needs all of these
         self,
         database: Database,
         redis: Redis,
@@ -58,9 +61,12 @@ class Closing:
         loader: SessionLoader,
         *,
         ended_keys_ttl_seconds: int,
+        settle: Settle,
         replication: Replication | None = None,
     ) -> None:
+        """`settle`: what follows from the rankings, in the transaction that writes them."""
         self._database = database
+        self._settle = settle
         self._replication = replication
         self._redis = redis
         self._bid_log = bid_log
@@ -178,6 +184,7 @@ class Closing:
             session.highest_bid = _highest_bid(db, session)
             # One row for all bidders: core.notifications.announcing does the rest.
             db.add(Announcement(session_id=session_id))
+            self._settle(db, session)
         log.info("session_closed", session_id=str(session_id), last_sequence=last_sequence)
         return True
 

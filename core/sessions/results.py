@@ -28,6 +28,8 @@ class RankedEntry:
     price: Decimal
     score: float
     is_winner: bool
+    # None on boards, and in results until the member is offered an item.
+    price_to_pay: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class SessionResults:
     start_time: datetime
     end_time: datetime
     closed_at: datetime
+    currency: str
     final_price: Decimal | None
     total_bidders: int
     total_winners: int
@@ -76,6 +79,7 @@ class Results:
                 start_time=session.start_time,
                 end_time=session.end_time,
                 closed_at=cast(datetime, session.closed_at),
+                currency=session.currency,
                 final_price=session.final_price,
                 total_bidders=bidders,
                 total_winners=winners,
@@ -123,6 +127,7 @@ def entries(db: Session, session: SessionView, *, first: int, last: int) -> list
             price=row.price,
             score=row.score,
             is_winner=scoring.is_winning(row.rank, session.inventory),
+            price_to_pay=row.price_to_pay,
         )
         for row, username in rows
     ]

@@ -23,7 +23,8 @@ from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
 from core.rules.lifecycle import Status, status_at
-from core.rules.scoring import SaleTerms, tells_cents, terms_of
+from core.rules.pricing import OrderTerms
+from core.rules.scoring import tells_cents, terms_of
 from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
 
@@ -34,7 +35,7 @@ MAX_START_AHEAD = timedelta(days=3660)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms(SaleTerms):
+class Terms(OrderTerms):
     """The terms of a sale. `start_time` None: at once."""
 
     duration: timedelta
@@ -42,7 +43,7 @@ class Terms(SaleTerms):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionView(SaleTerms):
+class SessionView(OrderTerms):
     """A session as clients see it; `status` is the one at the time of reading."""
 
     allow_lower_bids: bool
@@ -50,6 +51,7 @@ class SessionView(SaleTerms):
     product_id: UUID
     name: str
     description: str | None
+    currency: str
     start_time: datetime
     end_time: datetime
     status: Status
@@ -84,10 +86,12 @@ class Sessions:
         replication: Replication,
         *,
         allow_lower_bids: bool = False,
+        currency: str = "EUR",
     ) -> None:
-        """`allow_lower_bids`: for new sessions whose terms do not say."""
+        """`allow_lower_bids`: for new sessions whose terms do not say; `currency`: for all."""
         self._database = database
         self._allow_lower_bids = allow_lower_bids
+        self._currency = currency
         self._replication = replication
         self._redis = redis
         self._loader = loader
@@ -171,6 +175,7 @@ class Sessions:
 
     def _add(self, db: Session, session: BiddingSession, product: Product) -> None:
         session.product = product
+        session.currency = self._currency
         db.add(session)
         db.flush()
         db.add(BidLogOffset(session_id=session.id, persisted_sequence=0))
@@ -225,7 +230,8 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
         product_id=session.product_id,
         name=session.product.name,
         description=session.product.description,
-        **terms_of(session),
+        currency=session.currency,
+        **terms_of(session, OrderTerms),
         start_time=session.start_time,
         end_time=session.end_time,
         status=status_at(stored, session.start_time, session.end_time, now),
@@ -246,14 +252,21 @@ def _new_session(terms: Terms, now: datetime, allow_lower_bids: bool) -> Bidding
         raise errors.InvalidTerms("duration_minutes", "Must be longer than a microsecond.")
     if end <= now:
         raise errors.InvalidTerms("start_time", "The session would already be over.")
+    require_offers_after(end, terms.offers_end)
     if terms.allow_lower_bids is None:
         terms = replace(terms, allow_lower_bids=allow_lower_bids)
     return BiddingSession(
-        **terms_of(terms),
+        **terms_of(terms, OrderTerms),
         start_time=start,
         end_time=end,
         status=(Status.SCHEDULED if start > now else Status.ACTIVE).value,
     )
+
+
+def require_offers_after(end: datetime, offers_end: datetime | None) -> None:
+    """Raises InvalidTerms if offers would end before the session does."""
+    if offers_end is not None and offers_end <= end:
+        raise errors.InvalidTerms("offers_end", "Must be after the session's end.")
 
 
 def _require_telling_cents(terms: Terms) -> None:

@@ -48,7 +48,7 @@ MEASURES_BY_RUN = {
     "drain": {"drain-to-insert", "drain-to-bids"},
     "script": {"script-growth"},
     "batch sizes": {"batches-to-singles"},
-    "close": {"close-to-sql"},
+    "close": {"close-to-sql", "close-priced-to-plain"},
     "lines": {"own-lines"},
 }
 HTTP_RUNS = (

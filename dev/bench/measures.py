@@ -152,6 +152,14 @@ _OWN_MEASURES = (
         at_least=False,
     ),
     Measure(
+        "close-priced-to-plain",
+        "seconds of a close with second_score and offers ÷ of one without",
+        "close s, priced",
+        "close s",
+        1.3,
+        at_least=False,
+    ),
+    Measure(
         "bid-p99",
         "p99 latency of bids at half of saturation",
         "bid p99 ms",

@@ -41,6 +41,7 @@ class SessionRow:
     closed_at: datetime | None
     allow_lower_bids: bool
     highest_bid: Decimal | None
+    pricing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class StoredState:
     session: SessionRow
     bids: list[BidRow]
     rankings: list[Place]
+    # By rank; None: not offered.
+    prices_to_pay: Mapping[int, Decimal | None]
     persisted_sequence: int
     board: StoredBoard
     now: datetime
@@ -98,7 +101,7 @@ def read(servers: ServerAddresses, session_id: str) -> StoredState:
     with _postgres(servers) as cursor:
         cursor.execute(
             "SELECT status, inventory, upset_price, alpha, beta, gamma, start_time, end_time,"
-            " closed_at, allow_lower_bids, highest_bid FROM sessions WHERE id = %s",
+            " closed_at, allow_lower_bids, highest_bid, pricing FROM sessions WHERE id = %s",
             [session_id],
         )
         row = cursor.fetchone()
@@ -108,6 +111,7 @@ def read(servers: ServerAddresses, session_id: str) -> StoredState:
             session=SessionRow(*row),
             bids=_bids(cursor, session_id),
             rankings=_rankings(cursor, session_id),
+            prices_to_pay=_prices_to_pay(cursor, session_id),
             persisted_sequence=_one(
                 cursor,
                 "SELECT persisted_sequence FROM bid_log_offsets WHERE session_id = %s",
@@ -145,6 +149,11 @@ def _rankings(cursor: Cursor, session_id: str) -> list[Place]:
         [session_id],
     )
     return [Place(*row) for row in cursor]
+
+
+def _prices_to_pay(cursor: Cursor, session_id: str) -> Mapping[int, Decimal | None]:
+    cursor.execute("SELECT rank, price_to_pay FROM rankings WHERE session_id = %s", [session_id])
+    return dict(cursor.fetchall())
 
 
 def _moved(cursor: Cursor, session_id: str) -> Mapping[int, Sequence[int]]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import groupby, islice, pairwise
 from typing import Any
 
-from loadtest.ledger import binding
+from loadtest.ledger import binding, to_pay
 from loadtest.ledger.ledger import ACCEPTED, Attempt, LedgerContents
 from loadtest.ledger.matching import StoredBids, moment
 from loadtest.ledger.stored_state import BidRow, Place, StoredState
@@ -247,6 +247,11 @@ def _winners_are_the_best(case: VerificationInput) -> Differences:
     yield from (f"{user_id} is among the best, but did not win" for user_id in sorted(best - won))
 
 
+def _prices_to_pay_are_right(case: VerificationInput) -> Differences:
+    if case.stored.rankings:
+        yield from to_pay.wrong_prices(case.stored, _ranked(case.stored.bids))
+
+
 def _board_is_the_ranking(case: VerificationInput) -> Differences:
     if not case.stored.board.exists:
         if case.stored.bids and not _may_have_expired(case):
@@ -267,6 +272,10 @@ def _results_are_the_ranking(case: VerificationInput) -> Differences:
     yield from _different("winners in /api/results", rankings[:inventory], winners)
     if case.results["total_winners"] != len(winners):
         yield f"total_winners is {case.results['total_winners']}, but {len(winners)} are listed"
+    for entry in [*case.results["rankings"], *case.results["winners"]]:
+        told, due = entry["price_to_pay"], case.stored.prices_to_pay.get(entry["rank"])
+        if (None if told is None else _cents(told)) != due:
+            yield f"/api/results: rank {entry['rank']} pays {told}, stored is {due}"
     for entry in case.results["rankings"]:
         if entry["is_winner"] != (entry["rank"] <= inventory):
             yield f"rank {entry['rank']} has is_winner {entry['is_winner']}"
@@ -287,6 +296,7 @@ CHECKS: Sequence[tuple[str, Callable[[VerificationInput], Differences]]] = (
     ("every answered rank was right at that moment", _answered_ranks_are_right),
     ("the rankings are the recomputed ones", _rankings_are_right),
     ("the winners are the best bidders, at most as many as items", _winners_are_the_best),
+    ("every price to pay is the recomputed one", _prices_to_pay_are_right),
     ("the board in Redis equals the rankings", _board_is_the_ranking),
     ("/api/results equals the rankings", _results_are_the_ranking),
 )
@@ -294,12 +304,15 @@ CHECKS: Sequence[tuple[str, Callable[[VerificationInput], Differences]]] = (
 
 def recompute(bids: Iterable[BidRow]) -> list[Place]:
     """Final places by each member's last bid: best score first, ties by sequence."""
-    standing = {bid.user_id: bid for bid in sorted(bids, key=lambda bid: bid.sequence)}
-    ordered = sorted(standing.values(), key=lambda bid: (-bid.score, bid.sequence))
     return [
         Place(rank, bid.user_id, bid.sequence, bid.score, bid.price)
-        for rank, bid in enumerate(ordered, 1)
+        for rank, bid in enumerate(_ranked(bids), 1)
     ]
+
+
+def _ranked(bids: Iterable[BidRow]) -> list[BidRow]:
+    standing = {bid.user_id: bid for bid in sorted(bids, key=lambda bid: bid.sequence)}
+    return sorted(standing.values(), key=lambda bid: (-bid.score, bid.sequence))
 
 
 def _different(where: str, expected: Sequence[Any], found: Sequence[Any]) -> Differences:

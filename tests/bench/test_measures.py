@@ -26,6 +26,7 @@ BARS = {
     "metrics-to-none": ">= 0.95",
     "cluster-to-one": ">= 0.7",
     "close-to-sql": "<= 2",
+    "close-priced-to-plain": "<= 1.3",
     "bid-p99": "<= 15 ms",
     "watchers-to-none": ">= 0.75",
     "frame-lag-p99": "<= 500 ms",

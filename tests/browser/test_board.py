@@ -34,7 +34,7 @@ def test_member_signs_up_bids_and_sees_rank_fall_without_reload(
     visitor.watch(session_id).bid(150)
     expect(visitor.standing).to_contain_text("1st place")
     assert member().bid(session_id, 5000).status == 200
-    expect(visitor.standing).to_contain_text("2nd place with 150.00: not winning")
+    expect(visitor.standing).to_contain_text("2nd place with €150.00: not winning")
     expect(visitor.page.locator("#step")).to_contain_text("to reach 1st place")
 
 
@@ -44,16 +44,16 @@ def test_raise_that_would_lower_the_score_is_not_placed_and_the_page_says_what_w
     session_id = new_session(inventory=1, beta=1_000_000)["session_id"]
     visitor = visit(member()).watch(session_id)
     visitor.bid(150)
-    expect(visitor.standing).to_contain_text("1st place with 150.00: winning")
+    expect(visitor.standing).to_contain_text("1st place with €150.00: winning")
     visitor.bid(160)
     problem = visitor.page.get_by_role("alert")
-    expect(problem).to_contain_text("Not placed: 160.00 would not improve your bid")
+    expect(problem).to_contain_text("Not placed: €160.00 would not improve your bid")
     expect(problem).to_contain_text("or more.")
-    expect(visitor.standing).to_contain_text("1st place with 150.00: winning")
+    expect(visitor.standing).to_contain_text("1st place with €150.00: winning")
     assert visitor.forgive()
 
     visitor.bid(9_000_000)
-    expect(visitor.standing).to_contain_text("1st place with 9,000,000.00: winning")
+    expect(visitor.standing).to_contain_text("1st place with €9,000,000.00: winning")
     expect(problem).to_be_hidden()
 
 
@@ -63,10 +63,10 @@ def test_price_below_the_own_standing_one_is_refused_in_plain_words(
     session_id = new_session(inventory=1, beta=0)["session_id"]
     visitor = visit(member()).watch(session_id)
     visitor.bid(200)
-    expect(visitor.standing).to_contain_text("1st place with 200.00: winning")
+    expect(visitor.standing).to_contain_text("1st place with €200.00: winning")
     visitor.bid(150)
     expect(visitor.page.get_by_role("alert")).to_contain_text("can only be raised")
-    expect(visitor.standing).to_contain_text("1st place with 200.00: winning")
+    expect(visitor.standing).to_contain_text("1st place with €200.00: winning")
     assert visitor.forgive()
 
 
@@ -81,7 +81,7 @@ def outbid(
     for bidder in (leader, *(member() for _ in range(BOARD_ROWS - 1))):
         assert bidder.bid(session_id, 300).status == 200
     visitor = visit(own).watch(session_id)
-    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 150.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with €150.00")
 
     def lead(price: float) -> None:
         assert leader.bid(session_id, price).status == 200
@@ -115,12 +115,12 @@ def test_answer_from_before_a_bid_does_not_hide_the_bid(
     lead(301)
     question = first(questions, visitor)
     visitor.bid(160)
-    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 160.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with €160.00")
     question.fulfill(json={"rank": 77, "price": 150, "is_winner": False})
     answer = first(questions, visitor)
-    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with 160.00")
+    expect(visitor.standing).to_contain_text(f"{BOARD_ROWS + 1}st place with €160.00")
     answer.fulfill(json={"rank": 78, "price": 160, "is_winner": False})
-    expect(visitor.standing).to_contain_text("78th place with 160.00")
+    expect(visitor.standing).to_contain_text("78th place with €160.00")
 
 
 def test_many_calls_make_one_run_in_a_second_and_the_last_is_served(visit: Visit) -> None:
@@ -144,7 +144,7 @@ def test_step_shown_as_missing_takes_the_rank(
     assert other.bid(session_id, 200).status == 200
     assert own.bid(session_id, 150).status == 200
     visitor = visit(own).watch(session_id)
-    expect(visitor.page.locator("#step")).to_have_text("Bid 200.01 to reach 1st place")
+    expect(visitor.page.locator("#step")).to_have_text("Bid €200.01 to reach 1st place")
     visitor.bid(200.01)
     expect(visitor.standing).to_contain_text("1st place")
 
@@ -158,7 +158,7 @@ def test_countdown_reaches_zero_and_the_results_appear(
     visitor = visit(bidder).watch(session_id)
     expect(visitor.page.locator(".timer.last")).to_contain_text("left")
     results = visitor.page.locator("#results")
-    expect(results).to_contain_text("Final price 321.50")
+    expect(results).to_contain_text("Final price €321.50")
     expect(visitor.page.locator(".timer")).to_have_text("Ended")
 
 
@@ -186,7 +186,7 @@ def test_dropped_connection_comes_back_by_itself(
     expect(visitor.page.locator("#state")).to_contain_text("Connection lost")
     stack.start()
     assert member().bid(session_id, 150).status == 200
-    expect(visitor.rows.first).to_contain_text("150.00")
+    expect(visitor.rows.first).to_contain_text("€150.00")
     expect(visitor.page.locator("#notice")).to_be_hidden()
     # Chromium names each request that failed meanwhile.
     assert all("Failed to load" in said or "WebSocket" in said for said in visitor.forgive())

@@ -45,7 +45,7 @@ def test_bid_without_an_answer_is_said_to_be_uncertain_and_can_be_sent_again(
     expect(visitor.page.locator("#notice")).to_be_hidden()
     visitor.page.unroute("**/api/bid")
     visitor.page.get_by_role("button", name="Place bid").click()
-    expect(visitor.standing).to_contain_text("1st place with 150.00")
+    expect(visitor.standing).to_contain_text("1st place with €150.00")
     expect(alert).to_be_hidden()
     visitor.forgive()
 
@@ -128,7 +128,7 @@ def test_news_that_is_opened_is_read(visit: Visit, told: Client) -> None:
     visitor = visit(told).go()
     visitor.page.locator("#news").get_by_role("link").click()
     expect(visitor.page.locator("#news")).to_be_hidden()
-    expect(visitor.page.locator("#results")).to_contain_text("Final price 150.00")
+    expect(visitor.page.locator("#results")).to_contain_text("Final price €150.00")
     assert told.get(UNREAD).json == []
 
 
@@ -171,7 +171,7 @@ def test_bid_by_keyboard_alone(
             break
     visitor.page.keyboard.type("175")
     visitor.page.keyboard.press("Enter")
-    expect(visitor.standing).to_contain_text("175.00")
+    expect(visitor.standing).to_contain_text("€175.00")
 
 
 def test_refusal_is_shown_in_the_servers_words(

@@ -14,6 +14,8 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core.members.accounts import Account
+from core.orders.prices import write_prices
+from core.postgres.models import BiddingSession
 from core.sessions.sessions import SessionView
 from loadtest.__main__ import main
 from loadtest.ledger import ledger
@@ -85,6 +87,14 @@ class Sold:
             connection.exec_driver_sql(
                 statement, {"session": str(self.session.session_id)} | parameters
             )
+
+    def reprice(self, pricing: str) -> None:
+        """Price the winners and all who may succeed them by other terms."""
+        self.sql("UPDATE rankings SET price_to_pay = NULL WHERE session_id = %(session)s")
+        with self.shop.services.database.begin() as db:
+            session = db.get_one(BiddingSession, self.session.session_id)
+            session.pricing = pricing
+            write_prices(db, session, range(1, 7))
 
     def rewrite(self, attempts: list[Attempt]) -> None:
         """Tamper with the ledger."""

@@ -59,6 +59,7 @@ some_terms = st.builds(
     beta=coefficients(0.0, 0.0, 0.0, 1000.0),
     gamma=coefficients(0.0, 2.0, 10.0),
     allow_lower_bids=st.sampled_from([True, False]),
+    pricing=st.sampled_from(["pay_as_bid", "second_score", "second_score"]),
 ).filter(lambda terms: terms.tell_cents)
 
 
@@ -232,6 +233,9 @@ class Agreement:
         winners = self.services.results.winners(self.session.session_id)
         assert list(results.winners) == winners[:100]
         assert _lines(winners) == self._expected_lines(self.auction.winners)
+        for entry, bid in zip(winners, self.auction.winners, strict=True):
+            assert entry.price_to_pay is not None
+            assert self.auction.is_price_to_pay(bid, entry.price_to_pay)
         assert results.final_price == self.auction.final_price
         assert results.total_bidders == len(self.auction.standing)
         assert results.total_winners == len(self.auction.winners) <= self.auction.terms.inventory

@@ -31,6 +31,7 @@ class Terms:
     beta: float
     gamma: float
     allow_lower_bids: bool
+    pricing: str
 
     @property
     def tell_cents(self) -> bool:
@@ -137,6 +138,24 @@ class Auction:
     @property
     def final_price(self) -> Decimal | None:
         return self.winners[-1].price if self.bids else None
+
+    def is_price_to_pay(self, winner: Bid, price: Decimal) -> bool:
+        """Whether the winner pays its bid, or else the lowest cent that still beats the losers."""
+        if self.terms.pricing == "pay_as_bid":
+            return price == winner.price
+        losers = self.ranking[self.terms.inventory :]
+        best = max([(loser.score, -loser.sequence) for loser in losers], default=(0.0, 0))
+
+        def wins(price: Decimal) -> bool:
+            score = self.score(price, winner.weight, winner.accepted_at)
+            return (score, -winner.sequence) > best or not losers
+
+        less = price - Decimal("0.01")
+        return (
+            wins(price)
+            and price >= self.terms.upset_price
+            and (less < self.terms.upset_price or not wins(less))
+        )
 
     @property
     def highest_bid(self) -> Decimal | None:

@@ -57,6 +57,7 @@ class DyingClosing(Closing):
             DyingBidLog(services, step, batch_size=1000),
             services.loader,
             ended_keys_ttl_seconds=60,
+            settle=services.closing._settle,
         )
         self._step = step
 

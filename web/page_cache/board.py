@@ -185,7 +185,7 @@ def document_of(page: BoardPage) -> dict[str, Any]:
         "status": page.status.value,
         "provisional": page.provisional,
         "leaderboard": [entry_of(entry) for entry in page.leaderboard],
-        "highest_bid": _number(page.highest_bid),
+        "highest_bid": number(page.highest_bid),
         "threshold_score": page.threshold_score,
         "page": page.page,
         "page_size": page.page_size,
@@ -206,5 +206,5 @@ def entry_of(entry: RankedEntry) -> dict[str, Any]:
     }
 
 
-def _number(price: Decimal | None) -> float | None:
+def number(price: Decimal | None) -> float | None:
     return None if price is None else float(price)

@@ -1,5 +1,5 @@
 """Encoded final results: after the close everybody requests them, and they never change, but for
-the name of a member that is erased.
+the name of a member that is erased and the price of a successor.
 
 The winners of a session are a document of their own, made once: thousands of them are too many
 to be read, encoded and kept again for each page. The first page includes it; other pages hold
@@ -17,7 +17,7 @@ from core.sessions.results import RankedEntry, Results
 from web.http import schemas
 from web.http.buckets import Buckets
 from web.http.responses import encode
-from web.page_cache.board import entry_of
+from web.page_cache.board import entry_of, number
 
 _MAX_BYTES = 16 * 1024 * 1024
 # How long a page may still show the name of an erased member.
@@ -124,4 +124,6 @@ class ResultsPages:
 
 
 def _encode_entries(entries: Iterable[RankedEntry]) -> bytes:
-    return encode([entry_of(entry) for entry in entries])
+    return encode(
+        [{**entry_of(entry), "price_to_pay": number(entry.price_to_pay)} for entry in entries]
+    )

@@ -52,6 +52,8 @@ class BiddingSession(Base):
     gamma: Mapped[float] = mapped_column(Double)
     # The default is for rows by versions and imports that do not know the rule: they allowed it.
     allow_lower_bids: Mapped[bool] = mapped_column(server_default=true())
+    # ISO 4217; a session keeps the one that it was created with.
+    currency: Mapped[str] = mapped_column(String(3), server_default=text("'EUR'"))
     pricing: Mapped[str] = mapped_column(String(12), server_default=text("'pay_as_bid'"))
     # How long an offer stands; after `offers_end` no place is offered again.
     offer_minutes: Mapped[float] = mapped_column(Double, server_default=text("1440"))

@@ -1,17 +1,20 @@
-"""Compares closing a large session with its ranking SQL alone."""
+"""Compares closing a large session with its ranking SQL alone, and with prices and offers."""
 
 import time
 from collections.abc import Callable
+from copy import copy
 from uuid import UUID
 
 from sqlalchemy import text
 
 from core.redis import keys
+from core.rules.pricing import Pricing
 from core.sessions.closing import _WRITE_RANKINGS
 from core.sessions.loading import SessionLoader
 from dev.bench.runs.runs import Runs
 from dev.bench.servers.stack import open_session
 
+_INVENTORY = 1000
 TABLE = "bench_rankings"
 _RANKING_SQL = str(_WRITE_RANKINGS).replace("INTO rankings", f"INTO {TABLE}")
 _MEMBERS = """
@@ -32,6 +35,7 @@ _BIDS = """
 """
 _OFFSET = "UPDATE bid_log_offsets SET persisted_sequence = :bids WHERE session_id = :session_id"
 _PLACES = "SELECT count(*) FROM rankings WHERE session_id = :session_id"
+_PRICED = f"{_PLACES} AND price_to_pay <= price"
 _DIFFERENT_PLACES = (
     f"SELECT count(*) FROM (TABLE rankings EXCEPT TABLE {TABLE}) d WHERE session_id = :session_id"  # noqa: S608 - a constant
 )
@@ -45,31 +49,43 @@ class CloseRuns(Runs):
         self._execute(f"CREATE TABLE {TABLE} (LIKE rankings INCLUDING ALL)")
         self._execute(_MEMBERS, bidders=self._options.close_bidders)
         for number in range(1, self._options.rounds + 1):
-            alone, close = self._round(self._session())
+            alone, close = self._round(self._session(Pricing.PAY_AS_BID))
+            priced = self._priced(self._session(Pricing.SECOND_SCORE))
             self._figures.add("ranking SQL s", alone)
             self._figures.add("close s", close)
+            self._figures.add("close s, priced", priced)
             print(
                 f"  close, round {number} of {self._options.rounds}: "
-                f"close {close:.2f} s, ranking SQL alone {alone:.2f} s",
+                f"close {close:.2f} s, ranking SQL alone {alone:.2f} s, "
+                f"with prices and offers {priced:.2f} s",
                 flush=True,
             )
 
     def _round(self, session_id: UUID) -> tuple[float, float]:
-        """Seconds of the ranking SQL alone, and of the close."""
+        """Seconds of the ranking SQL alone, and of a close without what follows from it."""
         alone = _timed(lambda: self._execute(_RANKING_SQL, session_id=session_id))
         self._execute("CHECKPOINT")
-        close = _timed(lambda: self._services.closing.close(session_id))
+        closing = copy(self._services.closing)
+        closing._settle = lambda *_: None  # noqa: SLF001 - the product has no close without it
+        close = _timed(lambda: closing.close(session_id))
         self._check(session_id)
         return alone, close
 
-    def _session(self) -> UUID:
+    def _priced(self, session_id: UUID) -> float:
+        """Seconds of a close as it is."""
+        seconds = _timed(lambda: self._services.closing.close(session_id))
+        found = self._count(_PRICED, session_id)
+        self._figures.check(found == _INVENTORY, f"close: {found} prices for {_INVENTORY} items")
+        return seconds
+
+    def _session(self, pricing: Pricing) -> UUID:
         """A session ready to be closed: ended, all bids drained and on the board."""
         services, options = self._services, self._options
         print(f"  close: creating {options.close_bids:,} bids", flush=True)
         for table in ("bids", "rankings", TABLE):
             self._execute(f"TRUNCATE {table}")
         services.redis.flushdb()
-        session_id = open_session(services)
+        session_id = open_session(services, inventory=_INVENTORY, pricing=pricing.value)
         self._execute(
             _BIDS,
             session_id=session_id,

@@ -12,11 +12,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 from uuid import UUID
 
@@ -225,9 +226,9 @@ def http_stack(servers: BenchServers) -> Iterator[HttpStack]:
         yield HttpStack(web, echo, asgi_echo, drains, web_port, echo_port, asgi_port)
 
 
-def open_session(services: Services) -> UUID:
-    """Create an open session that outlasts any run."""
-    terms = Terms(
+def open_session(services: Services, **changes: Any) -> UUID:
+    """Create an open session that outlasts any run; `changes`: terms that differ."""
+    usual = Terms(
         upset_price=Decimal("1.00"),
         inventory=100,
         alpha=0.5,
@@ -235,6 +236,7 @@ def open_session(services: Services) -> UUID:
         gamma=2.0,
         duration=timedelta(hours=12),
     )
+    terms = replace(usual, **changes)
     return services.sessions.create_with_product("Bench", None, terms).session_id
 
 

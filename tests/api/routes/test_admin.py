@@ -56,6 +56,8 @@ def test_session_is_created_for_an_existing_product(admin: CheckedClient) -> Non
     product = admin.post("/api/admin/products", json={"name": "Camera"}).json
     terms = {**TERMS, "upset_price": 99.99, "alpha": 1, "beta": 0, "gamma": 0.25}
     terms["allow_lower_bids"] = True
+    terms |= {"pricing": "second_score", "offer_minutes": 0.5}
+    terms["offers_end"] = "2040-01-31T18:00:00+00:00"
     session = admin.post(
         "/api/admin/sessions", json={"product_id": product["product_id"], **terms}
     ).json
@@ -93,6 +95,37 @@ def test_allow_lower_bids_that_is_no_boolean_is_refused(
         "/api/admin/sessions/combined", json={**COMBINED, "allow_lower_bids": value}
     )
     assert (refused.status_code, list(refused.json["errors"])) == (422, ["allow_lower_bids"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pricing", "vickrey"),
+        ("pricing", None),
+        ("offer_minutes", 0),
+        ("offer_minutes", 525_600.5),
+        ("offer_minutes", "60"),
+        ("offers_end", "tomorrow"),
+        # Before the session's end, which is an hour from now.
+        ("offers_end", "2020-01-31T18:00:00Z"),
+    ],
+)
+def test_a_wrong_term_of_the_offers_is_refused(
+    admin: CheckedClient, field: str, value: object
+) -> None:
+    refused = admin.post("/api/admin/sessions/combined", json={**COMBINED, field: value})
+    assert (refused.status_code, list(refused.json["errors"])) == (422, [field])
+
+
+def test_offers_end_after_the_session_and_not_with_it(admin: CheckedClient) -> None:
+    start = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    terms = COMBINED | {"start_time": start.isoformat(), "duration_minutes": 60}
+    for seconds, status in ((0, 422), (1, 201)):
+        end = start + timedelta(hours=1, seconds=seconds)
+        made = admin.post(
+            "/api/admin/sessions/combined", json={**terms, "offers_end": end.isoformat()}
+        )
+        assert made.status_code == status
 
 
 def test_session_binds_its_bids_unless_its_terms_say_otherwise(admin: CheckedClient) -> None:

@@ -13,10 +13,14 @@ from tests.support.http.document import Document
 ACCOUNT = "user_id username email is_admin weight created_at"
 ACCOUNT_WITH_TOKEN = f"{ACCOUNT} token token_type expires_in"
 PRODUCT = "product_id id name description created_at"
-TERMS = "upset_price inventory alpha? beta? gamma? allow_lower_bids? duration_minutes? start_time?"
+TERMS = (
+    "upset_price inventory alpha? beta? gamma? allow_lower_bids? duration_minutes? start_time?"
+    " pricing? offer_minutes? offers_end?"
+)
 SESSION = (
     "session_id product_id name description upset_price base_price inventory alpha beta gamma"
-    " allow_lower_bids start_time end_time status is_active final_price"
+    " allow_lower_bids pricing offer_minutes offers_end currency start_time end_time"
+    " status is_active final_price"
 )
 STATS = (
     "total_users total_products active_sessions total_bids sessions bids_accepted"
@@ -32,13 +36,15 @@ BOARD = (
 )
 STANDING = "rank score price is_winner threshold_score total_count"
 ENTRY = "rank user_id username price score is_winner"
+RESULT_ENTRY = f"{ENTRY} price_to_pay"
 RESULTS = (
-    "session_id product_id inventory status start_time end_time closed_at final_price"
-    " total_bidders total_winners winners rankings"
+    "session_id product_id inventory status start_time end_time closed_at currency"
+    " final_price total_bidders total_winners winners rankings"
 )
 PAST_BID = "session_id sequence price score response_time user_weight accepted_at"
 NOTIFICATION = (
-    "notification_id kind session_id product_name rank price is_winner message created_at read_at"
+    "notification_id kind session_id product_name rank price price_to_pay currency is_winner"
+    " message created_at read_at"
 )
 CHANNEL = "channel is_on waiting given_up"
 EMAIL_DELIVERY = (
@@ -287,9 +293,12 @@ def test_errors_are_problems_with_the_contracts_fields(document: Document) -> No
     assert set(schema["required"]) == required(PROBLEM)
 
 
-def test_entries_of_boards_and_results_have_the_contracts_fields(document: Document) -> None:
-    schema = document.json["components"]["schemas"]["Entry"]
-    assert set(schema["properties"]) == set(schema["required"]) == names(ENTRY)
+@pytest.mark.parametrize(("entry", "fields"), [("Entry", ENTRY), ("ResultEntry", RESULT_ENTRY)])
+def test_entries_of_boards_and_results_have_the_contracts_fields(
+    document: Document, entry: str, fields: str
+) -> None:
+    schema = document.json["components"]["schemas"][entry]
+    assert set(schema["properties"]) == set(schema["required"]) == names(fields)
 
 
 def test_codes_without_an_operation_are_in_the_document_too(document: Document) -> None:
@@ -302,6 +311,8 @@ DEFAULTS = {
     "beta": 1000.0,
     "gamma": 2.0,
     "duration_minutes": 60.0,
+    "pricing": "pay_as_bid",
+    "offer_minutes": 1440.0,
 }
 
 
@@ -324,6 +335,7 @@ BOUNDS = {
     ("NewProduct", "description"): {"maxLength": 1000},
     ("NewSession", "inventory"): {"minimum": 1},
     ("NewSession", "duration_minutes"): {"exclusiveMinimum": 0, "maximum": 43200},
+    ("NewSession", "offer_minutes"): {"exclusiveMinimum": 0, "maximum": 525600},
     ("NewSession", "alpha"): {"minimum": 0},
     ("BidRequest", "price"): {"maximum": 9999999999.99},
 }

@@ -43,14 +43,17 @@ def test_winner_and_loser_are_told_how_the_session_ended_for_them(
         "product_name": "Item",
         "rank": 1,
         "price": 150.0,
+        "price_to_pay": 150.0,
+        "currency": "EUR",
         "is_winner": True,
-        "message": "You won Item: rank 1 with your bid of 150.00.",
+        "message": "You won Item: rank 1 with your bid of 150.00 EUR. You pay 150.00 EUR.",
         "created_at": won["created_at"],
         "read_at": None,
     }
     assert (lost["rank"], lost["price"], lost["is_winner"]) == (2, 140.0, False)
+    assert lost["price_to_pay"] is None
     assert lost["message"] == (
-        "You did not win Item: rank 2 with your bid of 140.00; the first place won."
+        "You did not win Item: rank 2 with your bid of 140.00 EUR; the first place won."
     )
 
 

@@ -49,6 +49,8 @@ def test_final_results_name_winners_and_everybodys_rank(anyone: CheckedClient, s
     ]
     assert [entry["is_winner"] for entry in results["rankings"]] == [True, True, False]
     assert results["winners"] == results["rankings"][:2]
+    assert [entry["price_to_pay"] for entry in results["rankings"]] == [300, 200, None]
+    assert results["currency"] == "EUR"
     assert (results["total_bidders"], results["total_winners"]) == (3, 2)
     assert (results["inventory"], results["status"], results["final_price"]) == (2, "ended", 200)
     assert results["product_id"] == str(session.product_id)

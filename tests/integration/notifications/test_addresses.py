@@ -11,7 +11,8 @@ from core.notifications.email_message import compose
 from core.notifications.inbox import Notice
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
-NOTICE = Notice(uuid4(), "session_ended", uuid4(), "Camera", 1, Decimal("5.00"), 1, NOW, None)
+PRICE = Decimal("5.00")
+NOTICE = Notice(uuid4(), "session_ended", uuid4(), "Camera", 1, PRICE, PRICE, "EUR", 1, NOW, None)
 
 
 @pytest.mark.parametrize(

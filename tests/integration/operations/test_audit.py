@@ -91,6 +91,34 @@ def test_tampering_with_the_results_is_found(shop: Shop, tampering: str) -> None
     assert {"ranks", "winners"} & wrong(shop, session)
 
 
+@pytest.mark.parametrize("pricing", ["pay_as_bid", "second_score"])
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE rankings SET price_to_pay = price_to_pay - 0.01 WHERE rank = 1",
+        "UPDATE rankings SET price_to_pay = NULL WHERE rank = 2",
+        "UPDATE rankings SET price_to_pay = price - 1 WHERE rank = 4",
+        "UPDATE rankings SET response_time = response_time + 1 WHERE rank = 2",
+        "UPDATE rankings SET weight = NULL WHERE rank = 4",
+    ],
+)
+def test_a_changed_price_to_pay_is_found(shop: Shop, pricing: str, tampering: str) -> None:
+    session = shop.session(pricing=pricing, inventory=2, beta=0.0)
+    for price in ("120", "130", "140", "150", "160"):
+        shop.bid(shop.bidder(), session, price)
+    shop.close(session)
+    assert wrong(shop, session) == set()
+    execute(shop, tampering)
+    assert wrong(shop, session) == {"prices to pay"}
+
+
+def test_results_by_a_version_without_prices_to_pay_pass(shop: Shop) -> None:
+    session = half_drained(shop)
+    shop.close(session)
+    execute(shop, "UPDATE rankings SET price_to_pay = NULL, response_time = NULL, weight = NULL")
+    assert wrong(shop, session) == set()
+
+
 def test_tampering_with_the_board_is_found(shop: Shop) -> None:
     session = half_drained(shop)
     ranking = keys.ranking(session.session_id)

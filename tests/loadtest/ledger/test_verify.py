@@ -139,6 +139,32 @@ def test_an_added_winner_is_seen(sold: Sold, capsys: Capture) -> None:
     assert_seen(sold, capsys, f"{stranger} won, but is not among the best")
 
 
+@pytest.mark.parametrize("pricing", ["pay_as_bid", "second_score"])
+@pytest.mark.parametrize(
+    ("rank", "price"), [(1, "price - 0.01"), (2, "NULL"), (4, "price - 0.01"), (6, "price - 0.01")]
+)
+def test_a_changed_price_to_pay_is_seen(
+    sold: Sold, capsys: Capture, pricing: str, rank: int, price: str
+) -> None:
+    sold.reprice(pricing)
+    assert sold.verify() == 0
+    sold.sql(
+        f"UPDATE rankings SET price_to_pay = {price}"  # noqa: S608 - our own text
+        " WHERE session_id = %(session)s AND rank = %(rank)s",
+        rank=rank,
+    )
+    assert_seen(sold, capsys, f"rank {rank} pays ", ", recomputed ")
+
+
+def test_a_price_to_pay_that_results_show_otherwise_is_seen(sold: Sold) -> None:
+    case = case_of(sold)
+    assert case.results is not None
+    [first, *rest] = case.results["winners"]
+    winners = [{**first, "price_to_pay": first["price_to_pay"] - 0.01}, *rest]
+    told = replace(case, results={**case.results, "winners": winners})
+    assert broken_rules(verify("any", told)) == {"/api/results equals the rankings"}
+
+
 def test_a_removed_loser_is_seen(sold: Sold, capsys: Capture) -> None:
     sold.sql("DELETE FROM rankings WHERE session_id = %(session)s AND rank = 6")
     assert_seen(sold, capsys, "rankings: 5 places, expected 6")

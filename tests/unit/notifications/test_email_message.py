@@ -41,7 +41,17 @@ HOSTILE = [
 
 def message(username: str = "ada", product: str = "Camera", rank: int = 1) -> EmailMessage:
     notice = Notice(
-        UUID(int=1), "session_ended", UUID(int=2), product, rank, Decimal("150.00"), 1, NOW, None
+        notification_id=UUID(int=1),
+        kind="session_ended",
+        session_id=UUID(int=2),
+        product_name=product,
+        rank=rank,
+        price=Decimal("150.00"),
+        price_to_pay=Decimal("130.01") if rank == 1 else None,
+        currency="SEK",
+        inventory=1,
+        created_at=NOW,
+        read_at=None,
     )
     return compose(
         notice,
@@ -62,6 +72,13 @@ def test_a_name_is_no_link(name: str) -> None:
     assert not LINK.search(unlinked(name))
     for text in texts(message(username=name, product=name)):
         assert not LINK.search(text.replace("font-family:", ""))
+
+
+@pytest.mark.parametrize(("rank", "told"), [(1, True), (2, False)])
+def test_winners_are_told_what_they_pay(rank: int, told: bool) -> None:
+    for text in texts(message(rank=rank)):
+        assert "with your bid of 150.00 SEK" in text
+        assert ("You pay" in text) is (text.count("130.01 SEK") == 2) is told
 
 
 @pytest.mark.parametrize("rank", [1, 2])

@@ -9,6 +9,7 @@ from web.http.schemas.bidding import (
     OwnBid,
     OwnBidsQuery,
     PlacedBid,
+    ResultEntry,
     Results,
     Standing,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Readiness",
     "Registration",
     "RequestSchema",
+    "ResultEntry",
     "Results",
     "Session",
     "SessionTerms",

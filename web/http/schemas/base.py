@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from core.rules.scoring import MAX_PRICE
 from web.http.fields import (
@@ -35,6 +35,22 @@ no_outer_spaces = validate.Regexp(
 def price_field(**kwargs: Any) -> Price:
     """A price that a request may have."""
     return Price(validate=validate.Range(min=CENT, max=MAX_PRICE), **kwargs)
+
+
+def final_price_field() -> Price:
+    return Price(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The bid of the last winner by rank, whatever winners pay; null without "
+            "bids. Better ranks may have bid less."
+        },
+    )
+
+
+def currency_field() -> fields.String:
+    """The currency of the prices beside it."""
+    return fields.String(required=True, metadata={"description": "ISO 4217 code."})
 
 
 class PageQuery(RequestSchema):

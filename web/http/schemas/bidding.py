@@ -12,7 +12,13 @@ from web.http.fields import (
     Price,
     Text,
 )
-from web.http.schemas.base import PageQuery, RequestSchema, price_field
+from web.http.schemas.base import (
+    PageQuery,
+    RequestSchema,
+    currency_field,
+    final_price_field,
+    price_field,
+)
 
 
 class BidRequest(RequestSchema):
@@ -64,6 +70,14 @@ class Entry(Schema):
     is_winner = fields.Boolean(required=True)
 
 
+class ResultEntry(Entry):
+    price_to_pay = Price(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the member pays; null until an item is offered."},
+    )
+
+
 class Board(Schema):
     session_id = Identifier(required=True)
     status = fields.Enum(Status, by_value=True, required=True)
@@ -100,11 +114,12 @@ class Results(Schema):
     start_time = Moment(required=True)
     end_time = Moment(required=True)
     closed_at = Moment(required=True)
-    final_price = Price(required=True, allow_none=True)
+    currency = currency_field()
+    final_price = final_price_field()
     total_bidders = Integer(required=True)
     total_winners = Integer(required=True)
-    winners = fields.List(fields.Nested(Entry), required=True)
-    rankings = fields.List(fields.Nested(Entry), required=True)
+    winners = fields.List(fields.Nested(ResultEntry), required=True)
+    rankings = fields.List(fields.Nested(ResultEntry), required=True)
     page = Integer(required=True)
     page_size = Integer(required=True)
     total_pages = Integer(required=True)

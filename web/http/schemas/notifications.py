@@ -12,7 +12,7 @@ from web.http.fields import (
     QueryFlag,
     Text,
 )
-from web.http.schemas.base import PageQuery
+from web.http.schemas.base import PageQuery, currency_field
 
 DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
@@ -36,6 +36,8 @@ class Notification(Schema):
     product_name = Text(required=True)
     rank = Integer(required=True)
     price = Price(required=True)
+    price_to_pay = Price(required=True, allow_none=True)
+    currency = currency_field()
     is_winner = fields.Boolean(required=True)
     message = fields.String(required=True, metadata={"description": "The outcome as a sentence."})
     created_at = Moment(required=True)

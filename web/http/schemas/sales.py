@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from core.rules.lifecycle import Status
+from core.rules.pricing import DEFAULT_OFFER_MINUTES, MAX_OFFER_MINUTES, Pricing
 from core.rules.scoring import MAX_COEFFICIENT
 from core.sessions.sessions import Terms
 from web.http.fields import (
@@ -19,10 +20,18 @@ from web.http.fields import (
     Text,
     Title,
 )
-from web.http.schemas.base import PageQuery, RequestSchema, no_outer_spaces, price_field
+from web.http.schemas.base import (
+    PageQuery,
+    RequestSchema,
+    currency_field,
+    final_price_field,
+    no_outer_spaces,
+    price_field,
+)
 
 MAX_INVENTORY = 2_147_483_647
 MAX_DURATION_MINUTES = 43_200
+PRICINGS = [pricing.value for pricing in Pricing]
 STATUSES = [status.value for status in Status]
 
 
@@ -61,6 +70,25 @@ class SessionTerms(RequestSchema):
         load_default=None,
         allow_none=True,
         metadata={"description": "Default: now. A time in the future schedules the session."},
+    )
+
+    pricing = fields.String(
+        load_default=Pricing.PAY_AS_BID.value,
+        validate=validate.OneOf(PRICINGS),
+        metadata={
+            "description": "What winners pay: their bids, or the lowest price with which they "
+            "would still have won."
+        },
+    )
+    offer_minutes = Number(
+        load_default=DEFAULT_OFFER_MINUTES,
+        validate=validate.Range(min=0, min_inclusive=False, max=MAX_OFFER_MINUTES),
+        metadata={"exclusiveMinimum": 0, "description": "How long an offer of an item stands."},
+    )
+    offers_end = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "After it no item is offered again. After the session's end."},
     )
 
     @post_load
@@ -107,8 +135,12 @@ class Session(Schema):
     beta = Number(required=True)
     gamma = Number(required=True)
     allow_lower_bids = fields.Boolean(required=True)
+    pricing = fields.String(required=True, validate=validate.OneOf(PRICINGS))
+    offer_minutes = Number(required=True)
+    offers_end = Moment(required=True, allow_none=True)
+    currency = currency_field()
     start_time = Moment(required=True)
     end_time = Moment(required=True)
     status = fields.Enum(Status, by_value=True, required=True)
     is_active = fields.Boolean(required=True)
-    final_price = Price(required=True, allow_none=True)
+    final_price = final_price_field()

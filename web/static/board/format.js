@@ -1,7 +1,11 @@
-const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const numbers = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+let money = numbers;
+
+/** Show prices in this session's currency from now on. */
+export const useCurrency = ({ currency }) => (money = new Intl.NumberFormat("en", { style: "currency", currency }));
 
 export const price = (value) => (value == null ? "–" : money.format(value));
-export const score = price;
+export const score = (value) => (value == null ? "–" : numbers.format(value));
 
 /** Milliseconds as 3 d 01:02:03, 1:02:03 or 02:03, rounded up: 00:00 only at the end. */
 export function countdown(milliseconds) {
@@ -30,4 +34,7 @@ const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
 export const place = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]} place`;
 
 /** What a session sells, and its starting price. */
-export const facts = (session) => `${counted(session.inventory, "item")} · starting price ${price(session.upset_price)}`;
+export function facts(session) {
+  useCurrency(session);
+  return `${counted(session.inventory, "item")} · starting price ${price(session.upset_price)}`;
+}

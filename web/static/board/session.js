@@ -219,7 +219,7 @@ class SessionView {
     this.state.textContent = "Final";
     this.bidding.querySelector("form")?.remove();
     this.setOwn(this.own);
-    const lines = results.winners.map(({ rank, username, price: paid }) => h("li", { value: rank }, `${username} · ${price(paid)}`));
+    const lines = results.winners.map((winner) => h("li", { value: winner.rank }, winnerText(winner)));
     this.results.replaceChildren(h("h2", {}, "Results"),
       h("p", {}, "Final price ", h("strong", {}, price(results.final_price)), ` · ${results.total_winners} of ${counted(results.total_bidders, "bidder")} won`),
       h("ol", {}, lines));
@@ -231,6 +231,10 @@ class SessionView {
 function standingText({ rank, price: paid, is_winner: wins }, isOver) {
   if (isOver) return `You finished in ${place(rank)} with ${price(paid)}: you ${wins ? "won" : "did not win"}.`;
   return `You are in ${place(rank)} with ${price(paid)}: ${wins ? "winning" : "not winning"}.`;
+}
+
+function winnerText({ username, price: offered, price_to_pay: pays }) {
+  return `${username} · ${price(offered)}${pays == null || pays === offered ? "" : `, pays ${price(pays)}`}`;
 }
 
 const winners = (inventory) => (inventory === 1 ? "first place wins" : `the top ${inventory} win`);

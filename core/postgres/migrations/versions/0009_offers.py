@@ -8,12 +8,15 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from core.config import SettingsReader, gather_values
+from core.config.currency import read_currency
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-CONTRACTS = "nothing, unless a session is cancelled while the version before still runs"
+CONTRACTS = "nothing, unless a session is cancelled or closed while the version before still runs"
 
 _MOMENT = sa.DateTime(timezone=True)
 
@@ -31,6 +34,12 @@ def upgrade() -> None:
 
 
 def _sessions() -> None:
+    # Sessions of versions that know no currency, before the upgrade and while it runs.
+    currency = read_currency(SettingsReader(gather_values()))
+    op.add_column(
+        "sessions",
+        sa.Column("currency", sa.String(3), server_default=currency, nullable=False),
+    )
     op.add_column(
         "sessions",
         sa.Column("pricing", sa.String(12), server_default=sa.text("'pay_as_bid'"), nullable=False),
@@ -171,6 +180,7 @@ def downgrade() -> None:
         "status IN ('scheduled', 'active', 'inactive', 'ended')",
     )
     for name in (
+        "currency",
         "pricing",
         "offer_minutes",
         "offers_end",
