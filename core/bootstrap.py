@@ -26,7 +26,8 @@ from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
 from core.operations.audit import Audit
 from core.operations.stats import Statistics
-from core.orders.prices import write_winners_prices
+from core.orders.listing import OfferLists
+from core.orders.offers import Offers
 from core.postgres.database import Database, create_database, create_database_engine
 from core.redis.cluster import ClusterClient
 from core.redis.connecting import RETRIES, create_calls, create_redis
@@ -68,6 +69,8 @@ class Services:
     mailer: Mailer
     webhooks: Webhooks
     channels: Channels
+    offers: Offers
+    offer_lists: OfferLists
     audit: Audit
     weights: Weights
     statistics: Statistics
@@ -100,6 +103,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     revocations = (ClusterRevocations if is_cluster else Revocations)(database, redis)
     mailer = Mailer(database, runtime.loop, settings.mail)
     webhooks = Webhooks(database, runtime.loop, settings.webhook)
+    announcing = Announcing(database, by_email=mailer.is_on, by_webhook=webhooks.is_on)
+    offers = Offers(database, announcing.tell_successors)
     accounts = Accounts(
         database,
         redis,
@@ -150,14 +155,16 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             bid_log,
             loader,
             ended_keys_ttl_seconds=settings.ended_session_keys_ttl_seconds,
-            settle=write_winners_prices,
+            settle=offers.open_first,
             replication=replication,
         ),
-        announcing=Announcing(database, by_email=mailer.is_on, by_webhook=webhooks.is_on),
+        announcing=announcing,
         notifications=Notifications(database),
         mailer=mailer,
         webhooks=webhooks,
         channels=Channels(mailer, webhooks),
+        offers=offers,
+        offer_lists=OfferLists(database),
         audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),

@@ -48,6 +48,21 @@ class DeliveryNotFound(Refusal):
     detail = "No webhook delivery has this id."
 
 
+class OfferNotFound(Refusal):
+    detail = "No such offer. See GET /api/offers for your own."
+
+
+class OfferExpired(Refusal):
+    detail = "This offer has expired for good. If money came in for it, refund it."
+
+
+class OfferSettled(Refusal):
+    """An offer that was ended in another way before."""
+
+    def __init__(self, state: str = "settled") -> None:
+        super().__init__(f"This offer is already {state}, which never changes.")
+
+
 class SessionNotStarted(Refusal):
     detail = "This session has not started yet. See its start_time."
 

@@ -29,6 +29,7 @@ from web.routes import (
     live,
     metrics,
     notifications,
+    offers,
     service,
 )
 
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         admin,
         bidding,
         notifications,
+        offers,
         live,
         service,
         metrics,

@@ -84,6 +84,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "open-and-close-due-sessions": {"task": "worker.tasks.tick_sessions", **every_tick},
         "sweep-bid-logs": {"task": "worker.tasks.sweep_bid_logs", **every_tick},
         "sweep-deleted-accounts": {"task": "worker.tasks.sweep_deleted_accounts", **every_tick},
+        "sweep-offers": {"task": "worker.tasks.sweep_offers", **every_tick},
         "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
         "sweep-weights": {"task": "worker.tasks.sweep_weights", **every_sweep},
         "send-due-webhooks": {"task": "worker.tasks.send_webhooks", **every_sweep},

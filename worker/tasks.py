@@ -25,6 +25,7 @@ DRAIN_SECONDS = 60.0
 # Short, so that workers stop quickly.
 ANNOUNCE_SECONDS = 10.0
 DELIVER_SECONDS = 10.0
+SWEEP_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
     "autoretry_for": (*outages.ALL, TemporarilyUnavailable),
@@ -128,6 +129,18 @@ def send_emails() -> None:
         log.info("emails_sent", attempts=delivered.attempts)
     if delivered.unfinished:
         send_emails.delay()
+
+
+@app.task
+@put_off_in_an_outage
+def sweep_offers() -> None:
+    """End offers whose time is over, and notify those who get their places."""
+    swept = services().offers.sweep(seconds=SWEEP_SECONDS)
+    if swept.expired:
+        log.info("offers_expired", offers=swept.expired)
+        send_emails.delay()
+    if swept.unfinished:
+        sweep_offers.delay()
 
 
 @app.task(**RETRY_OUTAGES)

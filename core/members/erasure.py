@@ -41,6 +41,12 @@ _CANCEL_EMAILS = text("""
       FROM notifications
      WHERE id = notification_id AND user_id = :user_id AND next_attempt_at IS NOT NULL
 """)
+_RENAME_IN_EVENTS = text("""
+    UPDATE shop_events
+       SET data = data || jsonb_build_object('username', cast(:pseudonym AS text), 'email', NULL)
+      FROM offers
+     WHERE user_id = :user_id AND subject_id = offers.id
+""")
 _RENAME_IN_ACTIONS = text("""
     UPDATE admin_actions
        SET actor = CASE WHEN actor_id = :user_id THEN :pseudonym ELSE actor END,
@@ -177,6 +183,7 @@ class Erasure:
         user.erased_at = datetime.now(UTC)
         user.disabled_at = user.disabled_at or user.erased_at
         db.execute(_CANCEL_EMAILS, {"user_id": user.id})
+        db.execute(_RENAME_IN_EVENTS, {"user_id": user.id, "pseudonym": DELETED_MEMBER})
         db.execute(_RENAME_IN_ACTIONS, names)
 
     def _settle_one(self, user_id: UUID) -> bool:

@@ -27,13 +27,20 @@ _CACHE_CHUNK = 5000
 # How long an enqueued recomputation is expected to run before it counts as lost.
 _TRUSTED = timedelta(seconds=60)
 
+# A win counts while its offer is not left unpaid, also that of a successor. Sessions closed by
+# versions that made no offers count by rank.
 _RECOMPUTE = f"""
     WITH counted AS (
         SELECT rankings.user_id,
                sum(decay.factor) AS joined,
-               coalesce(sum(decay.factor) FILTER (WHERE {Ranking.is_winning()}), 0) AS won
+               coalesce(sum(decay.factor) FILTER (
+                   WHERE CASE WHEN rankings.session_id IN (SELECT session_id FROM offers)
+                              THEN offers.state IN ('open', 'paid')
+                              ELSE {Ranking.is_winning()} END), 0) AS won
           FROM rankings
           JOIN sessions ON sessions.id = rankings.session_id
+          LEFT JOIN offers ON offers.session_id = rankings.session_id
+                          AND offers.user_id = rankings.user_id
          CROSS JOIN LATERAL (
                SELECT power(0.5::double precision,
                             greatest(0, extract(epoch FROM :now - end_time)::double precision)

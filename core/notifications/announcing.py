@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from core.notifications.inbox import OFFER_OPENED
 from core.postgres.database import Database
 from core.postgres.models import Announcement, WebhookDelivery
 from core.sessions.results import count_bidders
@@ -22,23 +23,26 @@ from core.telemetry import metrics
 # Large enough to be fast, small enough that the first winners are notified at once.
 CHUNK_MEMBERS = 5000
 
-_WRITE_NOTIFICATIONS = text("""
+_NOTIFY = """
     WITH notified AS (
         INSERT INTO notifications (session_id, user_id, kind)
         SELECT session_id, user_id, :kind
           FROM rankings
-         WHERE session_id = :session_id AND rank > :after AND rank <= :through
+         WHERE session_id = :session_id AND {ranks}
         RETURNING id, user_id)
     INSERT INTO email_deliveries (notification_id)
     SELECT notified.id FROM notified JOIN users ON users.id = user_id
      WHERE :by_email AND erased_at IS NULL
-""")
+"""
+_WRITE_NOTIFICATIONS = text(_NOTIFY.format(ranks="rank > :after AND rank <= :through"))
+_WRITE_TO_RANKS = text(_NOTIFY.format(ranks="rank = ANY(:ranks)"))
 
 
 class NotificationKind(StrEnum):
     """The kinds of notifications."""
 
     SESSION_ENDED = "session_ended"
+    OFFER_OPENED = OFFER_OPENED
 
 
 class WebhookEvent(StrEnum):
@@ -96,6 +100,18 @@ class Announcing:
             if time.monotonic() > deadline:
                 return Announced(members, unfinished=True)
         return Announced(members, unfinished=False)
+
+    def tell_successors(self, db: Session, session_id: UUID, ranks: Sequence[int]) -> None:
+        """Notify the members at these ranks, in this transaction, that they have an offer."""
+        db.execute(
+            _WRITE_TO_RANKS,
+            {
+                "kind": NotificationKind.OFFER_OPENED.value,
+                "session_id": session_id,
+                "ranks": list(ranks),
+                "by_email": self._by_email,
+            },
+        )
 
     def _announce_next(self, session_id: UUID) -> int | None:
         """How many members were notified; None if none is left or another process is active."""

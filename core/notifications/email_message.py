@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from core.notifications.inbox import Notice
+from core.notifications.inbox import OFFER_OPENED, Notice
 from core.rules.identity import deliverable
 
 _TEMPLATES = Environment(
@@ -41,7 +41,7 @@ def compose(
     message = EmailMessage()
     message["From"] = sender
     message["To"] = _recipient(address)
-    message["Subject"] = "You won" if notice.is_winner else "The sale has ended"
+    message["Subject"] = _subject(notice)
     message["Date"] = format_datetime(sent_at)
     message["Message-ID"] = f"<{notice.notification_id}@{sender.domain}>"
     # RFC 3834: suppresses automatic replies.
@@ -54,6 +54,12 @@ def compose(
     html = _TEMPLATES.get_template("session_ended.html").render(words)
     message.add_alternative(html, subtype="html")
     return message
+
+
+def _subject(notice: Notice) -> str:
+    if notice.kind == OFFER_OPENED:
+        return "An item came free for you"
+    return "You won" if notice.is_winner else "The sale has ended"
 
 
 def unlinked(name: str) -> str:

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, case, func, select, update
 
 from core import errors
 from core.members.accounts import require_account
 from core.postgres.database import Database
-from core.postgres.models import BiddingSession, Notification, Product, Ranking
+from core.postgres.models import BiddingSession, Notification, Offer, Product, Ranking
 from core.rules import scoring
+
+# A place came free after the end and is offered to the member.
+OFFER_OPENED = "offer_opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Notice:
     inventory: int
     created_at: datetime
     read_at: datetime | None
+    # The deadline of the member's offer while it is open.
+    pay_by: datetime | None = None
 
     @property
     def is_winner(self) -> bool:
@@ -40,12 +45,21 @@ class Notice:
     @property
     def message(self) -> str:
         """The outcome in a sentence."""
+        if self.kind == OFFER_OPENED:
+            return f"{self.product_name} came free for you at rank {self.rank}.{self._pays}"
         bid = f"rank {self.rank} with your bid of {self.price} {self.currency}"
         if self.is_winner:
-            pays = self.price_to_pay and f" You pay {self.price_to_pay} {self.currency}."
-            return f"You won {self.product_name}: {bid}.{pays or ''}"
+            return f"You won {self.product_name}: {bid}.{self._pays}"
         places = "place" if self.inventory == 1 else f"{self.inventory} places"
         return f"You did not win {self.product_name}: {bid}; the first {places} won."
+
+    @property
+    def _pays(self) -> str:
+        """What the member pays until when, as far as it was offered."""
+        if self.price_to_pay is None:
+            return ""
+        by = f" by {self.pay_by.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.pay_by else ""
+        return f" You pay {self.price_to_pay} {self.currency}{by}."
 
 
 class Notifications:
@@ -107,11 +121,16 @@ def notices() -> Select[*tuple[Any, ...]]:
             BiddingSession.inventory,
             Notification.created_at,
             Notification.read_at,
+            case((Offer.state == "open", Offer.expires_at)).label("pay_by"),
         )
         .join(
             Ranking,
             (Ranking.session_id == Notification.session_id)
             & (Ranking.user_id == Notification.user_id),
+        )
+        .outerjoin(
+            Offer,
+            (Offer.session_id == Notification.session_id) & (Offer.user_id == Notification.user_id),
         )
         .join(BiddingSession, BiddingSession.id == Notification.session_id)
         .join(Product, Product.id == BiddingSession.product_id)

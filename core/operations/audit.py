@@ -22,7 +22,7 @@ from core.bidlog.entries import Entry, LoggedBid
 from core.bidlog.incidents import Loss, late_sequences, losses, moved_sequences
 from core.operations.audited_prices import wrong_prices
 from core.postgres.database import Database, allow_silence
-from core.postgres.models import Bid, BiddingSession, BidLogOffset, Ranking
+from core.postgres.models import Bid, BiddingSession, BidLogOffset, Offer, Ranking
 from core.redis import keys
 from core.rules import scoring
 from core.rules.lifecycle import Status
@@ -88,6 +88,7 @@ class Evidence:
     rankings: Sequence[Ranking]
     sequence_in_redis: int | None
     highest_bid: Decimal | None
+    offers: Sequence[Offer]
 
     @property
     def has_no_board(self) -> bool:
@@ -144,6 +145,7 @@ class Audit:
             recorded = losses(db, session_id)
             late = late_sequences(db, session_id)
             moved = moved_sequences(db, session_id)
+            offers = db.scalars(select(Offer).where(Offer.session_id == session_id)).all()
             db.expunge_all()
         ended = session.status == Status.ENDED.value
         newest = None if ended else sequence
@@ -166,6 +168,7 @@ class Audit:
             rankings=rankings,
             sequence_in_redis=None if ended else sequence,
             highest_bid=session.highest_bid if ended else highest_bid,
+            offers=offers,
         )
 
     def _read_redis(
@@ -324,6 +327,20 @@ def _winners(evidence: Evidence) -> Iterator[str]:
         yield "the ranks are not consecutive from 1"
 
 
+def _offers(evidence: Evidence) -> Iterator[str]:
+    """No more items are taken than there are, and each offer is of a rank of this session."""
+    inventory = evidence.session.inventory
+    taken = [offer.place for offer in evidence.offers if offer.state in ("open", "paid")]
+    if len(taken) > inventory:
+        yield f"{len(taken)} offers are open or paid for {inventory} items"
+    if len(set(taken)) < len(taken) or max(taken, default=0) > inventory:
+        yield f"the places {sorted(taken)} are not of {inventory} different items"
+    ranked = {(row.rank, row.user_id) for row in evidence.rankings}
+    for offer in evidence.offers:
+        if (offer.rank, offer.user_id) not in ranked:
+            yield f"the offer at rank {offer.rank} is not that rank's member's"
+
+
 def _prices_to_pay(evidence: Evidence) -> Iterator[str]:
     yield from wrong_prices(evidence.session, evidence.rankings)
 
@@ -337,5 +354,6 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "ranks": _board,
     "highest bid": _highest_bid,
     "winners": _winners,
+    "offers": _offers,
     "prices to pay": _prices_to_pay,
 }

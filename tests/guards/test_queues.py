@@ -102,6 +102,7 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "tick_sessions",
         "sweep_bid_logs",
         "sweep_announcements",
+        "sweep_offers",
         "sweep_deleted_accounts",
         "sweep_weights",
         "send_webhooks",

@@ -28,6 +28,7 @@ _USUAL_LIMITS = {Auth.PUBLIC: Limit.READ, Auth.MEMBER: Limit.MEMBER_READ}
 _NOT_FOUND: dict[str, type[errors.Refusal]] = {
     "session_id": errors.SessionNotFound,
     "notification_id": errors.NotificationNotFound,
+    "offer_id": errors.OfferNotFound,
 }
 
 

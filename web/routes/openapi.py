@@ -62,6 +62,7 @@ _TAGS = {
     "auth": "Accounts and tokens.",
     "bidding": "Bids, boards, sessions and results.",
     "notifications": "Messages to members.",
+    "offers": "Who may buy until when, and what came of it.",
     "live": "The live board over a WebSocket.",
     "admin": "Products, sessions and figures, for admins.",
     "service": "Health checks.",

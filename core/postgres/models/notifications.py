@@ -49,7 +49,7 @@ class Notification(Base):
 
     __table_args__ = (
         UniqueConstraint("session_id", "user_id", "kind"),
-        CheckConstraint("kind IN ('session_ended')", name="kind_known"),
+        CheckConstraint("kind IN ('session_ended', 'offer_opened')", name="kind_known"),
         Index("ix_notifications_member", "user_id", text("created_at DESC")),
     )
 
@@ -112,6 +112,8 @@ class ShopEvent(Base):
             "created_at",
             postgresql_where=text("delivered_at IS NULL"),
         ),
+        # For erasing a member.
+        Index("ix_shop_events_subject", "subject_id"),
     )
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from core.orders.places import OfferState
 from core.redis import clock, keys
 from core.rules.weighting import decayed, weight
 from core.sessions.sessions import SessionView
@@ -64,6 +65,36 @@ def test_recomputed_weights_are_those_of_the_formula(shop: Shop) -> None:
     now, _, expected = season(shop)
     assert shop.services.weights.recompute_all(now) == 3
     assert stored_weights(shop) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("state", "won"),
+    [("paid", [1, 0]), ("open", [1, 0]), ("expired", [0, 1]), ("declined", [0, 1]), (None, [1, 0])],
+)
+def test_a_win_counts_while_it_is_not_left_unpaid(
+    shop: Shop, state: str | None, won: list[int]
+) -> None:
+    """With None as an older version closed it: without offers."""
+    bidders = [shop.bidder(), shop.bidder()]
+    session = shop.session(inventory=1, **BY_PRICE)
+    for bidder, price in zip(bidders, ("150", "140"), strict=True):
+        shop.bid(bidder, session, price)
+    shop.close(session)
+    if state in ("paid", "declined"):
+        [(offer_id,)] = shop.rows("SELECT id FROM offers")
+        shop.services.offers.settle(session.session_id, offer_id, OfferState(state))
+    with shop.services.engine.begin() as connection:
+        if state is None:
+            connection.execute(text("DELETE FROM offers"))
+        if state == "expired":
+            connection.execute(text("UPDATE offers SET expires_at = clock_timestamp()"))
+    shop.services.offers.sweep(seconds=60)
+    [(end,)] = shop.rows("SELECT end_time FROM sessions")
+    shop.services.weights.recompute_all(end)
+    weights = stored_weights(shop)
+    assert [weights[bidder.user_id] for bidder in bidders] == pytest.approx(
+        [weight(1, each) for each in won], rel=1e-12
+    )
 
 
 def test_recomputed_weights_are_in_the_cache(shop: Shop) -> None:

@@ -91,6 +91,26 @@ def test_tampering_with_the_results_is_found(shop: Shop, tampering: str) -> None
     assert {"ranks", "winners"} & wrong(shop, session)
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE sessions SET inventory = 1",
+        "UPDATE offers SET user_id = gen_random_uuid() WHERE place = 2",
+        "UPDATE offers SET rank = 9 WHERE place = 2",
+    ],
+)
+def test_more_offers_than_items_and_offers_to_others_are_found(shop: Shop, tampering: str) -> None:
+    session = half_drained(shop)
+    shop.close(session)
+    execute(
+        shop,
+        "ALTER TABLE offers DISABLE TRIGGER USER; ALTER TABLE sessions DISABLE TRIGGER USER;"
+        f" {tampering};"
+        " ALTER TABLE offers ENABLE TRIGGER USER; ALTER TABLE sessions ENABLE TRIGGER USER",
+    )
+    assert "offers" in wrong(shop, session)
+
+
 @pytest.mark.parametrize("pricing", ["pay_as_bid", "second_score"])
 @pytest.mark.parametrize(
     "tampering",

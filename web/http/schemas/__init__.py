@@ -21,6 +21,7 @@ from web.http.schemas.notifications import (
     NotificationsQuery,
     WebhookDelivery,
 )
+from web.http.schemas.offers import Offer, OffersQuery, OwnOffer, Withdrawal
 from web.http.schemas.sales import (
     NewProduct,
     NewProductAndSession,
@@ -49,8 +50,11 @@ __all__ = [
     "NewSession",
     "Notification",
     "NotificationsQuery",
+    "Offer",
+    "OffersQuery",
     "OwnBid",
     "OwnBidsQuery",
+    "OwnOffer",
     "PageQuery",
     "PlacedBid",
     "Problem",
@@ -66,4 +70,5 @@ __all__ = [
     "Standing",
     "Stats",
     "WebhookDelivery",
+    "Withdrawal",
 ]

@@ -40,6 +40,11 @@ class Notification(Schema):
     currency = currency_field()
     is_winner = fields.Boolean(required=True)
     message = fields.String(required=True, metadata={"description": "The outcome as a sentence."})
+    pay_by = Moment(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The deadline of your offer while it is open."},
+    )
     created_at = Moment(required=True)
     read_at = Moment(required=True, allow_none=True)
 
