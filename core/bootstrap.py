@@ -13,7 +13,9 @@ from core.bidlog.backlog import BacklogGuard, ClusterBacklogGuard
 from core.bidlog.drain import BidLog
 from core.config import Settings
 from core.members.accounts import Accounts
+from core.members.api_keys import ApiKeys
 from core.members.erasure import Erasure
+from core.members.idempotency import Idempotency
 from core.members.password_policy import PasswordPolicy
 from core.members.revocations import ClusterRevocations, Revocations
 from core.members.roles import Membership
@@ -53,6 +55,8 @@ class Services:
     revocations: Revocations
     membership: Membership
     erasure: Erasure
+    api_keys: ApiKeys
+    idempotency: Idempotency
     admin_actions: AdminActions
     catalogue: Catalogue
     sessions: Sessions
@@ -123,6 +127,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         revocations=revocations,
         membership=Membership(database, revocations),
         erasure=Erasure(database, redis, revocations, unusable_hash=accounts.unusable_hash),
+        api_keys=ApiKeys(database),
+        idempotency=Idempotency(database),
         admin_actions=AdminActions(database),
         catalogue=Catalogue(database),
         sessions=sessions,

@@ -192,18 +192,48 @@ class TokenRevoked(Refusal):
     detail = "This token was logged out. Log in again."
 
 
+class TokenExpired(Refusal):
+    detail = "This token has expired. Log in again."
+
+
 class TokenInvalid(Refusal):
-    """`reason` is set when we did not sign it, and `claimed_id` when it names an account."""
+    """`reason` is set when we did not issue it, and `claimed_id` when it names an account."""
 
     detail = "This token is not valid. Log in again."
 
-    def __init__(self, reason: str | None = None, claimed_id: UUID | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        reason: str | None = None,
+        claimed_id: UUID | None = None,
+        *,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(detail)
         self.reason, self.claimed_id = reason, claimed_id
 
 
 class AdminRequired(Refusal):
     detail = "Only an admin may do this."
+
+
+class ScopeMissing(Refusal):
+    """An API key may not do this: for lack of `scope`, or None: no key may."""
+
+    def __init__(self, scope: str | None = None) -> None:
+        super().__init__(
+            f"This API key lacks the scope {scope}."
+            if scope
+            else "API keys may not do this. Log in, and send the login token."
+        )
+        self.scope = scope
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"scope": self.scope} if self.scope else {}
+
+
+class IdempotencyKeyReused(Refusal):
+    detail = "This Idempotency-Key was sent with another body. Use a new key for a new request."
 
 
 class OutcomeUnknown(Refusal):

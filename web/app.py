@@ -12,6 +12,7 @@ from core.bootstrap import Services, bootstrap
 from core.config import ConfigError, Settings, load_settings, secrets_of
 from core.telemetry.logs import configure_logs, hide
 from web import lane, state
+from web.commands import api_keys as api_key_commands
 from web.commands import members as member_commands
 from web.commands import service as service_commands
 from web.guards import rate_limits, tokens
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     register_error_handlers(app)
     service_commands.register(app)
     member_commands.register(app)
+    api_key_commands.register(app)
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -97,6 +97,10 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "worker.tasks.purge_revocations",
             "schedule": crontab(hour="4", minute="17"),
         },
+        "purge-responses-nightly": {
+            "task": "worker.tasks.purge_responses",
+            "schedule": crontab(hour="4", minute="27"),
+        },
         "fill-account-keys-nightly": {
             "task": "worker.tasks.fill_account_keys",
             "schedule": crontab(hour="4", minute="47"),

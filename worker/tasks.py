@@ -185,6 +185,12 @@ def purge_revocations() -> None:
 
 
 @app.task(**RETRY_OUTAGES)
+def purge_responses() -> None:
+    """Delete stored responses that no Idempotency-Key repeats any more."""
+    log.info("responses_purged", responses=services().idempotency.purge())
+
+
+@app.task(**RETRY_OUTAGES)
 def fill_account_keys() -> None:
     """Fill the keys of accounts that an older version registered during a deployment."""
     twins = fill_keys(services().engine)

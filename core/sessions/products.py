@@ -2,6 +2,7 @@
 
 from sqlalchemy import select
 
+from core.members.idempotency import store_response
 from core.postgres.database import Database
 from core.postgres.models import Product
 
@@ -21,6 +22,7 @@ class Catalogue:
             db.add(product)
             db.flush()
             db.refresh(product)
+            store_response(db, product)
         return product
 
     def products(self) -> list[Product]:

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, upd
 from sqlalchemy.orm import Session
 
 from core import errors, outages
+from core.members.idempotency import store_response
 from core.postgres.database import Database, page_of
 from core.postgres.models import BiddingSession, BidLogOffset, Product
 from core.redis import clock, keys, scripts
@@ -105,6 +106,7 @@ class Sessions:
             if product is None:
                 raise errors.ProductNotFound
             self._add(db, session, product)
+            store_response(db, view_of(session, now))
         return self._created(session, now)
 
     def create_with_product(self, name: str, description: str | None, terms: Terms) -> SessionView:
@@ -113,6 +115,7 @@ class Sessions:
         session = _new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
             self._add(db, session, Product(name=name, description=description))
+            store_response(db, view_of(session, now))
         return self._created(session, now)
 
     def get(self, session_id: UUID) -> SessionView:

@@ -26,6 +26,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 # Our code does not log these, but messages of libraries and servers may quote them.
 _SECRETS = re.compile(
     r"""eyJ[\w-]{8,}\.[\w-]+\.[\w-]+         # a token
+      | fbk_[\w-]{8,}                        # an API key
       | [\w.+%-]+@[\w-]+(?:\.[\w-]+)+        # an e-mail address
       | (?<=://)[^\s/@]*:[^\s/@]+(?=@)       # user and password of a URL
     """,

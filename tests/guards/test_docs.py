@@ -70,7 +70,7 @@ def test_the_page_names_every_field(app: Flask) -> None:
     for methods in document["paths"].values():
         for operation in methods.values():
             fields |= {parameter["name"] for parameter in operation.get("parameters", ())}
-    named = {name.removesuffix("?") for name in re.findall(r"`([\w?]+)`", API)}
+    named = {name.removesuffix("?") for name in re.findall(r"`([\w?-]+)`", API)}
     named |= set(re.findall(r"{(\w+)}", API))
     assert len(fields) >= 80
     assert fields - named == set()

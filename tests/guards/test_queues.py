@@ -109,5 +109,6 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "send_emails",
         "recompute_all_weights",
         "purge_revocations",
+        "purge_responses",
         "fill_account_keys",
     }

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
+from core.members.api_keys import Scope
 from tests.support.factories import PASSWORD, Shop
 from web.guards.operation import Operation
 from web.guards.tokens import Auth
@@ -22,6 +23,14 @@ PUBLIC_EXTRAS = {
     "docs.swagger_ui_start": "a file of that page",
     "page.board": "the live board",
     "page.board_file": "a file of that page",
+}
+# Admin routes that no API key may call, with the reason.
+NOT_FOR_KEYS = {
+    "admin.stats": "figures for people",
+    "admin.channels": "the service's own state, for operators",
+    "admin.email_deliveries": "the service's own state, for operators",
+    "admin.webhook_deliveries": "the service's own state, for operators",
+    "admin.admin_actions": "a key must not read what admins do",
 }
 
 
@@ -91,3 +100,20 @@ def test_everything_under_admin_is_for_admins(app: Flask) -> None:
         if rule.rule.startswith("/api/admin"):
             assert operation is not None
             assert operation.auth is Auth.ADMIN, rule.rule
+
+
+def test_every_admin_route_has_a_scope_or_is_known_not_to_be_for_keys(app: Flask) -> None:
+    scopes = {
+        rule.endpoint: operation.scope
+        for rule, operation in routes(app)
+        if operation is not None and operation.auth is Auth.ADMIN
+    }
+    without = {endpoint for endpoint, scope in scopes.items() if scope is None}
+    assert without == set(NOT_FOR_KEYS)
+    assert {scope for scope in scopes.values() if scope} <= set(Scope)
+
+
+def test_only_admin_routes_have_a_scope(app: Flask) -> None:
+    """No bids by keys, and nothing that concerns a member's own account."""
+    for rule, operation in routes(app):
+        assert operation is None or operation.scope is None or operation.auth is Auth.ADMIN, rule

@@ -6,13 +6,15 @@ cannot differ.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import wraps
+from functools import partial, wraps
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
 from marshmallow import Schema
 
 from core import errors
+from web.guards import idempotency
 from web.guards.rate_limits import Limit, counted_unread, enforce_limit
 from web.guards.tokens import Auth, authorize, current_actor
 from web.http import body
@@ -59,6 +61,14 @@ class Operation:
         """The limit that applies to the operation."""
         return _USUAL_LIMITS.get(self.auth, Limit.NONE) if self.limit is None else self.limit
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the operation creates something for an admin and heeds `Idempotency-Key`.
+
+        Whoever creates must call core.members.idempotency.store_response.
+        """
+        return self.auth is Auth.ADMIN and self.status == HTTPStatus.CREATED
+
 
 def operation(**declared: Any) -> Callable[[View], View]:
     """Declare a route. Its view gets validated arguments and returns an object to dump."""
@@ -67,11 +77,13 @@ def operation(**declared: Any) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @wraps(view)
         def endpoint(**path: str) -> Response:
-            authorize(declaration.auth)
+            authorize(declaration.auth, declaration.scope)
             arguments = _read_counted(declaration, path)
-            if declaration.auth is Auth.ADMIN and request.method != "GET":
-                return _respond(declaration, _call_recorded(view, arguments))
-            return _respond(declaration, view(**arguments))
+            respond = partial(_call, declaration, view, arguments)
+            if declaration.is_repeatable and idempotency.is_requested():
+                dump = declaration.response.dump  # type: ignore[union-attr]
+                return idempotency.respond_once(respond, dump, declaration.status)
+            return respond()
 
         endpoint.operation = declaration  # type: ignore[attr-defined]
         return endpoint
@@ -117,6 +129,12 @@ def path_id(name: str, text: str) -> Any:
         return parse_uuid(text)
     except ValueError:
         raise _NOT_FOUND[name] from None
+
+
+def _call(declaration: Operation, view: View, arguments: dict[str, Any]) -> Response:
+    if declaration.auth is Auth.ADMIN and request.method != "GET":
+        return _respond(declaration, _call_recorded(view, arguments))
+    return _respond(declaration, view(**arguments))
 
 
 def _call_recorded(view: View, arguments: dict[str, Any]) -> Any:

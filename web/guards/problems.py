@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
-from jwt.exceptions import ExpiredSignatureError
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
@@ -95,9 +94,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.TokenInvalid: Problem(401, "token_invalid"),
     errors.TokenRevoked: Problem(401, "token_revoked"),
     tokens.TokenMissing: _TOKEN_MISSING,
-    ExpiredSignatureError: Problem(401, "token_expired", "This token has expired. Log in again."),
+    errors.TokenExpired: Problem(401, "token_expired"),
     errors.AccountDisabled: Problem(403, "account_disabled"),
     errors.AdminRequired: Problem(403, "admin_required"),
+    errors.ScopeMissing: Problem(403, "scope_missing"),
     errors.SessionNotFound: Problem(404, "session_not_found"),
     errors.ProductNotFound: Problem(404, "product_not_found"),
     errors.NoBid: Problem(404, "no_bid"),
@@ -128,6 +128,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ValidationError: Problem(422, "validation_failed"),
     errors.InvalidTerms: Problem(422, "validation_failed"),
     errors.WeakPassword: Problem(422, "validation_failed"),
+    errors.IdempotencyKeyReused: Problem(422, "idempotency_key_reused"),
     errors.PriceBelowUpset: Problem(422, "price_below_upset"),
     errors.PriceBelowStanding: Problem(409, "price_below_standing"),
     errors.ScoreWouldDrop: Problem(409, "score_would_drop"),

@@ -326,7 +326,8 @@ def _caller(name: str) -> Caller:
     return Caller(
         address=network_of(request.remote_addr or ""),
         name=canonical_name(name),
-        member=str(g.claims["sub"]) if "claims" in g else "",
+        # An API key counts apart from its owner.
+        member=str(g.principal) if "principal" in g else "",
     )
 
 

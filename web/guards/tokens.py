@@ -1,4 +1,4 @@
-"""Issues and verifies tokens; identifies the caller."""
+"""Issues and verifies tokens; checks API keys; identifies the caller."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,8 +16,11 @@ from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTEr
 from core import errors
 from core.bidding.placing import Bidder
 from core.config import Settings
+from core.members import api_keys
 from core.members.accounts import Account
+from core.members.api_keys import KeyHolder
 from core.operations.admin_log import Actor
+from web.guards.rate_limits import Limit, counted_unread
 from web.http.fields import parse_uuid
 from web.state import services
 
@@ -49,25 +52,26 @@ class TokenVerifier:
     def claims(self, header: str) -> Claims:
         """The claims of the header's token.
 
-        Raises TokenMissing, TokenInvalid or ExpiredSignatureError. Does not check revocation,
-        which needs Redis.
+        Raises TokenMissing, TokenInvalid, TokenExpired, or ScopeMissing for an API key. Does not
+        check revocation, which needs Redis.
         """
         claims = self._claims(header)
         if claims["exp"] <= time.time():
-            raise ExpiredSignatureError
+            raise errors.TokenExpired
         return claims
 
     def _verify(self, header: str) -> Claims:
         """The claims of a token that this service issued."""
-        scheme, _, token = header.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        token = _bearer(header)
+        if not token:
             raise TokenMissing
+        if token.startswith(api_keys.PREFIX):
+            raise errors.ScopeMissing
         try:
             claims = self._decode(token)
             claims["sub"] = parse_uuid(claims.get("sub"))
         except ExpiredSignatureError:
-            raise
+            raise errors.TokenExpired from None
         except (PyJWTError, ValueError) as error:
             raise errors.TokenInvalid(type(error).__name__, _claimed_id(token)) from None
         expected = {"jti": str, "exp": int, _USERNAME_CLAIM: str}
@@ -93,6 +97,12 @@ class TokenVerifier:
             if not self._settings.jwt_secret_previous:
                 raise
             return decode(self._settings.jwt_secret_previous)
+
+
+def _bearer(header: str) -> str:
+    """The token in an Authorization header; "" when it is of another scheme."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _claimed_id(token: str) -> UUID | None:
@@ -133,16 +143,29 @@ def verifier_of(app: Flask) -> TokenVerifier:
     return cast(TokenVerifier, app.extensions[_VERIFIER_KEY])
 
 
-def authorize(auth: Auth) -> None:
-    """Check the caller. Raises the reason for a refusal."""
+def authorize(auth: Auth, scope: str | None = None) -> None:
+    """Check the caller: a member, or where there is a scope an API key that has it. Raises the
+    reason for a refusal.
+    """
     if auth is Auth.PUBLIC or (auth is Auth.SCRAPER and _is_scraper()):
         return
-    claims = verifier_of(current_app).claims(request.environ.get("HTTP_AUTHORIZATION", ""))
-    g.claims = claims
+    header = request.environ.get("HTTP_AUTHORIZATION", "")
+    if scope is not None and (key := _bearer(header)).startswith(api_keys.PREFIX):
+        _authorize_key(key, scope)
+        return
+    claims = verifier_of(current_app).claims(header)
+    g.claims, g.principal = claims, claims["sub"]
     if auth is not Auth.BIDDER:
         services().revocations.require_valid(claims["jti"], claims["sub"])
     if auth in (Auth.ADMIN, Auth.SCRAPER):
         services().accounts.get_admin(current_user_id())
+
+
+def _authorize_key(key: str, scope: str) -> None:
+    """Check an API key. Each refused one costs a query, so they count as reads of the address."""
+    with counted_unread(Limit.READ):
+        g.key_holder = services().api_keys.authenticate(key, scope)
+    g.principal = g.key_holder.key_id
 
 
 def _is_scraper() -> bool:
@@ -170,12 +193,20 @@ def issue(account: Account) -> dict[str, Any]:
 
 
 def current_user_id() -> UUID:
-    """The caller's id."""
-    return cast(UUID, g.claims["sub"])
+    """The caller's id; behind an API key its owner's."""
+    return cast(UUID, g.key_holder.owner_id if "key_holder" in g else g.claims["sub"])
+
+
+def current_principal() -> UUID:
+    """The id of the member or of the API key that calls."""
+    return cast(UUID, g.principal)
 
 
 def current_actor() -> Actor:
     """The caller, for the admin log."""
+    if "key_holder" in g:
+        holder: KeyHolder = g.key_holder
+        return Actor(f"API key {holder.name} ({holder.key_id})", holder.owner_id)
     return Actor(g.claims[_USERNAME_CLAIM], current_user_id())
 
 

@@ -52,10 +52,10 @@ def read_json(request: Request, max_bytes: int) -> Any:
 
 
 def read(request: Request, max_bytes: int) -> bytes | None:
-    """The complete body; None when it is too long."""
+    """The complete body; None when it is too long. Kept: an Idempotency-Key needs its hash."""
     request.max_content_length = max_bytes
     try:
-        return request.get_data(cache=False)
+        return request.get_data()
     except RequestEntityTooLarge:
         return None
 

@@ -11,7 +11,14 @@ from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import Headers
 
 _HEADERS_KEY = "flashbid_cors_headers"
-_EXPOSED_HEADERS = ["X-Total-Count", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"]
+_EXPOSED_HEADERS = [
+    "X-Total-Count",
+    "X-Request-ID",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Idempotency-Replayed",
+]
 # The longest that browsers accept: a preflight costs as much as its request.
 _PREFLIGHT_SECONDS = 7200
 _DEFAULT_PORTS = {"http": 80, "https": 443}

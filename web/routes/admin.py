@@ -24,14 +24,20 @@ blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
 @blueprint.post("/products")
-@operation(auth=Auth.ADMIN, body=schemas.NewProduct(), response=schemas.Product(), status=201)
+@operation(
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    body=schemas.NewProduct(),
+    response=schemas.Product(),
+    status=201,
+)
 def add_product(name: str, description: str | None) -> Product:
     """Create a product."""
     return services().catalogue.add(name, description)
 
 
 @blueprint.get("/products")
-@operation(auth=Auth.ADMIN, response=schemas.Product(many=True))
+@operation(auth=Auth.ADMIN, scope="sales:write", response=schemas.Product(many=True))
 def products() -> Sequence[Product]:
     """List all products, newest first."""
     return services().catalogue.products()
@@ -40,6 +46,7 @@ def products() -> Sequence[Product]:
 @blueprint.post("/sessions")
 @operation(
     auth=Auth.ADMIN,
+    scope="sales:write",
     body=schemas.NewSession(),
     response=schemas.Session(),
     status=201,
@@ -53,6 +60,7 @@ def add_session(product_id: UUID, terms: Terms) -> SessionView:
 @blueprint.post("/sessions/combined")
 @operation(
     auth=Auth.ADMIN,
+    scope="sales:write",
     body=schemas.NewProductAndSession(),
     response=schemas.Session(),
     status=201,
@@ -65,6 +73,7 @@ def add_product_and_session(name: str, description: str | None, terms: Terms) ->
 @blueprint.put("/sessions/<session_id>/activate")
 @operation(
     auth=Auth.ADMIN,
+    scope="sales:write",
     response=schemas.Session(),
     refuses=(errors.SessionNotFound, errors.SessionEnded),
 )
@@ -76,6 +85,7 @@ def activate(session_id: UUID) -> SessionView:
 @blueprint.put("/sessions/<session_id>/deactivate")
 @operation(
     auth=Auth.ADMIN,
+    scope="sales:write",
     response=schemas.Session(),
     refuses=(errors.SessionNotFound, errors.SessionEnded),
 )
@@ -86,7 +96,11 @@ def deactivate(session_id: UUID) -> SessionView:
 
 @blueprint.put("/sessions/<session_id>/close")
 @operation(
-    auth=Auth.ADMIN, response=schemas.Session(), status=202, refuses=(errors.SessionNotFound,)
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    response=schemas.Session(),
+    status=202,
+    refuses=(errors.SessionNotFound,),
 )
 def close(session_id: UUID) -> SessionView:
     """End a session now. The results follow."""

@@ -94,6 +94,7 @@ _VALUES: dict[str, Any] = {
     "redis": "ok",
     "replayed": False,
     "response_time": 12.5,
+    "scope": "orders:write",
     "score": 201.07407407407408,
     "sequence": 1,
     "server_time": "2030-01-31T18:00:12.700000+00:00",
@@ -153,6 +154,7 @@ _ERRORS: tuple[Exception, ...] = (
     errors.PriceBelowUpset(Decimal("200.00")),
     errors.PriceBelowStanding(Decimal("250.00")),
     errors.ScoreWouldDrop(198.5, 201.07407407407408),
+    errors.ScopeMissing("orders:write"),
     TooManyRequests(LimitState("read", 0, 7)),
     errors.TemporarilyUnavailable(),
 )

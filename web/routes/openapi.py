@@ -16,6 +16,8 @@ from marshmallow.fields import Enum, Field
 
 from core import errors
 from core.config import PROJECT_ROOT
+from core.members.api_keys import Scope
+from web.guards.idempotency import HEADER, KEY_PATTERN, REPLAYED_HEADER
 from web.guards.operation import Operation
 from web.guards.problems import (
     HEAD_TOO_LARGE,
@@ -57,6 +59,15 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code` for progra
 
 Prices are numbers with at most 2 decimals. `/asyncapi.json` describes the WebSocket.
 """
+# A requirement of `api_key` names the scope that the key must have.
+_SECURITY = {
+    "token": {"description": "The token of a login."},
+    "api_key": {
+        "description": "An API key of the shop, `fbk_…`, with a scope: "
+        + ", ".join(f"`{scope}`" for scope in Scope)
+        + "."
+    },
+}
 # Blueprints, and what their routes are about.
 _TAGS = {
     "auth": "Accounts and tokens.",
@@ -69,6 +80,15 @@ _TAGS = {
     "metrics": "Metrics for Prometheus.",
 }
 
+_IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": HEADER,
+    "required": False,
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+    "description": "A repeated request with the same key and body gets the first one's response "
+    "for 24 hours, and creates nothing.",
+}
+
 
 @cache
 def openapi_document(app: Flask) -> dict[str, Any]:
@@ -78,7 +98,8 @@ def openapi_document(app: Flask) -> dict[str, Any]:
         servers=[{"url": "/", "description": "The service that sent this document."}],
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
-    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    for name, described in _SECURITY.items():
+        spec.components.security_scheme(name, {"type": "http", "scheme": "bearer", **described})
     problems: dict[Problem, None] = {}
     for rule in app.url_map.iter_rules():
         declaration = getattr(app.view_functions[rule.endpoint], "operation", None)
@@ -130,6 +151,8 @@ def _describe(declaration: Operation, path_parameters: list[str]) -> dict[str, A
     ]
     if declaration.query is not None:
         parameters.append({"in": "query", "schema": type(declaration.query)})
+    if declaration.is_repeatable:
+        parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         described["parameters"] = parameters
     if declaration.body is not None:
@@ -144,6 +167,8 @@ def _describe(declaration: Operation, path_parameters: list[str]) -> dict[str, A
         }
     if declaration.auth is not Auth.PUBLIC:
         described["security"] = [{"token": []}]
+    if declaration.scope is not None:
+        described["security"].append({"api_key": [declaration.scope]})
     return described
 
 
@@ -186,6 +211,13 @@ def _success(declaration: Operation, status: int) -> dict[str, Any]:
                 "description": "Number of items on all pages.",
             }
         }
+    if declaration.is_repeatable:
+        response["headers"] = {
+            REPLAYED_HEADER: {
+                "schema": {"type": "string", "enum": ["true"]},
+                "description": "Only in a repeated response: nothing was created now.",
+            }
+        }
     return response
 
 
@@ -218,10 +250,12 @@ def _problems(declaration: Operation) -> list[Problem]:
     """All problems that an operation may respond with."""
     problems = [problem_of(kind) for kind in declaration.refuses]
     problems += [problem_of(errors.TemporarilyUnavailable), OVERLOADED, *_ANYWHERE]
-    if declaration.effective_limit is not Limit.NONE:
+    # Refused API keys count as reads.
+    if declaration.effective_limit is not Limit.NONE or declaration.scope is not None:
         problems.append(problem_of(TooManyRequests))
     if declaration.auth is not Auth.PUBLIC:
-        problems += (*_TOKEN_PROBLEMS, problem_of(errors.AccountDisabled))
+        problems += _TOKEN_PROBLEMS
+        problems += [problem_of(kind) for kind in (errors.AccountDisabled, errors.ScopeMissing)]
     if declaration.auth in (Auth.ADMIN, Auth.SCRAPER):
         problems.append(problem_of(errors.AdminRequired))
     if declaration.body is not None:
@@ -229,6 +263,8 @@ def _problems(declaration: Operation) -> list[Problem]:
         problems.append(HTTP_PROBLEMS[413])
     if declaration.body is not None or declaration.query is not None:
         problems.append(problem_of(ValidationError))
+    if declaration.is_repeatable:
+        problems.append(problem_of(errors.IdempotencyKeyReused))
     return problems
 
 

@@ -5,7 +5,7 @@ be recomputed bit for bit. Times are timestamptz, to the microsecond.
 """
 
 from core.postgres.models.base import Base
-from core.postgres.models.members import DELETED_MEMBER, DeletedAccount, RevokedToken, User
+from core.postgres.models.members import DELETED_MEMBER, ApiKey, DeletedAccount, RevokedToken, User
 from core.postgres.models.notifications import (
     MAX_ERROR_LENGTH,
     Announcement,
@@ -16,7 +16,7 @@ from core.postgres.models.notifications import (
     WebhookDelivery,
 )
 from core.postgres.models.orders import Offer, PassedOver
-from core.postgres.models.records import AdminAction, SessionEvent
+from core.postgres.models.records import AdminAction, SessionEvent, StoredResponse
 from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MAX_ERROR_LENGTH",
     "AdminAction",
     "Announcement",
+    "ApiKey",
     "Base",
     "Bid",
     "BidLogOffset",
@@ -39,6 +40,7 @@ __all__ = [
     "RevokedToken",
     "SessionEvent",
     "ShopEvent",
+    "StoredResponse",
     "User",
     "WebhookDelivery",
 ]

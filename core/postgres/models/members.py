@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Index,
+    LargeBinary,
     String,
     Text,
     case,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     or_,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
@@ -82,6 +84,31 @@ class DeletedAccount(Base):
             "deleted_at",
             postgresql_where=text("settled_at IS NULL"),
         ),
+    )
+
+
+class ApiKey(Base):
+    """An API key of a program that acts for its owner. Its secret is stored as a hash only.
+
+    No foreign key: a row of `users` may be deleted by hand, and the key is refused then.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    name: Mapped[str] = mapped_column(String(50))
+    owner_id: Mapped[UUID]
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    # To the minute: it is not written more often.
+    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        CheckConstraint("length(secret_hash) = 32", name="secret_is_hashed"),
+        CheckConstraint("cardinality(scopes) >= 1", name="scopes_given"),
     )
 
 

@@ -1,10 +1,10 @@
-"""Records of incidents and admin actions."""
+"""Records of incidents and admin actions, and responses to be repeated."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, String, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, LargeBinary, String, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -39,4 +39,23 @@ class AdminAction(Base):
 
     __table_args__ = (
         CheckConstraint("outcome IN ('asked', 'done', 'refused', 'failed')", name="outcome_known"),
+    )
+
+
+class StoredResponse(Base):
+    """The response to a request with an `Idempotency-Key`, written in the transaction that
+    created what it describes; see core.members.idempotency.
+
+    `principal_id` is a member's id or an API key's; `operation` is method and path.
+    """
+
+    __tablename__ = "stored_responses"
+
+    principal_id: Mapped[UUID] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    body_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    response: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(
+        Moment, server_default=func.clock_timestamp(), index=True
     )

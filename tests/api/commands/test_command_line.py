@@ -99,6 +99,9 @@ def run(services: Services, *arguments: str) -> Result:
         ("disable-member", "ada"),
         ("enable-member", "ada"),
         ("rename-member", "ada", "eve"),
+        ("create-api-key", "feed", "--scope", "sales:write"),
+        ("list-api-keys",),
+        ("revoke-api-key", ANY_ID),
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
@@ -59,8 +60,8 @@ ADMIN_ACTION = "action_id created_at actor actor_id action details outcome"
 HEALTH = "status database redis persist_backlog"
 READINESS = "status"
 PROBLEM = (
-    "type title status detail code request_id errors? upset_price? standing_price? score?"
-    " standing_score?"
+    "type title status detail code request_id errors? upset_price? standing_price? scope?"
+    " score? standing_score?"
 )
 
 PAGE = "page? page_size?"
@@ -82,6 +83,7 @@ WITH_TOKEN = {
     "401 token_expired",
     "401 token_revoked",
     "403 account_disabled",
+    "403 scope_missing",
 }
 WITH_ADMIN = WITH_TOKEN | {"403 admin_required"}
 
@@ -113,7 +115,13 @@ class Route:
             | (WITH_QUERY if self.query else set())
             | {"public": set(), "member": WITH_TOKEN, "admin": WITH_ADMIN}[self.auth]
             | ({"429 rate_limited"} if self.is_limited else set())
+            | ({"422 idempotency_key_reused"} if self.is_repeatable else set())
         )
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it takes an `Idempotency-Key`."""
+        return (self.auth, self.status) == ("admin", 201)
 
 
 NO_SESSION = "404 session_not_found"
@@ -229,6 +237,10 @@ def required(fields: str) -> set[str]:
     return {name for name in fields.split() if not name.endswith("?")}
 
 
+def takes_api_keys(operation: dict[str, Any]) -> bool:
+    return any("api_key" in schemes for schemes in operation["security"])
+
+
 def test_document_is_valid_openapi_3_1(document: Document) -> None:
     assert document.json["openapi"].startswith("3.1.")
     validate(document.json)
@@ -251,7 +263,8 @@ def test_route_answers_what_the_contract_says(document: Document, key: str) -> N
     assert set(schema["properties"]) == names(route.answer)
     assert set(schema["required"]) == required(route.answer)
     assert schema["additionalProperties"] is False
-    assert set(success.get("headers", {})) == set(route.headers.split())
+    replayed = {"Idempotency-Replayed"} if route.is_repeatable else set()
+    assert set(success.get("headers", {})) == set(route.headers.split()) | replayed
 
 
 @pytest.mark.parametrize("key", CONTRACT)
@@ -266,6 +279,8 @@ def test_route_takes_what_the_contract_says(document: Document, key: str) -> Non
     parameters = operation.get("parameters", [])
     query = {each["name"]: each["required"] for each in parameters if each["in"] == "query"}
     assert query == dict.fromkeys(names(route.query), False)
+    in_header = {each["name"] for each in parameters if each["in"] == "header"}
+    assert in_header == ({"Idempotency-Key"} if route.is_repeatable else set())
     in_path = {each["name"] for each in parameters if each["in"] == "path"}
     assert in_path == set(re.findall(r"{(\w+)}", key))
 
@@ -274,6 +289,9 @@ def test_route_takes_what_the_contract_says(document: Document, key: str) -> Non
 def test_route_refuses_with_the_contracts_codes(document: Document, key: str) -> None:
     route, operation = CONTRACT[key], document.operations()[key]
     expected = ANYWHERE if key == HEALTH_CHECK else route.all_codes
+    if takes_api_keys(operation):
+        # Refused keys count as reads of their address.
+        expected = expected | {"429 rate_limited"}
     assert document.codes(operation) == expected
     assert bool(operation.get("security")) == (route.auth != "public")
     for status, response in operation["responses"].items():

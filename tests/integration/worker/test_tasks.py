@@ -157,6 +157,21 @@ def test_purging_twice_purges_once(shop: Shop) -> None:
     assert shop.rows("SELECT token_id FROM revoked_tokens") == [("one",)]
 
 
+def test_purging_responses_twice_leaves_those_that_are_repeated(shop: Shop) -> None:
+    with shop.services.engine.begin() as connection:
+        for key, age in (("old", "24 hours"), ("young", "23 hours")):
+            connection.execute(
+                text(
+                    "INSERT INTO stored_responses VALUES"
+                    " (gen_random_uuid(), 'POST /', :key, '', '', now() - cast(:age AS interval))"
+                ),
+                {"key": key, "age": age},
+            )
+    for _ in range(2):
+        tasks.purge_responses()
+    assert shop.rows("SELECT key FROM stored_responses") == [("young",)]
+
+
 def test_sweeping_twice_enqueues_one_drain(shop: Shop, broker: Broker) -> None:
     session = session_with_bids(shop)
     lose_drain(shop, session)

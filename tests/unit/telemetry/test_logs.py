@@ -15,7 +15,8 @@ from core.telemetry import logs
 from core.telemetry.logs import configure_logs, line_handler, request_id
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
-SECRETS = [TOKEN, "bob.b+x@shop.example"]
+API_KEY = f"fbk_{'0f' * 16}_{'a-_Z' * 10}abc"
+SECRETS = [TOKEN, API_KEY, "bob.b+x@shop.example"]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Schemas of requests and responses. The OpenAPI document is generated from them."""
 
-from web.http.schemas.accounts import Account, AccountWithToken, Login, Registration
+from web.http.schemas.accounts import Account, AccountWithToken, Login, NewApiKey, Registration
 from web.http.schemas.base import PageQuery, RequestSchema
 from web.http.schemas.bidding import (
     BidRequest,
@@ -45,6 +45,7 @@ __all__ = [
     "Entry",
     "Health",
     "Login",
+    "NewApiKey",
     "NewProduct",
     "NewProductAndSession",
     "NewSession",

@@ -10,6 +10,7 @@ from web.http.fields import (
     NewPassword,
     Number,
     Text,
+    Title,
     Username,
 )
 from web.http.schemas.base import RequestSchema, no_outer_spaces
@@ -43,6 +44,12 @@ class Registration(RequestSchema):
 class Login(RequestSchema):
     username = Text(required=True)
     password = Text(required=True, load_only=True, metadata={"format": "password"})
+
+
+class NewApiKey(RequestSchema):
+    """Of the command line: API keys are not made by API."""
+
+    name = Title(required=True, validate=[validate.Length(1, 50), no_outer_spaces])
 
 
 class Account(Schema):

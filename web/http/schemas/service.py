@@ -77,6 +77,9 @@ class Problem(Schema):
     standing_price = Price(
         metadata={"description": "For price_below_standing: the price that can only be raised."}
     )
+    scope = fields.String(
+        metadata={"description": "For scope_missing: the scope that the API key lacks."}
+    )
     score = Number(metadata={"description": "For score_would_drop: the score of this bid now."})
     standing_score = Number(
         metadata={"description": "For score_would_drop: the score of your standing bid."}
