@@ -23,6 +23,7 @@ from core.members.weights import ClusterWeights, Weights
 from core.notifications.announcing import Announcing
 from core.notifications.channels import Channels
 from core.notifications.email import Mailer
+from core.notifications.endpoints import Endpoints
 from core.notifications.inbox import Notifications
 from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
@@ -72,6 +73,7 @@ class Services:
     notifications: Notifications
     mailer: Mailer
     webhooks: Webhooks
+    endpoints: Endpoints
     channels: Channels
     offers: Offers
     offer_lists: OfferLists
@@ -106,8 +108,9 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     backlog = guard(redis, max_bids=settings.backlog_max_bids)
     revocations = (ClusterRevocations if is_cluster else Revocations)(database, redis)
     mailer = Mailer(database, runtime.loop, settings.mail)
-    webhooks = Webhooks(database, runtime.loop, settings.webhook)
-    announcing = Announcing(database, by_email=mailer.is_on, by_webhook=webhooks.is_on)
+    destinations = settings.webhook_destinations
+    webhooks = Webhooks(database, runtime.loop, settings.webhook, destinations)
+    announcing = Announcing(database, by_email=mailer.is_on)
     offers = Offers(database, announcing.tell_successors)
     accounts = Accounts(
         database,
@@ -168,6 +171,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         notifications=Notifications(database),
         mailer=mailer,
         webhooks=webhooks,
+        endpoints=Endpoints(database, settings.webhook, destinations),
         channels=Channels(mailer, webhooks),
         offers=offers,
         offer_lists=OfferLists(database),

@@ -48,6 +48,22 @@ class DeliveryNotFound(Refusal):
     detail = "No webhook delivery has this id."
 
 
+class EndpointNotFound(Refusal):
+    detail = "No webhook endpoint has this id."
+
+
+class EndpointBySetting(Refusal):
+    detail = "WEBHOOK_URL and WEBHOOK_SECRET set this endpoint's address and secret."
+
+
+class InvalidWebhookUrl(Refusal):
+    detail = "Must be an https URL. Plain http needs WEBHOOK_ALLOWED_NETWORKS."
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"errors": {"url": [self.detail]}}
+
+
 class OfferNotFound(Refusal):
     detail = "No such offer. See GET /api/offers for your own."
 

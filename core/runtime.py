@@ -103,7 +103,11 @@ class EventLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result. Deadlocks if called in the loop's own thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
+        return self.start(coroutine).result()
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run the coroutine without waiting for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
 
     def on_close(self, closer: Closer) -> None:
         """Call `closer` in the loop before it ends, if the loop is its own."""

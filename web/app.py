@@ -32,6 +32,7 @@ from web.routes import (
     notifications,
     offers,
     service,
+    webhooks,
 )
 
 
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         metrics,
         docs,
         board_page,
+        webhooks,
     )
     for module in route_modules:
         app.register_blueprint(module.blueprint)

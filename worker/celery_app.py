@@ -87,6 +87,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "sweep-offers": {"task": "worker.tasks.sweep_offers", **every_tick},
         "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
         "sweep-weights": {"task": "worker.tasks.sweep_weights", **every_sweep},
+        "fan-out-events": {"task": "worker.tasks.fan_out_events", **every_tick},
         "send-due-webhooks": {"task": "worker.tasks.send_webhooks", **every_sweep},
         "send-due-emails": {"task": "worker.tasks.send_emails", **every_sweep},
         "recompute-weights-nightly": {

@@ -25,6 +25,7 @@ DRAIN_SECONDS = 60.0
 # Short, so that workers stop quickly.
 ANNOUNCE_SECONDS = 10.0
 DELIVER_SECONDS = 10.0
+FAN_OUT_SECONDS = 10.0
 SWEEP_SECONDS = 10.0
 
 RETRY_OUTAGES: dict[str, Any] = {
@@ -99,7 +100,7 @@ def tell_members(session_id: str) -> None:
     if announced.unfinished:
         tell_members.delay(session_id)
     else:
-        send_webhooks.delay()
+        fan_out_events.delay()
         send_emails.delay()
 
 
@@ -109,6 +110,15 @@ def sweep_announcements() -> None:
     """Finish incomplete notifications: the sweep behind tell_members."""
     for session_id in services().announcing.unfinished():
         tell_members.delay(str(session_id))
+
+
+@app.task
+@put_off_in_an_outage
+def fan_out_events() -> None:
+    """Write the webhooks of new events. Beat schedules this every second."""
+    if events := services().webhooks.fan_out(seconds=FAN_OUT_SECONDS):
+        log.info("events_fanned_out", events=events)
+        send_webhooks.delay()
 
 
 @app.task(**RETRY_OUTAGES)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from core.postgres.models import SessionEvent
+from core.postgres.models import BiddingSession, SessionEvent, ShopEvent
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,27 @@ def record(db: Session, session_id: UUID, kind: Incident, **details: Any) -> Non
     """Log an incident as an error, and store it."""
     log.error(kind.value, session_id=str(session_id), **details)
     metrics.SESSION_EVENTS.labels(kind.value).inc()
-    db.add(SessionEvent(session_id=session_id, kind=kind.value, details=details))
+    incident = SessionEvent(session_id=session_id, kind=kind.value, details=details)
+    db.add(incident)
+    if loss := _loss(incident):
+        db.add(_told(session_id, loss))
+
+
+def _told(session_id: UUID, loss: Loss) -> ShopEvent:
+    """The shop's systems hear of accepted bids that are lost."""
+    version = select(BiddingSession.version).where(BiddingSession.id == session_id)
+    return ShopEvent(
+        event="bids.lost",
+        session_id=session_id,
+        subject_id=session_id,
+        version=version.scalar_subquery(),
+        data={
+            "session_id": str(session_id),
+            "reason": loss.kind,
+            "first_sequence": loss.first,
+            "last_sequence": loss.last,
+        },
+    )
 
 
 # Sequences of bids accepted after the session's end, by `:session_id`. Unlike a comparison of

@@ -4,11 +4,12 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from email.headerregistry import Address
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from core.config.addresses import read_mail_host, read_sender
 from core.config.reader import ConfigError, SettingsReader
+from core.rules.destinations import Destinations
 
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 # As Standard Webhooks requires.
@@ -118,4 +119,15 @@ def read_webhook(read: SettingsReader, debug: bool) -> WebhookSettings | None:
     except ValueError:
         raise ConfigError(
             f"WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64. {_HOW_TO_MAKE_A_SECRET}"
+        ) from None
+
+
+def read_destinations(read: SettingsReader, debug: bool) -> Destinations:
+    """Where endpoints that admins add may be. While developing also on this machine."""
+    listed = read.text("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128" if debug else "")
+    try:
+        return Destinations(tuple(ip_network(part.strip()) for part in listed.split(",") if part))
+    except ValueError:
+        raise ConfigError(
+            "WEBHOOK_ALLOWED_NETWORKS must be networks like 10.1.0.0/16, separated by commas."
         ) from None

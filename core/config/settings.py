@@ -16,7 +16,13 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from core.config.channels import MailSettings, WebhookSettings, read_mail, read_webhook
+from core.config.channels import (
+    MailSettings,
+    WebhookSettings,
+    read_destinations,
+    read_mail,
+    read_webhook,
+)
 from core.config.currency import read_currency
 from core.config.dotenv import read_dotenv, unknown_names, without_copies
 from core.config.limits import LimitSettings, read_limits
@@ -42,6 +48,7 @@ from core.config.web import (
     read_cors_origins,
     read_metrics_folder,
 )
+from core.rules.destinations import Destinations
 
 __all__ = [
     "DEBUG_JWT_SECRET",
@@ -132,6 +139,7 @@ class Settings:
     # None: the channel is off.
     mail: MailSettings | None
     webhook: WebhookSettings | None
+    webhook_destinations: Destinations
 
     @property
     def max_queue_wait_seconds(self) -> float:
@@ -316,4 +324,5 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         ),
         mail=read_mail(read, debug),
         webhook=read_webhook(read, debug),
+        webhook_destinations=read_destinations(read, debug),
     )

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from secrets import token_hex
+from typing import Any
 from uuid import UUID
 
 import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisSilent
-from sqlalchemy import exists, func, or_, select, text, update
+from sqlalchemy import Text, cast, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -25,7 +26,15 @@ from core import errors
 from core.members.naming import by_name
 from core.members.revocations import Revocations
 from core.postgres.database import Database
-from core.postgres.models import DELETED_MEMBER, Bid, BiddingSession, DeletedAccount, Ranking, User
+from core.postgres.models import (
+    DELETED_MEMBER,
+    Bid,
+    BiddingSession,
+    DeletedAccount,
+    Ranking,
+    ShopEvent,
+    User,
+)
 from core.redis import keys, leases, scripts
 from core.rules import scoring
 from core.rules.lifecycle import Status
@@ -40,12 +49,6 @@ _CANCEL_EMAILS = text("""
     UPDATE email_deliveries SET next_attempt_at = NULL, last_error = 'the account was erased'
       FROM notifications
      WHERE id = notification_id AND user_id = :user_id AND next_attempt_at IS NOT NULL
-""")
-_RENAME_IN_EVENTS = text("""
-    UPDATE shop_events
-       SET data = data || jsonb_build_object('username', cast(:pseudonym AS text), 'email', NULL)
-      FROM offers
-     WHERE user_id = :user_id AND subject_id = offers.id
 """)
 _RENAME_IN_ACTIONS = text("""
     UPDATE admin_actions
@@ -183,7 +186,6 @@ class Erasure:
         user.erased_at = datetime.now(UTC)
         user.disabled_at = user.disabled_at or user.erased_at
         db.execute(_CANCEL_EMAILS, {"user_id": user.id})
-        db.execute(_RENAME_IN_EVENTS, {"user_id": user.id, "pseudonym": DELETED_MEMBER})
         db.execute(_RENAME_IN_ACTIONS, names)
 
     def _settle_one(self, user_id: UUID) -> bool:
@@ -211,7 +213,22 @@ class Erasure:
                 self._rename(session_id, user_id)
         for session_id in self._ended_sessions(user_id):
             self._rename(session_id, user_id)
+        self._forget_in_events(user_id)
         self._mark_settled(user_id)
+
+    def _forget_in_events(self, user_id: UUID) -> None:
+        """Take the name and the address out of messages to the shop that may be sent again."""
+        with self._database.begin() as db:
+            for event in db.scalars(
+                select(ShopEvent)
+                .join(Ranking, Ranking.session_id == ShopEvent.session_id)
+                .where(
+                    Ranking.user_id == user_id,
+                    cast(ShopEvent.data, Text).contains(str(user_id)),
+                )
+                .with_for_update(of=ShopEvent)
+            ):
+                event.data = _nameless(event.data, str(user_id))
 
     def _rename(self, session_id: UUID, user_id: UUID) -> None:
         scripts.rename_bidder(
@@ -257,6 +274,16 @@ class Erasure:
         """Those in whose results the member is: Redis may still have their keys."""
         with self._database.begin() as db:
             return db.scalars(select(Ranking.session_id).where(Ranking.user_id == user_id)).all()
+
+
+def _nameless(part: Any, user_id: str) -> Any:
+    """The part of a message without what names this member."""
+    if isinstance(part, list):
+        return [_nameless(each, user_id) for each in part]
+    if not isinstance(part, dict):
+        return part
+    names = {"username": DELETED_MEMBER, "email": None} if part.get("user_id") == user_id else {}
+    return {name: names.get(name, _nameless(value, user_id)) for name, value in part.items()}
 
 
 def _note(db: Session, user_ids: Iterable[UUID]) -> None:

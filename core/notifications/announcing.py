@@ -15,8 +15,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.notifications.inbox import OFFER_OPENED
+from core.notifications.shop_events import session_ended
 from core.postgres.database import Database
-from core.postgres.models import Announcement, WebhookDelivery
+from core.postgres.models import Announcement
 from core.sessions.results import count_bidders
 from core.telemetry import metrics
 
@@ -45,12 +46,6 @@ class NotificationKind(StrEnum):
     OFFER_OPENED = OFFER_OPENED
 
 
-class WebhookEvent(StrEnum):
-    """The kinds of webhook messages, spelled as in Standard Webhooks."""
-
-    SESSION_ENDED = "session.ended"
-
-
 @dataclass(frozen=True, slots=True)
 class Announced:
     """The members notified by one call. `unfinished`: its time ran out before the last one."""
@@ -60,9 +55,9 @@ class Announced:
 
 
 class Announcing:
-    """Writes the notifications of closed sessions and enqueues their deliveries.
+    """Writes the notifications of closed sessions, their e-mails, and the event for the shop.
 
-    A channel that is off gets none: once switched on, it announces later sessions only.
+    E-mail that is off gets none: once switched on, it announces later sessions only.
     """
 
     def __init__(
@@ -70,12 +65,10 @@ class Announcing:
         database: Database,
         *,
         by_email: bool,
-        by_webhook: bool,
         chunk_members: int = CHUNK_MEMBERS,
     ) -> None:
         self._database = database
         self._by_email = by_email
-        self._by_webhook = by_webhook
         self._chunk_members = chunk_members
 
     def unfinished(self) -> Sequence[UUID]:
@@ -121,10 +114,8 @@ class Announcing:
                 return None
             after, last = announcement.told_through_rank, count_bidders(db, session_id)
             through = min(after + self._chunk_members, last)
-            if after == 0 and self._by_webhook:
-                db.add(
-                    WebhookDelivery(session_id=session_id, event=WebhookEvent.SESSION_ENDED.value)
-                )
+            if after == 0:
+                db.add(session_ended(db, session_id))
             db.execute(
                 _WRITE_NOTIFICATIONS,
                 {

@@ -10,12 +10,15 @@ from core.notifications.webhooks import Webhooks
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
-    """Whether a channel is on, and how many deliveries are waiting or were given up."""
+    """Whether a channel is on, how many deliveries are waiting or were given up, and how many
+    endpoints are disabled.
+    """
 
     channel: str
     is_on: bool
     waiting: int
     given_up: int
+    disabled_endpoints: int = 0
 
 
 class Channels:
@@ -29,9 +32,16 @@ class Channels:
         """One entry per channel."""
         return [
             _state("email", self._mailer.is_on, self._mailer.backlog()),
-            _state("webhook", self._webhooks.is_on, self._webhooks.backlog()),
+            _state(
+                "webhook",
+                self._webhooks.is_on,
+                self._webhooks.backlog(),
+                self._webhooks.disabled_endpoints(),
+            ),
         ]
 
 
-def _state(channel: str, is_on: bool, backlog: DeliveryBacklog) -> ChannelState:
-    return ChannelState(channel, is_on, backlog.waiting, backlog.given_up)
+def _state(
+    channel: str, is_on: bool, backlog: DeliveryBacklog, disabled_endpoints: int = 0
+) -> ChannelState:
+    return ChannelState(channel, is_on, backlog.waiting, backlog.given_up, disabled_endpoints)

@@ -109,7 +109,7 @@ class Outbox(Generic[D]):
         """
         deadline = time.monotonic() + seconds
         attempts = 0
-        with self._turn(seconds) as is_ours:
+        with self.turn(seconds) as is_ours:
             while is_ours and (due := self._due()):
                 for delivery_id in due:
                     self._attempt(delivery_id, send)
@@ -143,7 +143,7 @@ class Outbox(Generic[D]):
         return db.scalar(select(func.count()).select_from(self._table).where(condition)) or 0
 
     @contextmanager
-    def _turn(self, seconds: float) -> Iterator[bool]:
+    def turn(self, seconds: float) -> Iterator[bool]:
         """Whether this process may deliver now. The transaction holds the lock.
 
         It stays idle for `seconds` and until the last send ends.
@@ -182,27 +182,44 @@ class Outbox(Generic[D]):
             if delivery is None:
                 return
             send(db, delivery)
-            delivery.attempts += 1
-            delivery.delivered_at = func.clock_timestamp()
-            delivery.next_attempt_at = None
-            delivery.last_error = None
+            _mark_delivered(delivery)
         metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
 
-    def _claim(self, db: Session, delivery_id: UUID) -> D | None:
+    def settle(self, delivery_id: UUID, due_at: datetime, failure: DeliveryFailed | None) -> None:
+        """Record the outcome of an attempt that was made outside a transaction.
+
+        `due_at`: its `next_attempt_at` at the start. A replay has changed it: then the delivery
+        is due again, whatever this attempt led to.
+        """
+        if failure is not None:
+            self._postpone(delivery_id, failure, due_at)
+            return
+        with self._database.begin() as db:
+            if delivery := self._claim(db, delivery_id, due_at):
+                _mark_delivered(delivery)
+        metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
+
+    def _claim(self, db: Session, delivery_id: UUID, due_at: datetime | None = None) -> D | None:
         """The delivery, locked; None if it is settled or locked by another process."""
+        due = self._table.next_attempt_at
         return db.scalars(
             select(self._table)
-            .where(self._table.id == delivery_id, self._table.next_attempt_at <= func.now())
+            .where(
+                self._table.id == delivery_id,
+                due <= func.now() if due_at is None else due == due_at,
+            )
             .with_for_update(skip_locked=True)
         ).one_or_none()
 
-    def _postpone(self, delivery_id: UUID, failure: DeliveryFailed) -> None:
+    def _postpone(
+        self, delivery_id: UUID, failure: DeliveryFailed, due_at: datetime | None = None
+    ) -> None:
         """Record the failure and schedule the next attempt, or give up after the last.
 
         In a transaction of its own: the error may have ended the one of the attempt.
         """
         with self._database.begin() as db:
-            delivery = self._claim(db, delivery_id)
+            delivery = self._claim(db, delivery_id, due_at)
             if delivery is None:
                 return
             given_up = failure.final or delivery.attempts >= len(self._retry_delays)
@@ -219,6 +236,13 @@ class Outbox(Generic[D]):
             given_up=given_up,
         )
         metrics.NOTIFICATIONS.labels(self._channel, "given_up" if given_up else "failed").inc()
+
+
+def _mark_delivered(delivery: EmailDelivery | WebhookDelivery) -> None:
+    delivery.attempts += 1
+    delivery.delivered_at = func.clock_timestamp()
+    delivery.next_attempt_at = None
+    delivery.last_error = None
 
 
 def progress_of(delivery: EmailDelivery | WebhookDelivery) -> dict[str, Any]:

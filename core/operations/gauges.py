@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import outages
 from core.bidlog.backlog import BacklogGuard
+from core.notifications.endpoints import count_disabled
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession
 from core.redis import clock, keys
@@ -79,11 +80,17 @@ class StateGauges(Collector):
         )
         try:
             self._sessions = read_running_sessions(self._database)
+            disabled = _count_disabled(self._database)
         except SQLAlchemyError:
             up.add_metric(["postgresql"], 0)
         else:
             up.add_metric(["postgresql"], 1)
             yield from _session_gauges(self._sessions)
+            yield GaugeMetricFamily(
+                "flashbid_webhook_endpoints_disabled",
+                "Endpoints that get nothing because they failed.",
+                value=disabled,
+            )
         try:
             # During a PostgreSQL outage, the sessions last known to run.
             waiting = read_undrained_bids(self._redis, self._sessions.ids if self._sessions else ())
@@ -121,6 +128,12 @@ def read_running_sessions(database: Database) -> RunningSessions:
         due_soon=sum(row.is_due_soon and row.overdue < 0 for row in rows),
         overdue_seconds=max([0.0, *(float(row.overdue) for row in rows)]),
     )
+
+
+def _count_disabled(database: Database) -> int:
+    with database.begin() as db:
+        db.execute(_QUICKLY)
+        return count_disabled(db)
 
 
 def _require_every_master(redis: Redis) -> None:

@@ -26,7 +26,7 @@ def closed_session(shop: Shop) -> SessionView:
 
 def test_tellings_at_one_instant_tell_everybody_once(shop: Shop) -> None:
     session = closed_session(shop)
-    teller = Announcing(shop.services.database, by_email=True, by_webhook=True, chunk_members=1)
+    teller = Announcing(shop.services.database, by_email=True, chunk_members=1)
     outcomes = together(
         *[lambda: teller.announce(session.session_id, seconds=30).members] * TELLERS
     )

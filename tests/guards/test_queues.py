@@ -105,6 +105,7 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "sweep_offers",
         "sweep_deleted_accounts",
         "sweep_weights",
+        "fan_out_events",
         "send_webhooks",
         "send_emails",
         "recompute_all_weights",

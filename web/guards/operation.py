@@ -30,6 +30,8 @@ _USUAL_LIMITS = {Auth.PUBLIC: Limit.READ, Auth.MEMBER: Limit.MEMBER_READ}
 _NOT_FOUND: dict[str, type[errors.Refusal]] = {
     "session_id": errors.SessionNotFound,
     "notification_id": errors.NotificationNotFound,
+    "endpoint_id": errors.EndpointNotFound,
+    "delivery_id": errors.DeliveryNotFound,
     "offer_id": errors.OfferNotFound,
 }
 

@@ -9,7 +9,6 @@ from core import errors
 from core.notifications.channels import ChannelState
 from core.notifications.email import EmailView
 from core.notifications.outbox import DeliveryStatus
-from core.notifications.webhooks import DeliveryView
 from core.operations.admin_log import AdminAction
 from core.operations.stats import Stats
 from core.sessions.products import Product
@@ -135,22 +134,6 @@ def email_deliveries(
 ) -> tuple[Sequence[EmailView], int]:
     """List e-mails with their attempts and last errors, newest first."""
     return services().mailer.list(
-        DeliveryStatus(status) if status else None, page=page, page_size=page_size
-    )
-
-
-@blueprint.get("/webhook-deliveries")
-@operation(
-    auth=Auth.ADMIN,
-    query=schemas.DeliveriesQuery(),
-    response=schemas.WebhookDelivery(many=True),
-    paged=True,
-)
-def webhook_deliveries(
-    status: str | None, page: int, page_size: int
-) -> tuple[Sequence[DeliveryView], int]:
-    """List webhook deliveries, newest first."""
-    return services().webhooks.list(
         DeliveryStatus(status) if status else None, page=page, page_size=page_size
     )
 

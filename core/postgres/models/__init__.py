@@ -14,6 +14,7 @@ from core.postgres.models.notifications import (
     Notification,
     ShopEvent,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from core.postgres.models.orders import Offer, PassedOver
 from core.postgres.models.records import AdminAction, SessionEvent, StoredResponse
@@ -43,4 +44,5 @@ __all__ = [
     "StoredResponse",
     "User",
     "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
@@ -98,7 +98,8 @@ class ShopEvent(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     event: Mapped[str] = mapped_column(String(50))
-    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    # None: about no session, as an endpoint's test.
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id"))
     subject_id: Mapped[UUID]
     version: Mapped[int] = mapped_column(server_default=text("1"))
     data: Mapped[dict[str, Any]] = mapped_column(JSONB)
@@ -117,20 +118,61 @@ class ShopEvent(Base):
     )
 
 
+class WebhookEndpoint(Base):
+    """A system of the shop's that is told of events. Without a URL it is the one of the
+    settings, which hold its secret, too.
+    """
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    url: Mapped[str | None] = mapped_column(String(2000))
+    events: Mapped[list[str]] = mapped_column(ARRAY(String(50)))
+    secret: Mapped[str | None] = mapped_column(String(100))
+    # Signs as well until then, so that a receiver can change over.
+    previous_secret: Mapped[str | None] = mapped_column(String(100))
+    previous_secret_until: Mapped[datetime | None] = mapped_column(Moment)
+    state: Mapped[str] = mapped_column(String(8), server_default=text("'enabled'"))
+    state_reason: Mapped[str | None] = mapped_column(String(100))
+    state_since: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    # Since the first failure after the last success.
+    failing_since: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("state IN ('enabled', 'paused', 'disabled')", name="state_known"),
+        CheckConstraint("(url IS NULL) = (secret IS NULL)", name="url_has_secret"),
+        CheckConstraint(
+            "(previous_secret IS NULL) = (previous_secret_until IS NULL)",
+            name="previous_secret_ends",
+        ),
+    )
+
+
 class WebhookDelivery(Delivery, Base):
-    """A session's message to the shop's system. Its id is the message's `webhook-id`."""
+    """A message to one endpoint. Its id is the message's `webhook-id`.
+
+    Without an event: written by an earlier version, about a session's results, to the
+    endpoint of the settings.
+    """
 
     __tablename__ = "webhook_deliveries"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id"))
     event: Mapped[str] = mapped_column(String(50))
+    event_id: Mapped[UUID | None] = mapped_column(ForeignKey("shop_events.id"))
+    endpoint_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("webhook_endpoints.id", ondelete="CASCADE")
+    )
 
     __table_args__ = (
-        UniqueConstraint("session_id", "event"),
+        UniqueConstraint("event_id", "endpoint_id"),
         CheckConstraint("next_attempt_at IS NULL OR delivered_at IS NULL", name="settled_once"),
+        CheckConstraint("(event_id IS NULL) = (endpoint_id IS NULL)", name="event_has_endpoint"),
         Index(
             "ix_webhook_deliveries_waiting",
+            "endpoint_id",
             "next_attempt_at",
             postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),

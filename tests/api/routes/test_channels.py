@@ -12,6 +12,7 @@ from core.bootstrap import Services
 from core.config.channels import MailSettings, Tls, WebhookSettings
 from core.notifications.announcing import Announcing
 from core.notifications.email import Mailer
+from core.notifications.shop_events import fan_out
 from core.notifications.webhooks import Webhooks
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
@@ -27,9 +28,9 @@ def told(shop: Shop, admin: CheckedClient) -> None:
     session = shop.session()
     shop.bid(shop.bidder(), session, "150")
     shop.close(session)
-    Announcing(shop.services.database, by_email=True, by_webhook=True).announce(
-        session.session_id, seconds=30
-    )
+    Announcing(shop.services.database, by_email=True).announce(session.session_id, seconds=30)
+    with shop.services.database.begin() as db:
+        fan_out(db, by_setting=True)
 
 
 @pytest.fixture
@@ -47,10 +48,16 @@ def _run(app: Flask, *words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_channels_say_that_they_are_off_and_what_waits(admin: CheckedClient, told: None) -> None:
+def test_channels_say_whether_they_are_on_and_what_waits(admin: CheckedClient, told: None) -> None:
     assert admin.get("/api/admin/channels").json == [
-        {"channel": name, "is_on": False, "waiting": 1, "given_up": 0}
-        for name in ("email", "webhook")
+        {
+            "channel": name,
+            "is_on": is_on,
+            "waiting": 1,
+            "given_up": 0,
+            "disabled_endpoints": 0,
+        }
+        for name, is_on in (("email", False), ("webhook", True))
     ]
 
 

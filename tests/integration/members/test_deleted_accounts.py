@@ -7,8 +7,7 @@ from sqlalchemy import text
 
 from core import errors
 from core.bidding.placing import Bidder
-from core.notifications.webhooks import _message
-from core.postgres.models import WebhookDelivery
+from core.notifications.shop_events import session_ended
 from core.redis import keys
 from core.sessions.sessions import SessionView
 from tests.integration.members.gone import (
@@ -44,9 +43,8 @@ def test_a_webhook_names_every_winner(shop: Shop) -> None:
     session, bidders = sale(shop, "ada", "bob")
     shop.close(session)
     delete(shop, bidders[0])
-    delivery = WebhookDelivery(session_id=session.session_id, event="session.ended")
     with shop.services.database.begin() as db:
-        winners = _message(db, delivery)["data"]["winners"]
+        winners = session_ended(db, session.session_id).data["winners"]
     assert [(each["user_id"], each["username"]) for each in winners] == [
         (str(bidders[0].user_id), DELETED),
         (str(bidders[1].user_id), "bob"),

@@ -45,9 +45,7 @@ def erased(shop: Shop) -> tuple[list[SessionView], list[Bidder]]:
         shop.bid(eve, session, "170")
         sessions.append(session)
     shop.close(sessions[1])
-    Announcing(shop.services.database, by_email=True, by_webhook=False).announce(
-        sessions[1].session_id, seconds=60
-    )
+    Announcing(shop.services.database, by_email=True).announce(sessions[1].session_id, seconds=60)
     execute(shop, "UPDATE users SET weight = 3 WHERE id = :id", id=eve.user_id)
     shop.services.erasure.erase(shop.services.erasure.find("EVELINA"))
     return sessions, [eve, other]
@@ -103,9 +101,7 @@ def test_an_erased_member_gets_no_mail_and_no_weight(
     )
     assert shop.rows(waiting, id=eve.user_id) == [("the account was erased",)]
     shop.close(sessions[0])
-    Announcing(shop.services.database, by_email=True, by_webhook=False).announce(
-        sessions[0].session_id, seconds=60
-    )
+    Announcing(shop.services.database, by_email=True).announce(sessions[0].session_id, seconds=60)
     assert shop.rows("SELECT count(*) FROM email_deliveries") == [(3,)]
     tasks.recompute_all_weights()
     assert shop.rows("SELECT weight FROM users WHERE id = :id", id=eve.user_id) == [(1.0,)]

@@ -8,6 +8,7 @@ from aiosmtpd.controller import Controller
 from core.telemetry.logs import configure_logs
 from dev.children import free_port
 from tests.integration.notifications.mail import Mailbox
+from tests.integration.notifications.receiving import Receiver, receiving
 
 
 @pytest.fixture
@@ -32,3 +33,9 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
         return "\n".join(str(line.msg) for line in caplog.records if line.name.startswith("core"))
 
     return own_lines
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found

@@ -91,9 +91,7 @@ def told_session(shop: Shop, *usernames: str, product: str = "Item") -> None:
     for number, username in enumerate(usernames):
         shop.bid(shop.bidder(username), session, str(150 - number))
     shop.close(session)
-    Announcing(shop.services.database, by_email=True, by_webhook=False).announce(
-        session.session_id, seconds=30
-    )
+    Announcing(shop.services.database, by_email=True).announce(session.session_id, seconds=30)
 
 
 def text_of(message: EmailMessage, kind: str) -> str:

@@ -29,7 +29,7 @@ def closed_session(shop: Shop, bidders: int = BIDDERS) -> SessionView:
 
 
 def in_chunks(shop: Shop) -> Announcing:
-    return Announcing(shop.services.database, by_email=False, by_webhook=False, chunk_members=CHUNK)
+    return Announcing(shop.services.database, by_email=False, chunk_members=CHUNK)
 
 
 def told(shop: Shop) -> list[tuple[Any, ...]]:

@@ -27,9 +27,7 @@ def deliveries(shop: Shop) -> list[UUID]:
     for number in range(5):
         shop.bid(shop.bidder(), session, str(150 - number))
     shop.close(session)
-    Announcing(shop.services.database, by_email=True, by_webhook=False).announce(
-        session.session_id, seconds=30
-    )
+    Announcing(shop.services.database, by_email=True).announce(session.session_id, seconds=30)
     with shop.services.engine.begin() as connection:
         connection.execute(
             text(

@@ -153,3 +153,23 @@ def test_a_poor_webhook_secret_stops_the_start_and_is_not_shown(secret: str) -> 
     with pytest.raises(ConfigError, match=r"^WEBHOOK_SECRET must be ") as refused:
         load(WEBHOOK_URL="https://shop.example/", WEBHOOK_SECRET=secret)
     assert not secret or secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("listed", "debug", "networks"),
+    [
+        ("", "false", []),
+        ("", "true", ["127.0.0.0/8", "::1/128"]),
+        ("10.1.0.0/16, fd00::/8", "false", ["10.1.0.0/16", "fd00::/8"]),
+        ("10.1.2.3", "true", ["10.1.2.3/32"]),
+    ],
+)
+def test_endpoints_may_be_in_listed_networks(listed: str, debug: str, networks: list[str]) -> None:
+    found = load(DEBUG=debug, WEBHOOK_ALLOWED_NETWORKS=listed).webhook_destinations.networks
+    assert [str(network) for network in found] == networks
+
+
+@pytest.mark.parametrize("listed", ["10.1.0.1/16", "shop.example", "10.1.0.0/33", "10.0.0.0/8;"])
+def test_a_malformed_network_stops_the_start(listed: str) -> None:
+    with pytest.raises(ConfigError, match=r"^WEBHOOK_ALLOWED_NETWORKS must be "):
+        load(WEBHOOK_ALLOWED_NETWORKS=listed)

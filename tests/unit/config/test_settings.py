@@ -12,6 +12,7 @@ from core.config.limits import LimitSettings
 from core.config.passwords import PasswordSettings
 from core.config.redis import Replicas
 from core.config.web import reach_of
+from core.rules.destinations import Destinations
 
 SECRET = "x" * 32
 DEFAULTS = {
@@ -68,6 +69,7 @@ DEFAULTS = {
     "ended_session_keys_ttl_seconds": 3600,
     "mail": None,
     "webhook": None,
+    "webhook_destinations": Destinations(),
 }
 
 

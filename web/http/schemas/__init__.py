@@ -17,9 +17,14 @@ from web.http.schemas.notifications import (
     Channel,
     DeliveriesQuery,
     EmailDelivery,
+    NewWebhookEndpoint,
     Notification,
     NotificationsQuery,
+    WebhookDeliveriesQuery,
     WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEndpointChange,
+    WebhookEndpointSecret,
 )
 from web.http.schemas.offers import Offer, OffersQuery, OwnOffer, Withdrawal
 from web.http.schemas.sales import (
@@ -49,6 +54,7 @@ __all__ = [
     "NewProduct",
     "NewProductAndSession",
     "NewSession",
+    "NewWebhookEndpoint",
     "Notification",
     "NotificationsQuery",
     "Offer",
@@ -70,6 +76,10 @@ __all__ = [
     "SessionsQuery",
     "Standing",
     "Stats",
+    "WebhookDeliveriesQuery",
     "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEndpointChange",
+    "WebhookEndpointSecret",
     "Withdrawal",
 ]

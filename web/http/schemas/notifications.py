@@ -1,10 +1,15 @@
 """What members and the shop are told, and how it was sent."""
 
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
 from core.notifications.announcing import NotificationKind
+from core.notifications.endpoints import EndpointState
 from core.notifications.outbox import DeliveryStatus
+from core.notifications.shop_events import TEST, EventKind
 from web.http.fields import (
+    Flag,
     Identifier,
     Integer,
     Moment,
@@ -12,8 +17,9 @@ from web.http.fields import (
     QueryFlag,
     Text,
 )
-from web.http.schemas.base import PageQuery, currency_field
+from web.http.schemas.base import PageQuery, RequestSchema, currency_field
 
+EVENTS = [kind.value for kind in EventKind]
 DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
 
@@ -24,6 +30,13 @@ class NotificationsQuery(PageQuery):
 class DeliveriesQuery(PageQuery):
     status = fields.String(
         load_default=None, allow_none=False, validate=validate.OneOf(DELIVERY_STATUSES)
+    )
+
+
+class WebhookDeliveriesQuery(DeliveriesQuery):
+    endpoint_id = Identifier(load_default=None, allow_none=False)
+    event = fields.String(
+        load_default=None, allow_none=False, validate=validate.OneOf([*EVENTS, TEST])
     )
 
 
@@ -56,6 +69,10 @@ class Channel(Schema):
     given_up = Integer(
         required=True, metadata={"description": "Deliveries that failed permanently."}
     )
+    disabled_endpoints = Integer(
+        required=True,
+        metadata={"description": "Webhook endpoints that get nothing, because they failed."},
+    )
 
 
 class EmailDelivery(Schema):
@@ -76,7 +93,14 @@ class WebhookDelivery(Schema):
     delivery_id = Identifier(
         required=True, metadata={"description": "Equals the `webhook-id` header."}
     )
-    session_id = Identifier(required=True)
+    endpoint_id = Identifier(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null for a message of an earlier version, until it is sent."},
+    )
+    session_id = Identifier(
+        required=True, allow_none=True, metadata={"description": "Null for `webhook.test`."}
+    )
     event = fields.String(required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
     attempts = Integer(required=True)
@@ -84,3 +108,51 @@ class WebhookDelivery(Schema):
     created_at = Moment(required=True)
     next_attempt_at = Moment(required=True, allow_none=True)
     delivered_at = Moment(required=True, allow_none=True)
+
+
+def _events(**kwargs: Any) -> fields.List[str]:
+    return fields.List(
+        fields.String(validate=validate.OneOf(EVENTS)),
+        validate=validate.Length(min=1, max=len(EVENTS)),
+        **kwargs,
+    )
+
+
+class NewWebhookEndpoint(RequestSchema):
+    url = Text(required=True, validate=validate.Length(min=1, max=2000))
+    events = _events(required=True)
+
+
+class WebhookEndpointChange(RequestSchema):
+    url = Text(validate=validate.Length(min=1, max=2000))
+    events = _events()
+    paused = Flag()
+
+
+class WebhookEndpoint(Schema):
+    endpoint_id = Identifier(required=True)
+    url = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null for that of WEBHOOK_URL."}
+    )
+    events = fields.List(fields.String(), required=True)
+    state = fields.Enum(EndpointState, by_value=True, required=True)
+    state_reason = fields.String(required=True, allow_none=True)
+    state_since = Moment(required=True)
+    failing_since = Moment(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The first failure after the last success."},
+    )
+    previous_secret_until = Moment(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Until then the secret before signs as well."},
+    )
+    created_at = Moment(required=True)
+
+
+class WebhookEndpointSecret(Schema):
+    endpoint = fields.Nested(WebhookEndpoint, required=True)
+    secret = fields.String(
+        required=True, metadata={"description": "Keep it: it is not shown again."}
+    )
