@@ -14,6 +14,7 @@ from core.bidlog.drain import BidLog
 from core.config import Settings
 from core.members.accounts import Accounts
 from core.members.api_keys import ApiKeys
+from core.members.directory import Directory
 from core.members.erasure import Erasure
 from core.members.idempotency import Idempotency
 from core.members.password_policy import PasswordPolicy
@@ -37,6 +38,7 @@ from core.redis.connecting import RETRIES, create_calls, create_redis
 from core.redis.replication import Replication
 from core.runtime import Runtime
 from core.sessions.closing import Closing
+from core.sessions.editing import SessionEdits
 from core.sessions.loading import SessionLoader
 from core.sessions.products import Catalogue
 from core.sessions.results import Results
@@ -55,12 +57,14 @@ class Services:
     accounts: Accounts
     revocations: Revocations
     membership: Membership
+    directory: Directory
     erasure: Erasure
     api_keys: ApiKeys
     idempotency: Idempotency
     admin_actions: AdminActions
     catalogue: Catalogue
     sessions: Sessions
+    session_edits: SessionEdits
     bidding: Bidding
     board: Board
     history: History
@@ -129,12 +133,14 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         accounts=accounts,
         revocations=revocations,
         membership=Membership(database, revocations),
+        directory=Directory(database),
         erasure=Erasure(database, redis, revocations, unusable_hash=accounts.unusable_hash),
         api_keys=ApiKeys(database),
         idempotency=Idempotency(database),
         admin_actions=AdminActions(database),
         catalogue=Catalogue(database),
         sessions=sessions,
+        session_edits=SessionEdits(database, redis, sessions, replication),
         bidding=Bidding(
             runtime,
             create_calls(settings, redis, runtime, settings.redis_replicas, retries=0),

@@ -91,6 +91,29 @@ class SessionEnded(Refusal):
     detail = "This session has ended. See GET /api/results/{session_id}."
 
 
+class SessionCancelled(Refusal):
+    detail = "The shop has cancelled this session. See its cancel_reason."
+
+
+class SessionAlreadyStarted(Refusal):
+    detail = (
+        "This session has started, so its terms stand: only name, description and a later end "
+        "can change."
+    )
+
+
+class VersionConflict(Refusal):
+    """`version`: the current one."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"This has changed meanwhile: its version is {version}. Read it again.")
+        self.version = version
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"version": self.version}
+
+
 class SessionNotEnded(Refusal):
     detail = "This session has not ended yet. See its end_time."
 

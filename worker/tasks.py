@@ -77,7 +77,8 @@ def sweep_bid_logs() -> None:
 @app.task
 @put_off_in_an_outage
 def tick_sessions() -> None:
-    """Open sessions that are due, and enqueue the close of ended ones."""
+    """Open sessions that are due, and enqueue the close of ended and cancelled ones."""
+    services().session_edits.align_gates()
     services().sessions.open_due()
     for session_id in services().closing.due():
         if services().closing.claim(session_id):

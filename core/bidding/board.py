@@ -120,7 +120,7 @@ class Board:
         return _provisional_page(session_id, reply, page, page_size)
 
     def standing(self, session_id: UUID, user_id: UUID) -> Standing:
-        """A member's place. Raises NoBid if there is none."""
+        """A member's place. Raises NoBid if there is none, and SessionCancelled."""
         reply = self._loop.run(
             self._read(
                 scripts.read_standing,
@@ -191,6 +191,8 @@ class Board:
             )
 
     def _final_standing(self, session: SessionView, user_id: UUID) -> Standing:
+        if session.status is Status.CANCELLED:
+            raise errors.SessionCancelled
         with self._database.begin() as db:
             own = db.scalar(
                 select(Ranking).where(

@@ -15,7 +15,6 @@ from core.bidlog.entries import LoggedBid
 from core.members.accounts import require_account
 from core.postgres.database import Database
 from core.postgres.models import Bid, BiddingSession
-from core.rules.lifecycle import Status
 
 # A bid is listed at once if it is among this many newest ones of its session; behind a longer
 # backlog it appears once it is drained.
@@ -72,9 +71,7 @@ class History:
                 if db.get(BiddingSession, session_id) is None:
                     raise errors.SessionNotFound(session_id)
                 return [session_id]
-            return db.scalars(
-                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
-            ).all()
+            return db.scalars(select(BiddingSession.id).where(BiddingSession.may_have_log())).all()
 
 
 def _stored(db: Session, places: Collection[tuple[UUID, int]]) -> list[tuple[UUID, int]]:

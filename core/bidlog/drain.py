@@ -30,7 +30,6 @@ from core.postgres.database import Database
 from core.postgres.models import BiddingSession, BidLogOffset
 from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
-from core.rules.lifecycle import Status
 from core.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -153,9 +152,7 @@ class BidLog:
         """
         with self._database.begin() as db:
             session_ids = list(
-                db.scalars(
-                    select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
-                )
+                db.scalars(select(BiddingSession.id).where(BiddingSession.may_have_log()))
             )
         now_us = clock.to_microseconds(clock.now(self._redis))
         with self._redis.pipeline(transaction=False) as pipeline:

@@ -37,7 +37,6 @@ from core.postgres.models import (
 )
 from core.redis import keys, leases, scripts
 from core.rules import scoring
-from core.rules.lifecycle import Status
 from core.rules.weighting import NEW_MEMBER_WEIGHT
 
 log = structlog.get_logger(__name__)
@@ -245,9 +244,7 @@ class Erasure:
 
     def _open_sessions(self) -> Sequence[UUID]:
         with self._database.begin() as db:
-            return db.scalars(
-                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
-            ).all()
+            return db.scalars(select(BiddingSession.id).where(BiddingSession.may_have_log())).all()
 
     def _open_sessions_of(self, user_id: UUID) -> Sequence[UUID]:
         """Those in which the member has bid, as far as PostgreSQL or Redis knows."""

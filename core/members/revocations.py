@@ -18,7 +18,6 @@ from core import errors
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, DeletedAccount, RevokedToken, User
 from core.redis import keys
-from core.rules.lifecycle import Status
 
 # How often a session's copy is reloaded from PostgreSQL, which repairs what a failover lost.
 _REVOCATIONS_TTL_SECONDS = 3600
@@ -155,6 +154,6 @@ class ClusterRevocations(Revocations):
         """Keys of all open sessions' copies. A copy made later reads the token from PostgreSQL."""
         with self._database.begin() as db:
             open_sessions = db.scalars(
-                select(BiddingSession.id).where(BiddingSession.status != Status.ENDED.value)
+                select(BiddingSession.id).where(BiddingSession.may_have_log())
             )
             return [keys.revoked_tokens(session_id) for session_id in open_sessions]

@@ -1,8 +1,9 @@
-"""Notifies every bidder of a closed session once.
+"""Notifies every bidder of a closed or cancelled session once.
 
 The close writes one announcement. Notifications are written from it set-wise, best ranks
 first, and the announcement's `told_through_rank` advances in the same transaction: a crash
-repeats a read, never a notification.
+repeats a read, never a notification. A cancelled session has no ranks: all of its bidders are
+notified in one step, once its bids are persisted.
 """
 
 import time
@@ -17,7 +18,8 @@ from sqlalchemy.orm import Session
 from core.notifications.inbox import OFFER_OPENED
 from core.notifications.shop_events import session_ended
 from core.postgres.database import Database
-from core.postgres.models import Announcement
+from core.postgres.models import Announcement, BiddingSession
+from core.rules.lifecycle import Status
 from core.sessions.results import count_bidders
 from core.telemetry import metrics
 
@@ -38,12 +40,26 @@ _NOTIFY = """
 _WRITE_NOTIFICATIONS = text(_NOTIFY.format(ranks="rank > :after AND rank <= :through"))
 _WRITE_TO_RANKS = text(_NOTIFY.format(ranks="rank = ANY(:ranks)"))
 
+_WRITE_CANCELLED = text("""
+    WITH notified AS (
+        INSERT INTO notifications (session_id, user_id, kind)
+        SELECT DISTINCT CAST(:session_id AS uuid), user_id, :kind
+          FROM bids WHERE session_id = :session_id
+        RETURNING id, user_id),
+    mailed AS (
+        INSERT INTO email_deliveries (notification_id)
+        SELECT notified.id FROM notified JOIN users ON users.id = user_id
+         WHERE :by_email AND erased_at IS NULL)
+    SELECT count(*) FROM notified
+""")
+
 
 class NotificationKind(StrEnum):
     """The kinds of notifications."""
 
     SESSION_ENDED = "session_ended"
     OFFER_OPENED = OFFER_OPENED
+    SESSION_CANCELLED = "session_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,8 @@ class Announced:
 
 
 class Announcing:
-    """Writes the notifications of closed sessions, their e-mails, and the event for the shop.
+    """Writes the notifications of closed and cancelled sessions, their e-mails, and the event of
+    a close for the shop.
 
     E-mail that is off gets none: once switched on, it announces later sessions only.
     """
@@ -112,6 +129,9 @@ class Announcing:
             announcement = _lock(db, session_id)
             if announcement is None:
                 return None
+            session = db.get_one(BiddingSession, session_id)
+            if session.status == Status.CANCELLED.value:
+                return self._announce_cancelled(db, session, announcement)
             after, last = announcement.told_through_rank, count_bidders(db, session_id)
             through = min(after + self._chunk_members, last)
             if after == 0:
@@ -130,6 +150,16 @@ class Announcing:
             if through == last:
                 announcement.finished_at = func.now()
             return through - after
+
+    def _announce_cancelled(
+        self, db: Session, session: BiddingSession, announcement: Announcement
+    ) -> int | None:
+        if session.published_at is None:
+            return None  # bids may still be in Redis
+        announcement.finished_at = func.now()
+        kind = NotificationKind.SESSION_CANCELLED.value
+        told = {"session_id": session.id, "kind": kind, "by_email": self._by_email}
+        return int(db.execute(_WRITE_CANCELLED, told).scalar_one())
 
 
 def _lock(db: Session, session_id: UUID) -> Announcement | None:

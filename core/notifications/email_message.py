@@ -1,4 +1,4 @@
-"""Composes the e-mail about a session's result. Pure: it sends nothing."""
+"""Composes the e-mail about a session's result or its cancellation. Pure: it sends nothing."""
 
 import re
 from dataclasses import replace
@@ -47,11 +47,15 @@ def compose(
     # RFC 3834: suppresses automatic replies.
     message["Auto-Submitted"] = "auto-generated"
     words = {
-        "notice": replace(notice, product_name=unlinked(notice.product_name)),
+        "notice": replace(
+            notice,
+            product_name=unlinked(notice.product_name),
+            cancel_reason=unlinked(notice.cancel_reason or ""),
+        ),
         "username": unlinked(username),
     }
-    message.set_content(_TEMPLATES.get_template("session_ended.txt").render(words))
-    html = _TEMPLATES.get_template("session_ended.html").render(words)
+    message.set_content(_TEMPLATES.get_template(f"{notice.kind}.txt").render(words))
+    html = _TEMPLATES.get_template(f"{notice.kind}.html").render(words)
     message.add_alternative(html, subtype="html")
     return message
 
@@ -59,6 +63,8 @@ def compose(
 def _subject(notice: Notice) -> str:
     if notice.kind == OFFER_OPENED:
         return "An item came free for you"
+    if notice.rank is None:
+        return "The sale was cancelled"
     return "You won" if notice.is_winner else "The sale has ended"
 
 

@@ -21,14 +21,14 @@ OFFER_OPENED = "offer_opened"
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """How a session ended for one member."""
+    """How a session ended for one member. A cancelled one has no rank and no price."""
 
     notification_id: UUID
     kind: str
     session_id: UUID
     product_name: str
-    rank: int
-    price: Decimal
+    rank: int | None
+    price: Decimal | None
     price_to_pay: Decimal | None
     currency: str
     inventory: int
@@ -36,15 +36,18 @@ class Notice:
     read_at: datetime | None
     # The deadline of the member's offer while it is open.
     pay_by: datetime | None = None
+    cancel_reason: str | None = None
 
     @property
     def is_winner(self) -> bool:
         """Whether the member won an item."""
-        return scoring.is_winning(self.rank, self.inventory)
+        return self.rank is not None and scoring.is_winning(self.rank, self.inventory)
 
     @property
     def message(self) -> str:
         """The outcome in a sentence."""
+        if self.rank is None:
+            return f"The sale of {self.product_name} was cancelled: {self.cancel_reason}"
         if self.kind == OFFER_OPENED:
             return f"{self.product_name} came free for you at rank {self.rank}.{self._pays}"
         bid = f"rank {self.rank} with your bid of {self.price} {self.currency}"
@@ -107,7 +110,7 @@ class Notifications:
 
 
 def notices() -> Select[*tuple[Any, ...]]:
-    """Notifications joined with their results, in the columns of a Notice."""
+    """Notifications joined with their results, if they have any, in the columns of a Notice."""
     return (
         select(
             Notification.id.label("notification_id"),
@@ -119,11 +122,12 @@ def notices() -> Select[*tuple[Any, ...]]:
             Ranking.price_to_pay,
             BiddingSession.currency,
             BiddingSession.inventory,
+            BiddingSession.cancel_reason,
             Notification.created_at,
             Notification.read_at,
             case((Offer.state == "open", Offer.expires_at)).label("pay_by"),
         )
-        .join(
+        .outerjoin(
             Ranking,
             (Ranking.session_id == Notification.session_id)
             & (Ranking.user_id == Notification.user_id),

@@ -93,7 +93,17 @@ class Evidence:
     @property
     def has_no_board(self) -> bool:
         """Whether Redis has lost this open session, and with it the board."""
-        return self.session.status != Status.ENDED.value and self.sequence_in_redis is None
+        return not self.is_over and self.sequence_in_redis is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session is closed or cancelled: then Redis may have forgotten it."""
+        return Status(self.session.status).is_over
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody may be ranked."""
+        return self.session.status == Status.CANCELLED.value
 
     def is_late(self, bid: AuditedBid) -> bool:
         """Whether it was accepted after the end, and so does not count."""
@@ -147,7 +157,7 @@ class Audit:
             moved = moved_sequences(db, session_id)
             offers = db.scalars(select(Offer).where(Offer.session_id == session_id)).all()
             db.expunge_all()
-        ended = session.status == Status.ENDED.value
+        ended = Status(session.status).is_over
         newest = None if ended else sequence
         persisted = [_of_row(row) for row in rows if newest is None or row.sequence <= newest]
         undrained, strange = _parse(session_id, log, offset, rows)
@@ -274,7 +284,7 @@ def _entries(evidence: Evidence) -> Iterator[str]:
 
 
 def _board(evidence: Evidence) -> Iterator[str]:
-    if evidence.has_no_board:
+    if evidence.has_no_board or evidence.is_cancelled:
         return
     ranked = sorted(evidence.standing, key=lambda bid: (-bid.score, bid.sequence))
     # A bid lost from the log only is on the board until the session is reloaded.
@@ -310,7 +320,8 @@ def _prices(evidence: Evidence) -> Iterator[str]:
 
 def _highest_bid(evidence: Evidence) -> Iterator[str]:
     # A bid lost from the log only still counts until the session is reloaded.
-    if evidence.has_no_board or any(_is_lost(evidence, place) for place in evidence.board):
+    is_shown = not (evidence.has_no_board or evidence.is_cancelled)
+    if not is_shown or any(_is_lost(evidence, place) for place in evidence.board):
         return
     expected = max((bid.price for bid in evidence.standing), default=None)
     shown = None if evidence.highest_bid is None else float(evidence.highest_bid)
@@ -320,6 +331,8 @@ def _highest_bid(evidence: Evidence) -> Iterator[str]:
 
 def _winners(evidence: Evidence) -> Iterator[str]:
     inventory, ranks = evidence.session.inventory, [row.rank for row in evidence.rankings]
+    if evidence.is_cancelled and ranks:
+        yield f"{len(ranks)} ranks in a cancelled session"
     winners = sum(scoring.is_winning(rank, inventory) for rank in ranks)
     if winners > inventory:
         yield f"{winners} winners for {inventory} items"

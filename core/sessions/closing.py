@@ -1,4 +1,5 @@
-"""Closes sessions: shuts the gate, drains the log, writes the rankings, publishes them.
+"""Closes sessions: shuts the gate, drains the log, writes the rankings, publishes them. A
+cancelled session goes the same way, without rankings.
 
 Every step can be repeated. A close that is killed, late or concurrent with another yields
 the same results, written once.
@@ -74,11 +75,14 @@ class Closing:
         self._ended_keys_ttl_seconds = ended_keys_ttl_seconds
 
     def due(self) -> Sequence[UUID]:
-        """Sessions past their end without published results, and closed ones that a Redis
-        restored from an older state has reopened.
+        """Sessions past their end or cancelled that are not published, and closed ones that a
+        Redis restored from an older state has reopened.
         """
         now = clock.now(self._redis)
-        is_over = and_(BiddingSession.published_at.is_(None), BiddingSession.end_time <= now)
+        is_over = and_(
+            BiddingSession.published_at.is_(None),
+            or_(BiddingSession.end_time <= now, BiddingSession.status == Status.CANCELLED.value),
+        )
         is_open_again = and_(
             BiddingSession.published_at.is_not(None), BiddingSession.id.in_(self._loaded())
         )
@@ -141,26 +145,39 @@ class Closing:
         return self._publish(session_id)
 
     def _shut_gate(self, session_id: UUID) -> int | None:
-        """The last sequence given out; None if the session is not due."""
-        with self._database.begin() as db:
-            end = db.scalar(select(BiddingSession.end_time).where(BiddingSession.id == session_id))
-        if end is None:
-            raise errors.SessionNotFound(session_id)
-        params = keys.session_params(session_id)
+        """The last sequence given out; None if the session is not due or is being changed."""
         for _ in range(2):
-            reply = scripts.shut_gate(self._redis, [params], ["due", clock.to_microseconds(end)])
-            match reply:
+            match self._try_to_shut_gate(session_id):
                 case [Outcome.GATE_SHUT, _, sequence]:
                     if self._replication:
-                        self._replication.confirm(params)
+                        self._replication.confirm(keys.session_params(session_id))
                     return int(sequence)
                 case [Outcome.NOT_DUE]:
                     return None
             self._loader.load(session_id)
         raise errors.TemporarilyUnavailable
 
+    def _try_to_shut_gate(self, session_id: UUID) -> list[Any]:
+        """The script's reply. The lock keeps the end from moving meanwhile."""
+        row = select(BiddingSession).where(BiddingSession.id == session_id)
+        with self._database.begin() as db:
+            session = db.scalars(
+                row.with_for_update(read=True, skip_locked=True, of=BiddingSession)
+            ).one_or_none()
+            if session is None:
+                if db.scalar(row) is None:
+                    raise errors.SessionNotFound(session_id)
+                return [Outcome.NOT_DUE]
+            when = "cancelled" if session.status == Status.CANCELLED.value else "due"
+            return scripts.shut_gate(
+                self._redis,
+                [keys.session_params(session_id)],
+                [when, clock.to_microseconds(session.end_time)],
+            )
+
     def _write_results(self, session_id: UUID, last_sequence: int) -> bool:
-        """Whether they are written; False if the session is locked, usually by another close.
+        """Whether they are written, or never will be as the session is cancelled; False if it is
+        locked, usually by another close.
 
         Waiting for the lock would block a worker that other sessions need.
         """
@@ -172,13 +189,14 @@ class Closing:
             ).one_or_none()
             if session is None:
                 return False
-            if session.status == Status.ENDED.value:
+            if Status(session.status).is_over:
                 self._expire_all(session_id)
                 return True
             _require_persisted(db, session_id, last_sequence)
             with self._expiring_meanwhile(session_id):
                 db.execute(_WRITE_RANKINGS, {"session_id": session_id})
             session.status = Status.ENDED.value
+            session.version += 1
             session.closed_at = clock.now(self._redis)
             session.final_price = _final_price(db, session)
             session.highest_bid = _highest_bid(db, session)
@@ -204,12 +222,15 @@ class Closing:
                 update(BiddingSession)
                 .where(BiddingSession.id == session_id, BiddingSession.published_at.is_(None))
                 .values(published_at=func.now())
-                .returning(BiddingSession.published_at, BiddingSession.end_time)
+                .returning(
+                    BiddingSession.status, BiddingSession.published_at, BiddingSession.end_time
+                )
             ).one_or_none()
         if published is None:
             return False
-        lag_seconds = (published.published_at - published.end_time).total_seconds()
-        metrics.CLOSE_LAG_SECONDS.observe(max(0.0, lag_seconds))
+        if published.status == Status.ENDED.value:
+            lag_seconds = (published.published_at - published.end_time).total_seconds()
+            metrics.CLOSE_LAG_SECONDS.observe(max(0.0, lag_seconds))
         return True
 
     @contextmanager

@@ -47,7 +47,7 @@ class SessionLoader:
     def load(self, session_id: UUID) -> None:
         """Load the session into Redis, unless it is there already.
 
-        Raises SessionNotFound, SessionEnded if its results are final, and
+        Raises SessionNotFound, SessionEnded if it is closed or cancelled, and
         TemporarilyUnavailable if loading takes too long.
         """
         give_up_at = time.monotonic() + _WAIT_SECONDS
@@ -75,12 +75,12 @@ class SessionLoader:
         self.load(session_id)
 
     def _require_open(self, session_id: UUID) -> None:
-        """Refuse unknown and closed sessions without waiting for the lease."""
+        """Refuse unknown, closed and cancelled sessions without waiting for the lease."""
         with self._database.begin() as db:
             status = db.scalar(select(BiddingSession.status).where(BiddingSession.id == session_id))
         if status is None:
             raise errors.SessionNotFound(session_id)
-        if status == Status.ENDED.value:
+        if Status(status).is_over:
             raise errors.SessionEnded
 
     def _load_or_wait(self, session_id: UUID) -> bool:
@@ -120,7 +120,7 @@ class SessionLoader:
                 .where(BiddingSession.id == session_id)
                 .with_for_update(read=True, of=BiddingSession)
             )
-            if session is None or session.status == Status.ENDED.value:
+            if session is None or Status(session.status).is_over:
                 return False  # the next attempt raises
             # Publishing fails if the log has advanced beyond this.
             sequence = db.scalar(

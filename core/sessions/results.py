@@ -66,7 +66,9 @@ class Results:
         self._sessions = sessions
 
     def get(self, session_id: UUID, *, page: int, page_size: int) -> SessionResults:
-        """Results of a session. Raises SessionNotEnded or ResultsPending until they are final."""
+        """Results of a session. Raises SessionNotEnded or ResultsPending until they are final,
+        SessionCancelled if there will be none.
+        """
         session = self._closed(session_id)
         with self._database.begin() as db:
             bidders = count_bidders(db, session_id)
@@ -99,6 +101,8 @@ class Results:
 
     def _closed(self, session_id: UUID) -> SessionView:
         session = self._sessions.get(session_id)
+        if session.status is Status.CANCELLED:
+            raise errors.SessionCancelled
         if session.status is not Status.ENDED:
             raise errors.SessionNotEnded
         if session.closed_at is None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from core import errors, outages
@@ -28,10 +28,15 @@ from core.rules.pricing import OrderTerms
 from core.rules.scoring import tells_cents, terms_of
 from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
+from core.sessions.shop_events import Milestone, note
 
 log = structlog.get_logger(__name__)
 
-_NOT_LOADED: tuple[type[Exception], ...] = (*outages.REDIS, errors.TemporarilyUnavailable)
+_NOT_LOADED: tuple[type[Exception], ...] = (
+    *outages.REDIS,
+    errors.TemporarilyUnavailable,
+    errors.SessionEnded,
+)
 MAX_START_AHEAD = timedelta(days=3660)
 
 
@@ -59,6 +64,9 @@ class SessionView(OrderTerms):
     final_price: Decimal | None
     closed_at: datetime | None
     highest_bid: Decimal | None
+    version: int
+    cancelled_at: datetime | None
+    cancel_reason: str | None
 
     @property
     def base_price(self) -> Decimal:
@@ -100,21 +108,21 @@ class Sessions:
     def create(self, product_id: UUID, terms: Terms) -> SessionView:
         """Create an open or scheduled session for an existing product."""
         now = clock.now(self._redis)
-        session = _new_session(terms, now, self._allow_lower_bids)
+        session = new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
             product = db.get(Product, product_id)
             if product is None:
                 raise errors.ProductNotFound
-            self._add(db, session, product)
+            self._add(db, session, product, now)
             store_response(db, view_of(session, now))
         return self._created(session, now)
 
     def create_with_product(self, name: str, description: str | None, terms: Terms) -> SessionView:
         """Create a product and its session in one transaction."""
         now = clock.now(self._redis)
-        session = _new_session(terms, now, self._allow_lower_bids)
+        session = new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
-            self._add(db, session, Product(name=name, description=description))
+            self._add(db, session, Product(name=name, description=description), now)
             store_response(db, view_of(session, now))
         return self._created(session, now)
 
@@ -135,6 +143,24 @@ class Sessions:
             rows, total = page_of(db, _newest(status, now), page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
+    def soonest_ending(
+        self, status: Status | None, search: str, *, page: int, page_size: int
+    ) -> tuple[Sequence[SessionView], int]:
+        """One page of sessions, soonest end first, and the total count. Those that are over come
+        last, the latest first. `search`: a part of the name.
+        """
+        with self._database.begin() as db:
+            now = _database_now(db)
+            end, is_over = BiddingSession.end_time, ~_is_running(now)
+            chosen = (
+                select(BiddingSession)
+                .join(BiddingSession.product)
+                .where(_status_is(status, now), Product.name.icontains(search, autoescape=True))
+                .order_by(is_over, case((is_over, None), else_=end), end.desc(), BiddingSession.id)
+            )
+            rows, total = page_of(db, chosen, page=page, page_size=page_size)
+            return [view_of(session, now) for session in rows], total
+
     def active(self) -> Sequence[SessionView]:
         """All sessions that accept bids now."""
         with self._database.begin() as db:
@@ -152,12 +178,16 @@ class Sessions:
     def end_now(self, session_id: UUID) -> SessionView:
         """End the session early; its results follow."""
         with self._database.begin() as db:
-            session = _locked(db, session_id)
+            session = locked(db, session_id)
+            if session.status == Status.CANCELLED.value:
+                raise errors.SessionCancelled
             if session.status == Status.ENDED.value:
                 return view_of(session, session.end_time)
+            end_before = session.end_time
             ended_at = self._shut_gate(session)
             session.end_time = min(session.end_time, ended_at)
             session.start_time = min(session.start_time, session.end_time)
+            session.version += session.end_time != end_before
             db.flush()
             return view_of(session, session.end_time)
 
@@ -171,37 +201,48 @@ class Sessions:
                     BiddingSession.status == Status.SCHEDULED.value,
                     BiddingSession.start_time <= now,
                 )
-                .values(status=Status.ACTIVE.value)
+                .values(status=Status.ACTIVE.value, version=BiddingSession.version + 1)
                 .returning(BiddingSession.id)
             ).all()
+            for session in db.scalars(select(BiddingSession).where(BiddingSession.id.in_(opened))):
+                note(db, Milestone.STARTED, view_of(session, session.start_time))
         return len(opened)
 
-    def _add(self, db: Session, session: BiddingSession, product: Product) -> None:
+    def _add(self, db: Session, session: BiddingSession, product: Product, now: datetime) -> None:
         session.product = product
         session.currency = self._currency
         db.add(session)
         db.flush()
         db.add(BidLogOffset(session_id=session.id, persisted_sequence=0))
+        note(db, Milestone.CREATED, view_of(session, now))
+        if session.status == Status.ACTIVE.value:
+            session.version += 1
+            note(db, Milestone.STARTED, view_of(session, now))
 
     def _created(self, session: BiddingSession, now: datetime) -> SessionView:
         log.info("session_created", session_id=str(session.id), inventory=session.inventory)
-        try:
-            self._loader.load(session.id)
-        except _NOT_LOADED:
-            # The first bid loads it.
-            log.warning("session_not_loaded_yet", session_id=str(session.id))
+        self.load(session.id)
         return view_of(session, now)
+
+    def load(self, session_id: UUID) -> None:
+        """Load a session into Redis, if that is possible now; else its first bid does."""
+        try:
+            self._loader.load(session_id)
+        except _NOT_LOADED:
+            log.warning("session_not_loaded_yet", session_id=str(session_id))
 
     def _open_or_pause(self, session_id: UUID, status: Status) -> SessionView:
         now = clock.now(self._redis)
         with self._database.begin() as db:
-            session = _locked(db, session_id)
-            if view_of(session, now).status is Status.ENDED:
-                raise errors.SessionEnded
+            session = locked(db, session_id)
+            require_open(session, now)
             if status is Status.ACTIVE:
                 session.start_time = min(session.start_time, now)
+            session.version += session.status != status.value
             session.status = status.value
             db.flush()
+            if status is Status.ACTIVE:
+                note(db, Milestone.STARTED, view_of(session, now))
             [outcome] = scripts.set_status(
                 self._redis,
                 [keys.session_params(session_id)],
@@ -241,10 +282,13 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
         final_price=session.final_price,
         closed_at=session.closed_at,
         highest_bid=session.highest_bid,
+        version=session.version,
+        cancelled_at=session.cancelled_at,
+        cancel_reason=session.cancel_reason,
     )
 
 
-def _new_session(terms: Terms, now: datetime, allow_lower_bids: bool) -> BiddingSession:
+def new_session(terms: Terms, now: datetime, allow_lower_bids: bool) -> BiddingSession:
     """A session of these terms; `allow_lower_bids` if they do not say."""
     _require_telling_cents(terms)
     start = now if terms.start_time is None else terms.start_time.astimezone(UTC)
@@ -284,7 +328,7 @@ def _require_telling_cents(terms: Terms) -> None:
     )
 
 
-def _locked(db: Session, session_id: UUID) -> BiddingSession:
+def locked(db: Session, session_id: UUID) -> BiddingSession:
     """The session with its row locked until the transaction ends."""
     session = db.scalar(
         select(BiddingSession)
@@ -294,6 +338,13 @@ def _locked(db: Session, session_id: UUID) -> BiddingSession:
     if session is None:
         raise errors.SessionNotFound(session_id)
     return session
+
+
+def require_open(session: BiddingSession, now: datetime) -> None:
+    """Raises SessionEnded or SessionCancelled."""
+    status = view_of(session, now).status
+    if status.is_over:
+        raise errors.SessionCancelled if status is Status.CANCELLED else errors.SessionEnded
 
 
 def _database_now(db: Session) -> datetime:
@@ -310,6 +361,12 @@ def _newest(status: Status | None, now: datetime) -> Select[BiddingSession]:
     )
 
 
+def _is_running(now: datetime) -> ColumnElement[bool]:
+    """Whether a session is neither over nor cancelled."""
+    over = (Status.ENDED.value, Status.CANCELLED.value)
+    return and_(BiddingSession.status.not_in(over), BiddingSession.end_time > now)
+
+
 def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:
     """`status_at(...) == status` in SQL; any status when None."""
     stored, start, end = (
@@ -317,13 +374,16 @@ def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:
         BiddingSession.start_time,
         BiddingSession.end_time,
     )
-    running = and_(stored != Status.ENDED.value, end > now)
+    cancelled = stored == Status.CANCELLED.value
+    running = _is_running(now)
     scheduled = and_(stored == Status.SCHEDULED.value, start > now)
     match status:
         case None:
             return true()
         case Status.ENDED:
-            return or_(stored == Status.ENDED.value, end <= now)
+            return and_(~cancelled, or_(stored == Status.ENDED.value, end <= now))
+        case Status.CANCELLED:
+            return cancelled
         case Status.SCHEDULED:
             return and_(running, scheduled)
         case Status.INACTIVE:

@@ -234,3 +234,27 @@ def test_socket_lost_during_a_poll_starts_no_second_chain_of_them(
     gate.is_open = True
     expect(visitor.page.locator("#state")).to_have_text("Live")
     visitor.forgive()
+
+
+@pytest.mark.parametrize("has_sockets", [True, False])
+def test_cancelled_session_says_so_at_once_and_to_who_comes_later(
+    visit: Visit,
+    new_session: NewSession,
+    member: Callable[..., Client],
+    admin: Client,
+    has_sockets: bool,
+) -> None:
+    session_id, client = new_session()["session_id"], member()
+    client.bid(session_id, 150)
+    watching = visit(client)
+    if not has_sockets:
+        Gate(watching).is_open = False
+    watching.watch(session_id)
+    expect(watching.rows).to_contain_text(["150.00"])
+    admin.put(f"/api/admin/sessions/{session_id}/cancel", reason="Damaged.")
+    for visitor in (watching, visit(client).watch(session_id)):
+        expect(visitor.page.locator("#state")).to_have_text("Cancelled")
+        expect(visitor.page.locator(".timer")).to_have_text("Cancelled")
+        expect(visitor.page.get_by_role("button", name="Place bid")).to_be_hidden()
+    if not has_sockets:
+        watching.forgive()

@@ -91,6 +91,28 @@ def test_watcher_sees_a_session_paused_started_and_over(web: Web, shop: Shop) ->
         assert watcher.frame()["data"]["status"] == "ended"
 
 
+def test_watcher_sees_a_cancelled_session_last_and_so_does_who_comes_later(
+    web: Web, shop: Shop
+) -> None:
+    session = shop.session()
+    shop.bid(shop.bidder(), session, "150")
+    with web.watch(session.session_id) as watcher:
+        watcher.frame()
+        shop.services.session_edits.cancel(session.session_id, "Damaged.")
+        last = watcher.frame()
+        shop.services.closing.close(session.session_id)
+        with web.watch(session.session_id) as later:
+            for frame in (last, later.frame()):
+                assert frame["type"] == "leaderboard_update"
+                assert (frame["data"]["status"], frame["data"]["provisional"]) == (
+                    "cancelled",
+                    False,
+                )
+                assert frame["data"]["leaderboard"] == []
+        with pytest.raises(TimeoutError):
+            watcher.frame(timeout=1)
+
+
 def test_many_bids_make_few_frames_and_the_last_state_arrives(web: Web, shop: Shop) -> None:
     session = shop.session()
     bidders = [shop.bidder() for _ in range(40)]

@@ -111,7 +111,7 @@ def rebuild(session_id: UUID) -> None:
             services().loader.rebuild(session_id)
     except errors.SessionEnded:
         click.echo(
-            f"{CROSS} Session {session_id} has ended; its results are in PostgreSQL.", err=True
+            f"{CROSS} Session {session_id} has ended or was cancelled; PostgreSQL has it.", err=True
         )
         raise SystemExit(1) from None
     click.echo(f"{CHECK} Bid log drained; session {session_id} loaded from PostgreSQL.")

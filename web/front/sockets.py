@@ -153,7 +153,7 @@ class SessionRoom:
         if page.text == self._board_text:
             return
         frames = _frames(BOARD_UPDATE, page.at(time.monotonic()))
-        if page.is_final:
+        if page.has_results:
             frames += await self._background.run(self._results_frames)
         self._board_text, self.snapshot = page.text, Snapshot(frames, page.is_final)
 

@@ -154,6 +154,8 @@ def _as_record(value: Any) -> Any:
     """An argument as JSON; numbers as text, with all digits that were sent."""
     if is_dataclass(value) and not isinstance(value, type):
         return {name: str(part) for name, part in asdict(value).items()}
+    if isinstance(value, dict):
+        return {name: str(part) for name, part in value.items()}
     return None if value is None else str(value)
 
 

@@ -115,6 +115,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.SessionNotStarted: Problem(409, "session_not_started"),
     errors.SessionInactive: Problem(409, "session_inactive"),
     errors.SessionEnded: Problem(409, "session_ended"),
+    errors.SessionCancelled: Problem(409, "session_cancelled"),
+    errors.SessionAlreadyStarted: Problem(409, "session_already_started"),
+    errors.VersionConflict: Problem(409, "version_conflict"),
     errors.SessionNotEnded: Problem(409, "session_not_ended"),
     errors.ResultsPending: Problem(409, "results_pending"),
     body.UnsupportedMediaType: Problem(

@@ -47,6 +47,7 @@ class CachedPage:
     read_at: float
     fresh_seconds: float
     is_final: bool
+    has_results: bool
 
     def is_fresh(self, state: State, asked_at: float) -> bool:
         """Whether the page shows the state, or was read after `asked_at`."""
@@ -153,6 +154,7 @@ class BoardPages:
             read_at=time.monotonic(),
             fresh_seconds=_fresh_seconds(found),
             is_final=not found.provisional,
+            has_results=found.status is Status.ENDED and not found.provisional,
         )
         self._store(key, cached)
         return cached

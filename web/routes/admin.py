@@ -1,16 +1,19 @@
 """Admin routes: products, sessions, statistics, deliveries, admin log."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from flask import Blueprint
 
 from core import errors
+from core.members.directory import Member
 from core.notifications.channels import ChannelState
 from core.notifications.email import EmailView
 from core.notifications.outbox import DeliveryStatus
 from core.operations.admin_log import AdminAction
 from core.operations.stats import Stats
+from core.rules.lifecycle import Status
 from core.sessions.products import Product
 from core.sessions.sessions import SessionView, Terms
 from web.guards.operation import operation
@@ -74,7 +77,7 @@ def add_product_and_session(name: str, description: str | None, terms: Terms) ->
     auth=Auth.ADMIN,
     scope="sales:write",
     response=schemas.Session(),
-    refuses=(errors.SessionNotFound, errors.SessionEnded),
+    refuses=(errors.SessionNotFound, errors.SessionEnded, errors.SessionCancelled),
 )
 def activate(session_id: UUID) -> SessionView:
     """Accept bids from now on. A scheduled session starts now; its end time stays."""
@@ -86,7 +89,7 @@ def activate(session_id: UUID) -> SessionView:
     auth=Auth.ADMIN,
     scope="sales:write",
     response=schemas.Session(),
-    refuses=(errors.SessionNotFound, errors.SessionEnded),
+    refuses=(errors.SessionNotFound, errors.SessionEnded, errors.SessionCancelled),
 )
 def deactivate(session_id: UUID) -> SessionView:
     """Pause a session: refuse bids. Standing bids and the end time stay."""
@@ -99,13 +102,79 @@ def deactivate(session_id: UUID) -> SessionView:
     scope="sales:write",
     response=schemas.Session(),
     status=202,
-    refuses=(errors.SessionNotFound,),
+    refuses=(errors.SessionNotFound, errors.SessionCancelled),
 )
 def close(session_id: UUID) -> SessionView:
     """End a session now. The results follow."""
     ended = services().sessions.end_now(session_id)
     enqueue.close(session_id)
     return ended
+
+
+@blueprint.get("/sessions")
+@operation(
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    query=schemas.SearchedSessionsQuery(),
+    response=schemas.Session(many=True),
+    paged=True,
+)
+def all_sessions(
+    status: str | None, search: str, page: int, page_size: int
+) -> tuple[Sequence[SessionView], int]:
+    """List all sessions, soonest end first; those that are over come last."""
+    return services().sessions.soonest_ending(
+        Status(status) if status else None, search, page=page, page_size=page_size
+    )
+
+
+@blueprint.patch("/sessions/<session_id>")
+@operation(
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    body=schemas.SessionChanges(),
+    response=schemas.Session(),
+    refuses=(
+        errors.SessionNotFound,
+        errors.VersionConflict,
+        errors.SessionAlreadyStarted,
+        errors.SessionEnded,
+        errors.SessionCancelled,
+    ),
+)
+def change_session(session_id: UUID, version: int, changes: dict[str, Any]) -> SessionView:
+    """Change any term before the start; later the name, the description and, to a later one,
+    the end.
+    """
+    return services().session_edits.change(session_id, version, changes)
+
+
+@blueprint.put("/sessions/<session_id>/cancel")
+@operation(
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    body=schemas.Cancellation(),
+    response=schemas.Session(),
+    refuses=(errors.SessionNotFound, errors.VersionConflict, errors.SessionEnded),
+)
+def cancel_session(session_id: UUID, reason: str, version: int | None) -> SessionView:
+    """Cancel a session: nobody wins, and its bidders are told. Safe to repeat."""
+    cancelled = services().session_edits.cancel(session_id, reason, version)
+    enqueue.close(session_id)
+    return cancelled
+
+
+@blueprint.get("/members")
+@operation(
+    auth=Auth.ADMIN,
+    scope="members:read",
+    query=schemas.MembersQuery(),
+    response=schemas.Member(many=True),
+    paged=True,
+)
+def members(search: str, page: int, page_size: int) -> tuple[Sequence[Member], int]:
+    """List members by name."""
+    return services().directory.list(search, page=page, page_size=page_size)
 
 
 @blueprint.get("/stats")

@@ -24,7 +24,10 @@ CLOSE_CODES = {
 _FRAMES = {
     "leaderboardUpdate": (
         frames.BoardUpdate(),
-        "The board's first page: at once, and then at most five times a second while it changes.",
+        (
+            "The board's first page: at once, then at most five times a second while it changes."
+            " One of a cancelled session is the last."
+        ),
     ),
     "sessionEnded": (
         frames.SessionEnded(),

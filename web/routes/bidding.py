@@ -64,7 +64,7 @@ def leaderboard(lane: Lane) -> Handler:
 @operation(
     auth=Auth.MEMBER,
     response=schemas.Standing(),
-    refuses=(errors.SessionNotFound, errors.NoBid),
+    refuses=(errors.SessionNotFound, errors.NoBid, errors.SessionCancelled),
 )
 def own_standing(session_id: UUID) -> Standing:
     """Get your place on the board."""
@@ -101,7 +101,12 @@ def session(session_id: UUID) -> SessionView:
     auth=Auth.PUBLIC,
     query=schemas.PageQuery(),
     response=schemas.Results(),
-    refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
+    refuses=(
+        errors.SessionNotFound,
+        errors.SessionNotEnded,
+        errors.ResultsPending,
+        errors.SessionCancelled,
+    ),
 )
 def results(session_id: UUID, page: int, page_size: int) -> bytes:
     """Get the final results: all winners on the first page, and a page of all ranks."""

@@ -14,8 +14,9 @@ MAX_ERROR_LENGTH = 100
 
 
 class Announcement(Base):
-    """A closed session whose bidders must be notified, written by the close. Its
-    `told_through_rank` advances in the transaction that writes the notifications.
+    """A closed or cancelled session whose bidders must be notified, written in the transaction
+    that closes or cancels it. Its `told_through_rank` advances in the transaction that writes
+    the notifications.
     """
 
     __tablename__ = "announcements"
@@ -36,7 +37,7 @@ class Announcement(Base):
 
 
 class Notification(Base):
-    """One member's in-app notification. Rank and price are in `rankings`."""
+    """One member's in-app notification. Rank and price, if it has them, are in `rankings`."""
 
     __tablename__ = "notifications"
 
@@ -49,7 +50,9 @@ class Notification(Base):
 
     __table_args__ = (
         UniqueConstraint("session_id", "user_id", "kind"),
-        CheckConstraint("kind IN ('session_ended', 'offer_opened')", name="kind_known"),
+        CheckConstraint(
+            "kind IN ('session_ended', 'offer_opened', 'session_cancelled')", name="kind_known"
+        ),
         Index("ix_notifications_member", "user_id", text("created_at DESC")),
     )
 
@@ -108,6 +111,17 @@ class ShopEvent(Base):
     delivered_at: Mapped[datetime | None] = mapped_column(Moment)
 
     __table_args__ = (
+        # These happen to a session once.
+        Index(
+            "uq_shop_events_session_once",
+            "session_id",
+            "event",
+            unique=True,
+            postgresql_where=text(
+                "event IN ('session.created', 'session.started', 'session.ended',"
+                " 'session.cancelled')"
+            ),
+        ),
         Index(
             "ix_shop_events_undelivered",
             "created_at",

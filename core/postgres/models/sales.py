@@ -104,6 +104,14 @@ class BiddingSession(Base):
         Index("ix_sessions_start_time", "start_time"),
     )
 
+    @staticmethod
+    def may_have_log() -> ColumnElement[bool]:
+        """Whether Redis may have bids of it that PostgreSQL lacks."""
+        is_settled = (BiddingSession.status == "cancelled") & (
+            BiddingSession.published_at.is_not(None)
+        )
+        return (BiddingSession.status != "ended") & ~is_settled
+
 
 class Bid(Base):
     """Every accepted bid, append-only: the audit trail.

@@ -76,7 +76,8 @@ if has_prices then redis.call('ZCARD', prices) end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local start = tonumber(session[2])
-local shut = (status == 'ended' or now >= tonumber(session[3])) and 'session_ended'
+local is_over = status == 'ended' or status == 'cancelled' or now >= tonumber(session[3])
+local shut = is_over and 'session_ended'
   or status == 'inactive' and 'session_inactive'
   or now < start and 'session_not_started'
 local upset_price, alpha, gamma = tonumber(session[4]), tonumber(session[6]), tonumber(session[8])

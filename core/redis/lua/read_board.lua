@@ -14,7 +14,7 @@
 local session = redis.call('HMGET', KEYS[1], 'status', 'start', 'end', 'inventory',
   'highest_bid', 'final')
 if not session[1] then return {'unknown_session'} end
-if session[6] then return {'final'} end
+if session[6] or session[1] == 'cancelled' then return {'final'} end
 
 local time = redis.call('TIME')
 local count = redis.call('ZCARD', KEYS[2])

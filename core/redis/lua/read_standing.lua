@@ -1,6 +1,6 @@
 --[[ Reads one member's standing bid and place. Writes nothing.
 
-  KEYS[1] session:params:{sid}  hash  inventory
+  KEYS[1] session:params:{sid}  hash  inventory, status
   KEYS[2] ranking:{sid}         zset  ranking member -> score
   KEYS[3] bid:{sid}:uid         hash  standing bid
 
@@ -9,9 +9,9 @@
   Returns {outcome, ...}; outcomes: core.redis.scripts.Outcome.
     standing: rank, score, price, inventory, threshold score, total count ]]
 
-local session = redis.call('HMGET', KEYS[1], 'inventory', 'final')
+local session = redis.call('HMGET', KEYS[1], 'inventory', 'final', 'status')
 if not session[1] then return {'unknown_session'} end
-if session[2] then return {'final'} end
+if session[2] or session[3] == 'cancelled' then return {'final'} end
 
 local bid = redis.call('HMGET', KEYS[3], 'sequence', 'score', 'price')
 if not bid[1] then return {'no_bid'} end

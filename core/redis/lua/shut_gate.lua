@@ -1,8 +1,9 @@
---[[ Ends a session in Redis: no bid is accepted after this returns.
+--[[ Ends or cancels a session in Redis: no bid is accepted after this returns.
 
   KEYS[1] session:params:{sid}  hash  status, end, sequence
 
-  ARGV[1] "early" to end it now, "due" to end it only if its end has passed
+  ARGV[1] "early" to end it now, "due" to end it only if its end has passed, "cancelled" to
+          cancel it now
   ARGV[2] its end by PostgreSQL, microseconds. The earlier of the two ends holds: a Redis
           restored from an older state may have lost an early end
 
@@ -16,9 +17,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local ending = math.min(tonumber(session[2]), tonumber(ARGV[2]))
 if session[1] ~= 'ended' and now < ending then
-  if ARGV[1] ~= 'early' then return {'not_due'} end
+  if ARGV[1] == 'due' then return {'not_due'} end
   ending = now
 end
 local ending_text = string.format('%.0f', ending)
-redis.call('HSET', KEYS[1], 'status', 'ended', 'end', ending_text)
+local status = 'ended'
+if ARGV[1] == 'cancelled' then status = ARGV[1] end
+redis.call('HSET', KEYS[1], 'status', status, 'end', ending_text)
 return {'gate_shut', ending_text, session[3]}

@@ -222,7 +222,8 @@ def test_closing_twice_answers_the_same(admin: CheckedClient, shop: Shop) -> Non
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json == second.json
     shop.services.closing.close(session.session_id)
-    assert admin.put(path).json == {**first.json, "final_price": None}
+    closed = {**first.json, "final_price": None, "version": first.json["version"] + 1}
+    assert admin.put(path).json == closed
 
 
 @pytest.mark.parametrize("move", ["activate", "deactivate", "close"])
@@ -252,7 +253,7 @@ def test_stats_count_the_shop(admin: CheckedClient, member: CheckedClient, shop:
         "total_products": 4,
         "active_sessions": 1,
         "total_bids": 3,
-        "sessions": {"scheduled": 1, "active": 1, "inactive": 1, "ended": 1},
+        "sessions": {"scheduled": 1, "active": 1, "inactive": 1, "ended": 1, "cancelled": 0},
         "bids_accepted": 3,
         "bids_persisted": 1,
         "persist_backlog": 2,

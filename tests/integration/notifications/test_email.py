@@ -13,6 +13,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from trustme import CA
 
 from core.config.channels import MailSettings, Tls
+from core.notifications.announcing import Announcing
 from core.notifications.email import Mailer
 from core.notifications.mail_server import MailServer
 from core.notifications.outbox import DeliveryBacklog
@@ -50,6 +51,23 @@ def test_winner_and_loser_get_one_message_each_over_one_connection(
     }
     assert len(mailbox.peers) == 1
     assert mailer(shop, port).backlog() == DeliveryBacklog(waiting=0, given_up=0)
+
+
+def test_bidders_of_a_cancelled_session_are_mailed_the_reason(
+    shop: Shop, port: int, mailbox: Mailbox
+) -> None:
+    session = shop.session()
+    for name in ("ada", "bob"):
+        shop.bid(shop.bidder(name), session, "150")
+    shop.services.session_edits.cancel(session.session_id, "See evil.example")
+    shop.services.closing.close(session.session_id)
+    announcing = Announcing(shop.services.database, by_email=True, by_webhook=True)
+    assert announcing.announce(session.session_id, seconds=30).members == 2
+    mailer(shop, port).deliver_due(seconds=30)
+    assert [message["Subject"] for message in mailbox.got] == ["The sale was cancelled"] * 2
+    for kind in ("plain", "html"):
+        assert "The sale of Item was cancelled: See evil. example" in text_of(mailbox.got[0], kind)
+    assert shop.rows("SELECT count(*) FROM webhook_deliveries") == [(0,)]
 
 
 def test_names_are_text_in_html_and_as_they_are_in_plain_text(

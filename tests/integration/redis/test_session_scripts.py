@@ -1,10 +1,11 @@
-"""set_status.lua, shut_gate.lua, load_standing_bids.lua, load_session.lua: every outcome."""
+"""set_status, follow_session, shut_gate, load_standing_bids, load_session: every outcome."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from core import errors
 from core.redis import clock, keys, scripts
 from core.sessions.sessions import SessionView
 from tests.support.factories import Shop
@@ -24,6 +25,13 @@ def lose_params(shop: Shop, session: SessionView) -> None:
 def set_status(shop: Shop, session: SessionView, status: str, start: int = 7) -> list[Any]:
     names = [keys.session_params(session.session_id)]
     return scripts.set_status(shop.services.redis, names, [status, start])
+
+
+def follow_session(
+    shop: Shop, session: SessionView, status: str, start: int = 1, end: int = 2
+) -> list[Any]:
+    names = [keys.session_params(session.session_id)]
+    return scripts.follow_session(shop.services.redis, names, [status, start, end])
 
 
 def shut_gate(
@@ -105,6 +113,44 @@ def test_a_gate_whose_time_is_over_is_shut_at_its_end(shop: Shop) -> None:
     before = params(shop, session)
     assert shut_gate(shop, session, "due") == ["gate_shut", before["end"], "1"]
     assert params(shop, session) == before | {"status": "ended"}
+
+
+def test_a_cancelled_gate_is_shut_now_and_stays_so(shop: Shop) -> None:
+    session, bidder = shop.session(), shop.bidder()
+    shop.bid(bidder, session, "120")
+    outcome, ended_at, sequence = shut_gate(shop, session, "cancelled")
+    before = shop.redis_state()
+    assert (outcome, sequence) == ("gate_shut", "1")
+    assert (params(shop, session)["status"], params(shop, session)["end"]) == (
+        "cancelled",
+        ended_at,
+    )
+    assert shut_gate(shop, session, "cancelled") == [outcome, ended_at, sequence]
+    assert follow_session(shop, session, "active") == ["session_ended"]
+    with pytest.raises(errors.SessionEnded):
+        shop.bid(bidder, session, "130")
+    assert shop.redis_state() == before
+
+
+@pytest.mark.parametrize("status", ["active", "inactive"])
+def test_a_gate_follows_postgresql_past_its_old_end(shop: Shop, status: str) -> None:
+    session = shop.session()
+    shop.end(session)
+    before = params(shop, session)
+    assert follow_session(shop, session, status, 7, 9) == ["status_set"]
+    changed = {"status": status, "start": "7", "end": "9"}
+    assert params(shop, session) == before | changed
+
+
+def test_a_gate_that_is_shut_or_absent_does_not_follow(shop: Shop) -> None:
+    session = shop.session()
+    shut_gate(shop, session, "early")
+    before = shop.redis_state()
+    assert follow_session(shop, session, "active") == ["session_ended"]
+    assert shop.redis_state() == before
+    shop.services.redis.flushdb()
+    assert follow_session(shop, session, "active") == ["unknown_session"]
+    assert shop.redis_state() == {}
 
 
 def test_a_gate_that_is_shut_early_ends_the_session_now(shop: Shop) -> None:

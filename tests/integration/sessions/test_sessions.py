@@ -212,7 +212,8 @@ def _store(shop: Shop, session: SessionView, status: str, start: datetime, end: 
         connection.execute(
             text(
                 "UPDATE sessions SET status = :status, start_time = :start, end_time = :end,"
-                " closed_at = CASE WHEN :status = 'ended' THEN now() END WHERE id = :id"
+                " closed_at = CASE WHEN :status = 'ended' THEN now() END,"
+                " cancelled_at = CASE WHEN :status = 'cancelled' THEN now() END WHERE id = :id"
             ),
             {"status": status, "start": start, "end": end, "id": session.session_id},
         )
@@ -243,7 +244,7 @@ def test_sessions_are_found_by_what_the_clock_makes_of_them(shop: Shop) -> None:
         assert {session.status for session in found} == {status}
         assert total == len(expected)
     found, total = shop.services.sessions.list(None, page=1, page_size=50)
-    assert (len(found), total) == (12, 12)
+    assert (len(found), total) == (15, 15)
 
 
 def test_active_sessions_are_those_that_take_bids(shop: Shop) -> None:
@@ -262,6 +263,36 @@ def test_sessions_are_listed_in_pages_newest_start_first(shop: Shop) -> None:
         [],
     ]
     assert {total for _, total in pages} == {3}
+
+
+def test_all_sessions_are_listed_soonest_end_first_and_those_that_are_over_last(
+    shop: Shop,
+) -> None:
+    kinds = sessions_of_all_kinds(shop)
+    found, total = shop.services.sessions.soonest_ending(None, "", page=1, page_size=50)
+    running = [view for view in found if not view.status.is_over]
+    assert total == len(kinds)
+    assert list(found[: len(running)]) == sorted(running, key=lambda view: view.end_time)
+    over = [view.end_time for view in found[len(running) :]]
+    assert over == sorted(over, reverse=True)
+    page, _ = shop.services.sessions.soonest_ending(None, "", page=2, page_size=4)
+    assert list(page) == list(found[4:8])
+    for status in Status:
+        found, _ = shop.services.sessions.soonest_ending(status, "", page=1, page_size=50)
+        assert ids(found) == {session.session_id for session, kind in kinds if kind is status}
+
+
+@pytest.mark.parametrize(
+    ("search", "names"),
+    [("", 4), ("cAM", 2), ("%", 1), ("_", 1), ("\\", 1), ("/", 0), ("%%", 0), ("lamp", 0)],
+)
+def test_sessions_are_found_by_any_part_of_the_name_taken_literally(
+    shop: Shop, search: str, names: int
+) -> None:
+    for name in ("Camera", "camp bed", "50% off_", "back\\slash"):
+        shop.services.sessions.create_with_product(name, None, TERMS)
+    found, total = shop.services.sessions.soonest_ending(None, search, page=1, page_size=50)
+    assert (len(found), total) == (names, names)
 
 
 def test_reading_sessions_does_not_need_redis_to_know_them(shop: Shop) -> None:

@@ -44,8 +44,8 @@ class Client:
     def post(self, path: str, **body: Any) -> Answer:
         return self._call("POST", path, body)
 
-    def put(self, path: str) -> Answer:
-        return self._call("PUT", path)
+    def put(self, path: str, **body: Any) -> Answer:
+        return self._call("PUT", path, body or None)
 
     def bid(self, session_id: str, price: float) -> Answer:
         return self.post("/api/bid", session_id=session_id, price=price)

@@ -9,7 +9,7 @@ from core.rules.lifecycle import Status, status_at
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 END = START + timedelta(hours=1)
 BEFORE, DURING = START - timedelta(microseconds=1), END - timedelta(microseconds=1)
-SCHEDULED, ACTIVE, INACTIVE, ENDED = Status
+SCHEDULED, ACTIVE, INACTIVE, ENDED, CANCELLED = Status
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,9 @@ SCHEDULED, ACTIVE, INACTIVE, ENDED = Status
         (ENDED, BEFORE, ENDED),
         (ENDED, DURING, ENDED),
         (ENDED, END, ENDED),
+        (CANCELLED, BEFORE, CANCELLED),
+        (CANCELLED, DURING, CANCELLED),
+        (CANCELLED, END, CANCELLED),
     ],
 )
 def test_the_clock_decides_what_a_session_is(

@@ -1,6 +1,14 @@
 """Schemas of requests and responses. The OpenAPI document is generated from them."""
 
-from web.http.schemas.accounts import Account, AccountWithToken, Login, NewApiKey, Registration
+from web.http.schemas.accounts import (
+    Account,
+    AccountWithToken,
+    Login,
+    Member,
+    MembersQuery,
+    NewApiKey,
+    Registration,
+)
 from web.http.schemas.base import PageQuery, RequestSchema
 from web.http.schemas.bidding import (
     BidRequest,
@@ -28,11 +36,14 @@ from web.http.schemas.notifications import (
 )
 from web.http.schemas.offers import Offer, OffersQuery, OwnOffer, Withdrawal
 from web.http.schemas.sales import (
+    Cancellation,
     NewProduct,
     NewProductAndSession,
     NewSession,
     Product,
+    SearchedSessionsQuery,
     Session,
+    SessionChanges,
     SessionsQuery,
     SessionTerms,
 )
@@ -44,12 +55,15 @@ __all__ = [
     "AdminAction",
     "BidRequest",
     "Board",
+    "Cancellation",
     "Channel",
     "DeliveriesQuery",
     "EmailDelivery",
     "Entry",
     "Health",
     "Login",
+    "Member",
+    "MembersQuery",
     "NewApiKey",
     "NewProduct",
     "NewProductAndSession",
@@ -71,7 +85,9 @@ __all__ = [
     "RequestSchema",
     "ResultEntry",
     "Results",
+    "SearchedSessionsQuery",
     "Session",
+    "SessionChanges",
     "SessionTerms",
     "SessionsQuery",
     "Standing",

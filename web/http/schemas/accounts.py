@@ -13,7 +13,7 @@ from web.http.fields import (
     Title,
     Username,
 )
-from web.http.schemas.base import RequestSchema, no_outer_spaces
+from web.http.schemas.base import PageQuery, RequestSchema, no_outer_spaces, search_field
 
 
 class Registration(RequestSchema):
@@ -65,3 +65,12 @@ class AccountWithToken(Account):
     token = fields.String(required=True)
     token_type = fields.String(required=True, validate=validate.Equal("Bearer"))
     expires_in = Integer(required=True, metadata={"description": "Seconds."})
+
+
+class MembersQuery(PageQuery):
+    search = search_field("Part of the name or of the e-mail address.")
+
+
+class Member(Account):
+    is_disabled = fields.Boolean(required=True)
+    is_erased = fields.Boolean(required=True)

@@ -10,6 +10,7 @@ from web.http.fields import (
     CONTROL_CHARACTERS,
     Price,
     QueryInteger,
+    Text,
 )
 
 MAX_PAGE = 1_000_000_000
@@ -51,6 +52,15 @@ def final_price_field() -> Price:
 def currency_field() -> fields.String:
     """The currency of the prices beside it."""
     return fields.String(required=True, metadata={"description": "ISO 4217 code."})
+
+
+def search_field(description: str) -> Text:
+    """Part of a name, in any case; everything matches an empty one."""
+    return Text(
+        load_default="",
+        validate=validate.Length(max=100),
+        metadata={"description": description},
+    )
 
 
 class PageQuery(RequestSchema):

@@ -47,8 +47,12 @@ class Notification(Schema):
     )
     session_id = Identifier(required=True)
     product_name = Text(required=True)
-    rank = Integer(required=True)
-    price = Price(required=True)
+    rank = Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null if the session was cancelled."},
+    )
+    price = Price(required=True, allow_none=True)
     price_to_pay = Price(required=True, allow_none=True)
     currency = currency_field()
     is_winner = fields.Boolean(required=True)

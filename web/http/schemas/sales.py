@@ -4,7 +4,7 @@ import dataclasses
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, missing, post_load, validate
 
 from core.rules.lifecycle import Status
 from core.rules.pricing import DEFAULT_OFFER_MINUTES, MAX_OFFER_MINUTES, Pricing
@@ -27,9 +27,11 @@ from web.http.schemas.base import (
     final_price_field,
     no_outer_spaces,
     price_field,
+    search_field,
 )
 
 MAX_INVENTORY = 2_147_483_647
+MAX_VERSION = 2_147_483_647
 MAX_DURATION_MINUTES = 43_200
 PRICINGS = [pricing.value for pricing in Pricing]
 STATUSES = [status.value for status in Status]
@@ -108,8 +110,47 @@ class NewProductAndSession(NewProduct, SessionTerms):
     pass
 
 
+class SessionChanges(NewProductAndSession):
+    """Any of the fields; what is not sent stays."""
+
+    version = Integer(
+        required=True,
+        validate=validate.Range(1, MAX_VERSION),
+        metadata={"description": "The session's version that the changes are meant for."},
+    )
+    end_time = Moment(metadata={"description": "In place of `duration_minutes`."})
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Nothing is required but the version, and nothing has a default."""
+        if field_name != "version":
+            field_obj.required = False
+            field_obj.load_default = missing
+
+    @post_load
+    def collect_terms(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Collect what was sent, by the names of core's terms."""
+        if "duration_minutes" in data:
+            if "end_time" in data:
+                raise ValidationError("Send either duration_minutes or end_time.", "end_time")
+            data["duration"] = timedelta(minutes=data.pop("duration_minutes"))
+        return {"version": data.pop("version"), "changes": data}
+
+
+class Cancellation(RequestSchema):
+    reason = Text(
+        required=True,
+        validate=[validate.Length(1, 500), no_outer_spaces],
+        metadata={"description": "Bidders are told."},
+    )
+    version = Integer(load_default=None, validate=validate.Range(1, MAX_VERSION))
+
+
 class SessionsQuery(PageQuery):
     status = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
+
+
+class SearchedSessionsQuery(SessionsQuery):
+    search = search_field("Part of the name.")
 
 
 class Product(Schema):
@@ -144,3 +185,6 @@ class Session(Schema):
     status = fields.Enum(Status, by_value=True, required=True)
     is_active = fields.Boolean(required=True)
     final_price = final_price_field()
+    version = Integer(required=True, metadata={"description": "Counts the session's changes."})
+    cancelled_at = Moment(required=True, allow_none=True)
+    cancel_reason = Text(required=True, allow_none=True)

@@ -84,3 +84,4 @@ class Problem(Schema):
     standing_score = Number(
         metadata={"description": "For score_would_drop: the score of your standing bid."}
     )
+    version = Integer(metadata={"description": "For version_conflict: the current version."})

@@ -57,6 +57,7 @@ function isInLastSeconds({ status, end }) {
 
 function remaining({ status, start, end }) {
   if (status === "ended") return "Ended";
+  if (status === "cancelled") return "Cancelled";
   if (status === "scheduled" && start > now()) return `Starts in ${countdown(start - now())}`;
   if (end <= now()) return "00:00 · waiting for results";
   return `${status === "inactive" ? "Paused · " : ""}${countdown(end - now())} left`;

@@ -38,7 +38,7 @@ class Watcher {
     const frame = JSON.parse(text);
     this.markOpen();
     if (frame.type === "session_ended") this.finish(frame.data);
-    else this.on.board(frame.data);
+    else this.showBoard(frame.data);
   }
 
   /** Called on each frame: a proxy may accept a WebSocket and deliver nothing. */
@@ -83,14 +83,20 @@ class Watcher {
       const board = await get(`/api/leaderboard/${this.sessionId}`);
       if (this.stopped || this.isOpen) return true;
       this.on.state("polling");
-      this.on.board(board);
-      if (!board.provisional) this.finish(await get(`/api/results/${this.sessionId}`));
+      this.showBoard(board);
+      if (!board.provisional && !this.stopped) this.finish(await get(`/api/results/${this.sessionId}`));
     } catch (error) {
       if (this.stopped || error.status === 404) return false;
       if (this.isOpen) markReachable(); // a late failure: the socket works
       else this.on.state("offline");
     }
     return true;
+  }
+
+  /** A cancelled session has no results: its board is the last one. */
+  showBoard(board) {
+    this.on.board(board);
+    if (board.status === "cancelled") this.stop();
   }
 
   finish(results) {

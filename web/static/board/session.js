@@ -145,6 +145,13 @@ class SessionView {
     this.plot.add(now(), board.threshold_score);
     this.showRows(board.leaderboard);
     this.updateOwn(board);
+    if (board.status === "cancelled") this.showCancelled();
+  }
+
+  showCancelled() {
+    this.state.textContent = "Cancelled";
+    this.bidding.hidden = true;
+    announce("The shop has cancelled this session. Nobody wins.");
   }
 
   /** At a random moment: all pages see the session open at the same time. */
@@ -174,7 +181,7 @@ class SessionView {
       this.hasBid = true;
       this.setOwn(entry);
     } else {
-      if (this.hasBid) this.requestOwnPlace();
+      if (this.hasBid && board.status !== "cancelled") this.requestOwnPlace();
       this.showStep();
     }
   }

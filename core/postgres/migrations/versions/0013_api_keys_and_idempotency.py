@@ -1,7 +1,7 @@
 """API keys, and responses that are repeated for an Idempotency-Key
 
 Revision: 0013
-Follows:  0011
+Follows:  0012
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
