@@ -18,7 +18,7 @@ ENV HOST=0.0.0.0 \
 
 # New volumes mounted at these folders inherit their owner.
 RUN useradd --uid 10001 --no-create-home flashbid \
-    && install --directory --owner flashbid /run/flashbid \
+    && install --directory --owner flashbid /run/flashbid /run/exports \
         /secrets/jwt_secret /secrets/postgres_password /secrets/redis_password \
         /secrets/metrics_token
 

@@ -1,6 +1,7 @@
 """Builds the services of one process. The only module that imports them all."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from redis import Redis
@@ -30,6 +31,7 @@ from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
 from core.operations.audit import Audit
 from core.operations.stats import Statistics
+from core.orders.exports import Exports
 from core.orders.listing import OfferLists
 from core.orders.offers import Offers
 from core.postgres.database import Database, create_database, create_database_engine
@@ -84,6 +86,7 @@ class Services:
     audit: Audit
     weights: Weights
     statistics: Statistics
+    exports: Exports
 
 
 def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = None) -> Services:
@@ -116,6 +119,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
     webhooks = Webhooks(database, runtime.loop, settings.webhook, destinations)
     announcing = Announcing(database, by_email=mailer.is_on)
     offers = Offers(database, announcing.tell_successors)
+    results = Results(database, sessions)
     accounts = Accounts(
         database,
         redis,
@@ -160,7 +164,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             calls=create_calls(settings, redis, runtime, None, retries=RETRIES),
         ),
         history=History(database, bid_log),
-        results=Results(database, sessions),
+        results=results,
         bid_log=bid_log,
         backlog=backlog,
         loader=loader,
@@ -184,4 +188,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),
+        exports=Exports(
+            engine, database, redis, sessions, results, folder=Path(settings.exports_folder)
+        ),
     )

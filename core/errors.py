@@ -79,6 +79,34 @@ class OfferSettled(Refusal):
         super().__init__(f"This offer is already {state}, which never changes.")
 
 
+class ExportNotFound(Refusal):
+    detail = "No export has this id. Exports are deleted after 7 days."
+
+
+class ExportFileMissing(ExportNotFound):
+    detail = (
+        "The file of this export is not in this host's EXPORTS_FOLDER, which web and the exporter "
+        "must share. Request a new export."
+    )
+
+
+class ExportNotReady(Refusal):
+    detail = "This export is not finished yet. Try again in a few seconds."
+    retry_after_seconds = 2
+
+
+class ExportFailed(Refusal):
+    detail = "This export failed."
+
+
+class ResultsTooLarge(Refusal):
+    def __init__(self, rows: int = 250_000, most: int = 10_000) -> None:
+        super().__init__(
+            f"These results have {rows:,} rows, more than the {most:,} of one response. An admin "
+            "can request them as a file with POST /api/admin/sessions/{session_id}/exports."
+        )
+
+
 class SessionNotStarted(Refusal):
     detail = "This session has not started yet. See its start_time."
 

@@ -79,6 +79,7 @@ class Stack:
             "PORT": str(self.port),
             "PATH": f"{programs}{os.pathsep}{settings.get('PATH', os.defpath)}",
             "METRICS_FOLDER": str(folder / "metrics"),
+            "EXPORTS_FOLDER": str(folder / "exports"),
             "BEAT_SCHEDULE_FILE": str(folder / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }

@@ -71,6 +71,7 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "SMTP_HOST": "",
             "WEBHOOK_URL": "",
             "METRICS_FOLDER": str(folder / "metrics"),
+            "EXPORTS_FOLDER": str(folder / "exports"),
             # The machine may be busy; tests of overload set their own.
             "MAX_QUEUE_WAIT_MS": "20000",
             # One member sends all that is refused; tests of these limits set their own.

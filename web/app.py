@@ -13,6 +13,7 @@ from core.config import ConfigError, Settings, load_settings, secrets_of
 from core.telemetry.logs import configure_logs, hide
 from web import lane, state
 from web.commands import api_keys as api_key_commands
+from web.commands import exports as export_commands
 from web.commands import members as member_commands
 from web.commands import service as service_commands
 from web.guards import rate_limits, tokens
@@ -27,6 +28,7 @@ from web.routes import (
     bidding,
     board_page,
     docs,
+    exports,
     live,
     metrics,
     notifications,
@@ -60,6 +62,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         accounts,
         admin,
         bidding,
+        exports,
         notifications,
         offers,
         live,
@@ -76,6 +79,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     service_commands.register(app)
     member_commands.register(app)
     api_key_commands.register(app)
+    export_commands.register(app)
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

@@ -85,7 +85,9 @@ class Application:
             if response.status in _DELAYED_STATUSES:
                 await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             send_whole = scope.get("extensions", {}).get(SEND_WHOLE) if is_read_to_end else None
-            if send_whole is not None:
+            if response.pieces is not None:
+                await _send_pieces(response, receive, send)
+            elif send_whole is not None:
                 await send_whole(response)
             else:
                 await _send_response(response, receive, send, is_read_to_end=is_read_to_end)
@@ -133,3 +135,31 @@ async def _send_response(
         await send({"type": "http.response.body"})
     else:
         await send({"type": "http.response.body", "body": response.body})
+
+
+async def _send_pieces(response: RawResponse, receive: Receive, send: Send) -> None:
+    """Send a long response. A piece is read when the client has taken most of those before it;
+    the pieces of a client that has gone are not read.
+    """
+    pieces = iter(response.pieces or ())
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": response.headers,
+            }
+        )
+        while not gone.done() and (piece := await asyncio.to_thread(next, pieces, b"")):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not gone.done():
+            await send({"type": "http.response.body"})
+    finally:
+        gone.cancel()
+        getattr(response.pieces, "close", lambda: None)()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

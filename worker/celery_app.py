@@ -88,6 +88,7 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
         "sweep-weights": {"task": "worker.tasks.sweep_weights", **every_sweep},
         "fan-out-events": {"task": "worker.tasks.fan_out_events", **every_tick},
+        "sweep-exports": {"task": "worker.tasks.sweep_exports", **every_sweep},
         "send-due-webhooks": {"task": "worker.tasks.send_webhooks", **every_sweep},
         "send-due-emails": {"task": "worker.tasks.send_emails", **every_sweep},
         "recompute-weights-nightly": {
@@ -105,6 +106,11 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "fill-account-keys-nightly": {
             "task": "worker.tasks.fill_account_keys",
             "schedule": crontab(hour="4", minute="47"),
+        },
+        "purge-exports-hourly": {
+            "task": "worker.tasks.purge_exports",
+            "schedule": crontab(minute="27"),
+            "options": _expiring(3600),
         },
     }
 

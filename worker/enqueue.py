@@ -8,7 +8,7 @@ import structlog
 from celery import Task
 
 from worker.broker import broker_errors
-from worker.tasks import close_session, persist_bids, send_webhooks
+from worker.tasks import close_session, make_export, persist_bids, send_webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,11 @@ def close(session_id: UUID) -> None:
 def webhooks() -> None:
     """Enqueue the delivery of due webhooks."""
     _send(send_webhooks)
+
+
+def export(export_id: UUID) -> None:
+    """Enqueue the making of a requested export."""
+    _send(make_export, str(export_id))
 
 
 def _send(task: Task, *arguments: str) -> None:

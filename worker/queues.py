@@ -8,8 +8,10 @@ DEFAULT = "default"
 # Calls to external servers: a dead one must only delay its own deliveries.
 EMAILS = "emails"
 WEBHOOKS = "webhooks"
+# Large files.
+EXPORTS = "exports"
 
-ALL = (BIDS, SESSIONS, DEFAULT, EMAILS, WEBHOOKS)
+ALL = (BIDS, SESSIONS, DEFAULT, EMAILS, WEBHOOKS, EXPORTS)
 
 # All other tasks use DEFAULT.
 ROUTES = {
@@ -19,4 +21,6 @@ ROUTES = {
     "worker.tasks.close_session": SESSIONS,
     "worker.tasks.send_emails": EMAILS,
     "worker.tasks.send_webhooks": WEBHOOKS,
+    "worker.tasks.make_export": EXPORTS,
+    "worker.tasks.purge_exports": EXPORTS,
 }

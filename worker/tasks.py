@@ -206,3 +206,24 @@ def fill_account_keys() -> None:
     """Fill the keys of accounts that an older version registered during a deployment."""
     twins = fill_keys(services().engine)
     log.info("account_keys_filled", twins=len(twins))
+
+
+@app.task(**RETRY_OUTAGES)
+def make_export(export_id: str) -> None:
+    """Write the file of a requested export."""
+    if made := services().exports.make(UUID(export_id)):
+        log.info("export_made", export_id=export_id, rows=made.rows, size_bytes=made.size_bytes)
+
+
+@app.task
+@put_off_in_an_outage
+def sweep_exports() -> None:
+    """Make exports whose job was lost: the sweep behind make_export."""
+    for export_id in services().exports.claim_unfinished():
+        make_export.delay(str(export_id))
+
+
+@app.task(**RETRY_OUTAGES)
+def purge_exports() -> None:
+    """Delete expired exports, and files that killed jobs have left."""
+    log.info("exports_purged", files=services().exports.purge())

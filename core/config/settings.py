@@ -46,6 +46,7 @@ from core.config.web import (
     AccessLogMode,
     read_access_log,
     read_cors_origins,
+    read_exports_folder,
     read_metrics_folder,
 )
 from core.rules.destinations import Destinations
@@ -74,6 +75,7 @@ EXAMPLE_PATH = PROJECT_ROOT / ".env.example"
 RUNNING_ENV_PATH = PROJECT_ROOT / ".data" / "running.env"
 # Not in the system's temporary folder, where another user may come first.
 RUNTIME_PATH = PROJECT_ROOT / ".data" / "run"
+EXPORTS_PATH = PROJECT_ROOT / ".data" / "exports"
 # The folder of a Unix socket, or libpq's list of hosts.
 _SOCKET_OR_HOSTS = r"/.*|[\w.-]+(?:,[\w.-]+)+"
 
@@ -123,6 +125,7 @@ class Settings:
 
     # ISO 4217, for new sessions.
     currency: str
+    exports_folder: str
     # For new sessions whose terms do not say.
     allow_lower_bids: bool
 
@@ -310,6 +313,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         first_account_is_admin=read.flag("FIRST_ACCOUNT_IS_ADMIN", True),
         passwords=read_passwords(read),
         currency=read_currency(read),
+        exports_folder=read_exports_folder(read, EXPORTS_PATH),
         allow_lower_bids=read.flag("ALLOW_LOWER_BIDS", False),
         bid_rate_per_second=read.number("BID_RATE_PER_SECOND", 10.0, low=0.0, high=1e6),
         bid_rate_burst=read.integer("BID_RATE_BURST", 20, low=1, high=1_000_000),

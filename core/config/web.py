@@ -1,4 +1,4 @@
-"""Settings of the web processes: origins, the access log, and the folder they read metrics from."""
+"""Settings of the web processes: origins, the access log, and the folders they read from."""
 
 import re
 from enum import StrEnum
@@ -47,6 +47,13 @@ def read_metrics_folder(read: SettingsReader, port: int, default_parent: Path) -
     if not Path(parent).is_absolute():
         raise ConfigError("RUNTIME_FOLDER must be an absolute path: processes start anywhere.")
     return read.text("METRICS_FOLDER", f"{parent}/metrics-{port}")
+
+
+def read_exports_folder(read: SettingsReader, default: Path) -> str:
+    folder = read.text("EXPORTS_FOLDER", str(default))
+    if not Path(folder).is_absolute():
+        raise ConfigError("EXPORTS_FOLDER must be an absolute path: processes start anywhere.")
+    return folder
 
 
 def read_cors_origins(read: SettingsReader) -> tuple[str, ...]:

@@ -70,6 +70,13 @@ def recomputation_claim(session_id: UUID | str) -> str:
     return f"session:weighing:{{{session_id}}}"
 
 
+def export_claim(export_id: UUID | str) -> str:
+    """String, short-lived: token of the process that writes the export, or a mark that its job is
+    enqueued.
+    """
+    return f"export:making:{{{export_id}}}"
+
+
 def revoked_tokens(session_id: UUID | str) -> str:
     """Sorted set: a session's copy of REVOKED_TOKENS in its slot, for scripts on a cluster."""
     return f"tokens:revoked:{{{session_id}}}"

@@ -31,7 +31,7 @@ PUBLISH_SECONDS = 2.0
 ALIVE_SECONDS = 10.0
 KEEP_SECONDS = 120.0
 # The Procfile's roles; one without processes is exported as 0.
-ROLES = ("web", "bids", "sessions", "default", "emails", "webhooks", "beat")
+ROLES = ("web", "bids", "sessions", "default", "emails", "webhooks", "exports", "beat")
 # Commands run by hand, which are not expected to be running.
 COMMAND = "command"
 _SUFFIX = ".json"

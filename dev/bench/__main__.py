@@ -24,6 +24,7 @@ from dev.bench.runs.batches import BatchRuns
 from dev.bench.runs.close import CloseRuns
 from dev.bench.runs.cluster import ClusterRuns
 from dev.bench.runs.drain import DrainRuns
+from dev.bench.runs.export import ExportRuns
 from dev.bench.runs.script import ScriptRuns
 from dev.bench.servers.stack import BenchServers, http_stack, servers, temporary_folder
 from dev.errors import DevError
@@ -49,6 +50,7 @@ MEASURES_BY_RUN = {
     "script": {"script-growth"},
     "batch sizes": {"batches-to-singles"},
     "close": {"close-to-sql", "close-priced-to-plain"},
+    "export": {"export-to-copy", "export-memory"},
     "lines": {"own-lines"},
 }
 HTTP_RUNS = (
@@ -60,6 +62,7 @@ OTHER_RUNS = (
     ("script", ScriptRuns),
     ("batch sizes", BatchRuns),
     ("close", CloseRuns),
+    ("export", ExportRuns),
 )
 
 

@@ -160,6 +160,23 @@ _OWN_MEASURES = (
         at_least=False,
     ),
     Measure(
+        "export-to-copy",
+        "seconds of an export, the slower format ÷ of PostgreSQL's own COPY",
+        "export s",
+        "copy s",
+        3.0,
+        at_least=False,
+    ),
+    Measure(
+        "export-memory",
+        "growth of an exporting process's memory",
+        "export MiB",
+        None,
+        64.0,
+        at_least=False,
+        unit=" MiB",
+    ),
+    Measure(
         "bid-p99",
         "p99 latency of bids at half of saturation",
         "bid p99 ms",

@@ -61,7 +61,7 @@ def path_without_wrk(tmp_path: Path) -> str:
 def test_it_measures_with_wrk_and_nginx_where_they_are_installed(tmp_path: Path) -> None:
     always = (
         *("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "browser-headers"),
-        *("close-to-sql", "close-priced-to-plain"),
+        *("close-to-sql", "close-priced-to-plain", "export-to-copy", "export-memory"),
         *("watchers-to-none", "frame-lag-p99", "watcher-memory"),
     )
     asked, has_nginx = (*always, "nginx-to-keepalive"), nginx.find() is not None

@@ -77,6 +77,7 @@ def test_closing_has_a_queue_of_its_own(celery: Celery) -> None:
     assert by_queue[queues.SESSIONS] == {"tick_sessions", "close_session"}
     assert by_queue[queues.EMAILS] == {"send_emails"}
     assert by_queue[queues.WEBHOOKS] == {"send_webhooks"}
+    assert by_queue[queues.EXPORTS] == {"make_export", "purge_exports"}
     assert by_queue[queues.BIDS] == {"persist_bids", "sweep_bid_logs"}
 
 
@@ -112,4 +113,6 @@ def test_every_chain_of_jobs_has_a_sweep_by_beat(celery: Celery) -> None:
         "purge_revocations",
         "purge_responses",
         "fill_account_keys",
+        "sweep_exports",
+        "purge_exports",
     }

@@ -27,7 +27,7 @@ PROCFILE, COMPOSE = (
 )
 # What the compose file itself says: where its servers and volumes are, and their secrets.
 FIXED_BY_COMPOSE = re.compile(
-    r"HOST|PORT|RUNTIME_FOLDER|METRICS_(FOLDER|TOKEN|TOKEN_FILE)|JWT_SECRET_FILE|"
+    r"HOST|PORT|RUNTIME_FOLDER|EXPORTS_FOLDER|METRICS_(FOLDER|TOKEN|TOKEN_FILE)|JWT_SECRET_FILE|"
     r"(POSTGRES|REDIS)_(HOST|PORT|USER|PASSWORD|PASSWORD_FILE|DB)"
 )
 # What it asks for that the program does not, unless .env says otherwise.

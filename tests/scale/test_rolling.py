@@ -29,7 +29,7 @@ def test_a_rolling_restart_refuses_nobody_and_loses_no_bid(
         goes_on(sale)
         replace_web(stack)
         goes_on(sale)
-        for name in ("worker", "closer", "helper", "mailer", "notifier", "beat"):
+        for name in ("worker", "closer", "helper", "mailer", "notifier", "exporter", "beat"):
             stack[name].terminate()
             assert stack[name].exit_code(PATIENCE_SECONDS) == 0
             stack[name].start()

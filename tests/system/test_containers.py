@@ -18,7 +18,7 @@ from dev.stack import Stack
 
 PASSWORD = "a-password-of-these-tests"
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-ASKED = ("web", "worker", "closer", "helper", "notifier")
+ASKED = ("web", "worker", "closer", "helper", "notifier", "exporter")
 NAMES = {"jwt_secret", "postgres_password", "redis_password", "metrics_token"}
 
 

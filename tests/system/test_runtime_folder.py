@@ -11,7 +11,7 @@ from core.bootstrap import Services
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
 
-SERVICES = ("web", "worker", "closer", "helper", "notifier", "beat")
+SERVICES = ("web", "worker", "closer", "helper", "notifier", "exporter", "beat")
 
 
 def environ(folder: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Runs Flask in threads: each gets a complete request and returns a complete response.
+"""Runs Flask in threads: each gets a complete request and returns a complete response, or the
+pieces of a long one.
 
 No thread waits for a client, however slowly it sends or reads.
 """
@@ -11,10 +12,12 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+from werkzeug.wsgi import FileWrapper
+
 from core.members.passwords import HASHES_AT_ONCE
 from web.front.overload import ThreadQueue
 from web.http.body import MAX_BODY_BYTES
-from web.http.requests import RawResponse, Scope
+from web.http.requests import MAX_WHOLE_BYTES, PIECE_BYTES, Headers, RawResponse, Scope
 
 # Paths for operators have their own threads, so that they work on an overloaded service.
 _OPERATOR_PATHS = ("/health", "/metrics", "/api/admin/")
@@ -80,6 +83,7 @@ def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        "wsgi.file_wrapper": lambda file, _: FileWrapper(file, PIECE_BYTES),
     }
     for name, value in scope["headers"]:
         # Otherwise `X_Forwarded_For` would be read as `X-Forwarded-For`.
@@ -96,7 +100,7 @@ def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
 
 
 def call_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> RawResponse:
-    """Call the application; its complete response."""
+    """Call the application; its complete response, or its pieces when it is long."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
@@ -104,13 +108,23 @@ def call_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> RawResponse:
         return started.append  # PEP 3333's write(); never called here
 
     parts: Iterable[bytes] = app(environ, start_response)
+    if started and _is_long(started[1]):
+        return RawResponse(int(started[0][:3]), _encoded(started[1]), b"", parts)
     try:
         body = b"".join(parts)
     finally:
         getattr(parts, "close", lambda: None)()
     status, headers = started
-    encoded = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers]
+    encoded = _encoded(headers)
     if body and all(name != b"content-length" for name, _ in encoded):
         # A streamed response is complete now.
         encoded.append((b"content-length", b"%d" % len(body)))
     return RawResponse(int(status[:3]), encoded, body)
+
+
+def _is_long(headers: list[tuple[str, str]]) -> bool:
+    return int(dict(headers).get("Content-Length", 0)) > MAX_WHOLE_BYTES
+
+
+def _encoded(headers: list[tuple[str, str]]) -> Headers:
+    return [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers]

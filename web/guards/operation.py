@@ -33,6 +33,7 @@ _NOT_FOUND: dict[str, type[errors.Refusal]] = {
     "endpoint_id": errors.EndpointNotFound,
     "delivery_id": errors.DeliveryNotFound,
     "offer_id": errors.OfferNotFound,
+    "export_id": errors.ExportNotFound,
 }
 
 
@@ -49,6 +50,8 @@ class Operation:
     response: Schema | None = None
     # Set when the response is not JSON; the view then returns bytes.
     media_type: str | None = None
+    # Further types of text that the response may have; the view then returns a Response.
+    also_media_types: tuple[str, ...] = ()
     status: int = 200
     # The view returns a list and the total number of items, sent in X-Total-Count.
     paged: bool = False
@@ -160,6 +163,8 @@ def _as_record(value: Any) -> Any:
 
 
 def _respond(declaration: Operation, result: Any) -> Response:
+    if isinstance(result, Response):
+        return result
     status, total = declaration.status, None
     if declaration.paged:
         result, total = result

@@ -110,6 +110,11 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.OfferNotFound: Problem(404, "offer_not_found"),
     errors.OfferExpired: Problem(409, "offer_expired"),
     errors.OfferSettled: Problem(409, "offer_settled"),
+    errors.ExportNotFound: Problem(404, "export_not_found"),
+    errors.ExportFileMissing: Problem(404, "export_not_found"),
+    errors.ExportNotReady: Problem(409, "export_not_ready"),
+    errors.ExportFailed: Problem(409, "export_failed"),
+    errors.ResultsTooLarge: Problem(409, "results_too_large"),
     errors.UsernameTaken: Problem(409, "username_taken"),
     errors.EmailTaken: Problem(409, "email_taken"),
     errors.SessionNotStarted: Problem(409, "session_not_started"),
@@ -157,6 +162,12 @@ HTTP_PROBLEMS: dict[int, Problem] = {
     405: Problem(405, "method_not_allowed", "This URL does not support this method. See /docs."),
     413: Problem(413, "body_too_large", "The body is too large."),
     415: Problem(415, "unsupported_media_type", "Send a JSON body."),
+    416: Problem(
+        416,
+        "range_not_satisfiable",
+        "The file has no such bytes, or several ranges were asked for. `Content-Range` has its "
+        "length; ask for one range.",
+    ),
 }
 _OUTAGE_RETRY_AFTER_SECONDS = 2
 
@@ -234,7 +245,9 @@ def _handle_http_error(error: HTTPException) -> Response:
         error.code, "bad_request", error.description or "The request is not valid."
     )
     response = problem_response(problem, g.get("request_id", ""))
-    response.headers.update((name, value) for name, value in error.get_headers() if name == "Allow")
+    response.headers.update(
+        (name, value) for name, value in error.get_headers() if name in ("Allow", "Content-Range")
+    )
     return _respond(response)
 
 

@@ -1,7 +1,7 @@
 """The lane's requests, from ASGI or from Flask, and complete responses."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -17,6 +17,9 @@ Headers = list[tuple[bytes, bytes]]
 # An ASGI extension of web/front/http.py: a coroutine function that sends a RawResponse.
 SEND_WHOLE = "flashbid.send_whole"
 
+# A longer response is read and sent in pieces of this size: two of them are in memory.
+PIECE_BYTES = 64 * 1024
+MAX_WHOLE_BYTES = 1024 * 1024
 # How long a client may keep sending after its response (RFC 9112, section 9.6).
 LINGER_SECONDS = 2.0
 _LANE_HEADERS = frozenset(
@@ -65,11 +68,12 @@ class LaneRequest(Struct):
 
 
 class RawResponse(NamedTuple):
-    """A complete response, ready to send."""
+    """A complete response, ready to send; a long one has pieces instead of a body."""
 
     status: int
     headers: Headers
     body: bytes
+    pieces: Iterable[bytes] | None = None
 
 
 async def read_request(scope: Scope, receive: Receive, max_bytes: int) -> LaneRequest:

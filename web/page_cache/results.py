@@ -27,6 +27,8 @@ _HEAD = schemas.Results(exclude=("winners", "rankings", "page", "page_size", "to
 Key = tuple[UUID, int, int]
 # In the place of a page: the winners.
 _ALL_WINNERS = (0, 0)
+# Likewise: all ranks as CSV.
+_ALL_RANKS = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class ResultsPages:
         if (cached := self._get(key)) is None:
             self._misses.require(reader)
             cached = self._cached_or_made(key, self._make_page)
+            self._misses.take(reader)
+        return cached.head
+
+    def csv(self, session_id: UUID, make: Callable[[UUID], bytes], *, reader: str) -> bytes:
+        """All ranks as `make` writes them. Raises like it, and TooMany as for a page."""
+        key = (session_id, *_ALL_RANKS)
+        if (cached := self._get(key)) is None:
+            self._misses.require(reader)
+            cached = self._cached_or_made(key, lambda _: CachedText(make(session_id)))
             self._misses.take(reader)
         return cached.head
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from core import errors
 from core.bidding.board import Standing
 from core.bidding.history import PastBid
+from core.orders.exports import FileFormat
 from core.rules.lifecycle import Status
 from core.sessions.sessions import SessionView
 from web.guards.operation import operation
@@ -99,18 +100,23 @@ def session(session_id: UUID) -> SessionView:
 @blueprint.get("/results/<session_id>")
 @operation(
     auth=Auth.PUBLIC,
-    query=schemas.PageQuery(),
+    query=schemas.ResultsQuery(),
     response=schemas.Results(),
+    also_media_types=("text/csv",),
     refuses=(
         errors.SessionNotFound,
         errors.SessionNotEnded,
         errors.ResultsPending,
         errors.SessionCancelled,
+        errors.ResultsTooLarge,
     ),
 )
-def results(session_id: UUID, page: int, page_size: int) -> bytes:
+def results(session_id: UUID, page: int, page_size: int, file_format: str) -> Response | bytes:
     """Get the final results: all winners on the first page, and a page of all ranks."""
     reader = network_of(request.remote_addr or "")
+    if file_format == FileFormat.CSV:
+        text = results_pages().csv(session_id, services().exports.results_csv, reader=reader)
+        return Response(text, content_type="text/csv; charset=utf-8")
     return results_pages().page(session_id, page=page, page_size=page_size, reader=reader)
 
 

@@ -54,12 +54,16 @@ _VALUES: dict[str, Any] = {
     "email": "ada@example.com",
     "end_time": _END,
     "endpoint_id": "2f1d1a0e-6c0b-4d0e-9a57-0f7c6d1f8b21",
+    "error": None,
     "event": "session.ended",
     "events": "session.ended",
-    "expires_at": "2030-02-01T19:00:01+00:00",
+    "expires_at": "2030-02-07T19:00:01+00:00",
     "expires_in": 3600,
+    "export_id": "3d8a2f64-0c55-4d0a-8f25-6c9f4be0a9d2",
     "failing_since": None,
     "final_price": 250.0,
+    "finished_at": _CLOSED_AT,
+    "format": "csv",
     "gamma": 2.0,
     "given_up": 0,
     "hand_on": True,
@@ -105,6 +109,7 @@ _VALUES: dict[str, Any] = {
     "redis": "ok",
     "replayed": False,
     "response_time": 12.5,
+    "row_count": 1,
     "scope": "orders:write",
     "search": "cam",
     "score": 201.07407407407408,
@@ -114,6 +119,8 @@ _VALUES: dict[str, Any] = {
     "session_id": "1b4e28ba-2fa1-41d2-883f-0016d3cca427",
     "sessions": {"active": 1, "ended": 3},
     "settled_at": None,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size_bytes": 96,
     "start_time": _START,
     "state": "open",
     "state_reason": None,
@@ -141,6 +148,8 @@ _VALUES: dict[str, Any] = {
 # Where a schema's field means something else than its name does elsewhere.
 _SPECIAL: dict[type[Schema], dict[str, Any]] = {
     schemas.Session: {"final_price": None},
+    schemas.Export: {"kind": "results", "created_at": _CLOSED_AT},
+    schemas.NewExport: {"kind": "results"},
     schemas.PlacedBid: {"status": "accepted"},
     schemas.Results: {"status": "ended"},
     frames.BoardUpdate: {"type": frames.BOARD_UPDATE},
@@ -159,6 +168,10 @@ _SPECIAL: dict[type[Schema], dict[str, Any]] = {
 _WHEN_DEGRADED: dict[type[Schema], dict[str, Any]] = {
     schemas.Health: {"status": "degraded", "database": "unreachable"},
     schemas.Readiness: {"status": "not_ready", "redis": "unreachable"},
+}
+TEXTS = {
+    "text/csv": f"rank,user_id,username,price\n1,{_USER},ada,250.00\n",
+    "application/x-ndjson": f'{{"rank":1,"user_id":"{_USER}","username":"ada","price":250.00}}\n',
 }
 METRICS = """\
 # HELP flashbid_bids_total Responses to bids, by outcome.

@@ -75,6 +75,7 @@ _TAGS = {
     "notifications": "Messages to members.",
     "offers": "Who may buy until when, and what came of it.",
     "live": "The live board over a WebSocket.",
+    "exports": "Files of results, bids and offers.",
     "admin": "Products, sessions and figures, for admins.",
     "service": "Health checks.",
     "metrics": "Metrics for Prometheus.",
@@ -204,6 +205,11 @@ def _success(declaration: Operation, status: int) -> dict[str, Any]:
                 "example": examples.METRICS,
             }
         }
+    for media_type in declaration.also_media_types:
+        response.setdefault("content", {})[media_type] = {
+            "schema": {"type": "string"},
+            "example": examples.TEXTS[media_type],
+        }
     if declaration.paged:
         response["headers"] = {
             "X-Total-Count": {
@@ -261,6 +267,8 @@ def _problems(declaration: Operation) -> list[Problem]:
     if declaration.body is not None:
         problems += [problem_of(kind) for kind in (body.MalformedJson, body.UnsupportedMediaType)]
         problems.append(HTTP_PROBLEMS[413])
+    if HTTPStatus.PARTIAL_CONTENT in declaration.also_statuses:
+        problems.append(HTTP_PROBLEMS[416])
     if declaration.body is not None or declaration.query is not None:
         problems.append(problem_of(ValidationError))
     if declaration.is_repeatable:

@@ -16,7 +16,7 @@ from core.postgres.models.notifications import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from core.postgres.models.orders import Offer, PassedOver
+from core.postgres.models.orders import Export, Offer, PassedOver
 from core.postgres.models.records import AdminAction, SessionEvent, StoredResponse
 from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
@@ -33,6 +33,7 @@ __all__ = [
     "DeletedAccount",
     "Delivery",
     "EmailDelivery",
+    "Export",
     "Notification",
     "Offer",
     "PassedOver",

@@ -3,7 +3,16 @@
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.postgres.models.base import Base, Moment
@@ -63,3 +72,46 @@ class PassedOver(Base):
     passed_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
 
     __table_args__ = (CheckConstraint("reason IN ('disabled', 'erased')", name="reason_known"),)
+
+
+class Export(Base):
+    """A file with a session's rows that an admin asked for, and what came of it.
+
+    The file is complete when the row names it; others in the folder are left by killed jobs.
+    """
+
+    __tablename__ = "exports"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    kind: Mapped[str] = mapped_column(String(7))
+    file_format: Mapped[str] = mapped_column(String(6))
+    state: Mapped[str] = mapped_column(String(7), server_default=text("'waiting'"))
+    requested_by: Mapped[UUID]
+    # How often a job has begun it; one that always dies is given up.
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.clock_timestamp())
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment)
+    file_name: Mapped[str | None] = mapped_column(String(80))
+    row_count: Mapped[int | None] = mapped_column(BigInteger)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    # Why it failed, in a sentence.
+    error: Mapped[str | None] = mapped_column(String(200))
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('results', 'bids', 'offers')", name="kind_known"),
+        CheckConstraint("file_format IN ('csv', 'ndjson')", name="file_format_known"),
+        CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')", name="state_known"),
+        CheckConstraint(
+            "(state = 'done') = (num_nulls(file_name, row_count, size_bytes, sha256) = 0)",
+            name="done_has_file",
+        ),
+        CheckConstraint("(state = 'failed') = (error IS NOT NULL)", name="failed_has_error"),
+        Index(
+            "ix_exports_unfinished",
+            "created_at",
+            postgresql_where=text("state IN ('waiting', 'running')"),
+        ),
+    )

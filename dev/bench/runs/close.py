@@ -17,13 +17,13 @@ from dev.bench.servers.stack import open_session
 _INVENTORY = 1000
 TABLE = "bench_rankings"
 _RANKING_SQL = str(_WRITE_RANKINGS).replace("INTO rankings", f"INTO {TABLE}")
-_MEMBERS = """
+MEMBERS = """
     INSERT INTO users (id, username, email, password_hash)
     SELECT md5('bidder' || n)::uuid, 'bidder-' || n, 'bidder-' || n || '@example.invalid', '-'
       FROM generate_series(1, :bidders) n
 """
 # Each bidder bids once, then at random.
-_BIDS = """
+BIDS = """
     INSERT INTO bids (session_id, sequence, user_id, price, score, response_time, weight,
                       accepted_at)
     SELECT :session_id, n, md5('bidder' || bidder)::uuid, price,
@@ -47,7 +47,7 @@ class CloseRuns(Runs):
     def run(self) -> None:
         self._execute("TRUNCATE bids")
         self._execute(f"CREATE TABLE {TABLE} (LIKE rankings INCLUDING ALL)")
-        self._execute(_MEMBERS, bidders=self._options.close_bidders)
+        self._execute(MEMBERS, bidders=self._options.close_bidders)
         for number in range(1, self._options.rounds + 1):
             alone, close = self._round(self._session(Pricing.PAY_AS_BID))
             priced = self._priced(self._session(Pricing.SECOND_SCORE))
@@ -87,7 +87,7 @@ class CloseRuns(Runs):
         services.redis.flushdb()
         session_id = open_session(services, inventory=_INVENTORY, pricing=pricing.value)
         self._execute(
-            _BIDS,
+            BIDS,
             session_id=session_id,
             bids=options.close_bids,
             bidders=options.close_bidders,

@@ -94,6 +94,7 @@ def run(services: Services, *arguments: str) -> Result:
         ("replay-webhook", ANY_ID),
         ("rebuild", ANY_ID),
         ("verify", ANY_ID),
+        ("export", ANY_ID, "--output", "export.csv"),
         ("promote", "ada"),
         ("demote", "ada"),
         ("disable-member", "ada"),

@@ -27,7 +27,7 @@ SECRETS = {
     "redis": {"redis_password"},
     "migrate": {*_SERVERS, "jwt_secret"},
     **{key: {*_SERVERS, "jwt_secret", "metrics_token"} for key in ("web", "watch")},
-    **dict.fromkeys(("worker", "closer", "helper", "mailer", "notifier"), _SERVERS),
+    **dict.fromkeys(("worker", "closer", "helper", "mailer", "notifier", "exporter"), _SERVERS),
     "beat": {"redis_password"},
     "prometheus": {"metrics_token"},
     "proxy": set[str](),
@@ -44,7 +44,7 @@ SECRET_SETTINGS = {
     "WEBHOOK_URL": {"web", "watch", "helper", "mailer", "notifier"},
     "WEBHOOK_SECRET": {"web", "watch", "helper", "mailer", "notifier"},
 }
-_WORKERS = {"worker", "closer", "helper", "mailer", "notifier"}
+_WORKERS = {"worker", "closer", "helper", "mailer", "notifier", "exporter"}
 NETWORKS = {
     "redis": {"redis", "migrate", "web", "watch", "beat", *_WORKERS},
     "postgres": {"postgres", "migrate", "web", "watch", *_WORKERS},
@@ -130,6 +130,8 @@ def _secrets(compose: Compose) -> Iterator[str]:
             if {setting, f"{setting}_FILE"} & environment.keys() and name not in users:
                 yield f"{name}: is told {setting}"
         for volume in service.get("volumes", ()):
+            if volume == "exports:/run/exports" and name != "exporter":
+                yield f"{name}: may change exports"
             if name != "make-secrets" and volume.split(":")[0] in known and volume[-3:] != ":ro":
                 yield f"{name}: may change {volume}"
 
@@ -199,6 +201,7 @@ BREAKS = {
         "services/beat/volumes", ["postgres_password:/p:ro", "redis_password:/r:ro"]
     ),
     "writable secret": change("services/redis/volumes", ["redis_password:/secrets/redis"]),
+    "exports that web may change": change("services/web/volumes", ["exports:/run/exports"]),
     "database for beat": change("services/beat/networks", ["redis", "postgres"]),
     "way out for a worker": change("services/worker/networks", ["redis", "postgres", "outside"]),
     "proxy beside redis": change("services/proxy/networks", ["front", "outside", "redis"]),

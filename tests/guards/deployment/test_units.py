@@ -32,6 +32,8 @@ WANTED = {
     "RuntimeDirectory": ["flashbid"],
     "RuntimeDirectoryMode": ["0700"],
     "RuntimeDirectoryPreserve": ["yes"],
+    "StateDirectory": ["flashbid"],
+    "StateDirectoryMode": ["0700"],
     "ExecStart": [f"{INSTALLED}/docker/start %i"],
     "WantedBy": ["flashbid.target"],
     "StartLimitIntervalSec": ["0"],
@@ -57,6 +59,8 @@ def faults(process: str, release: str) -> Iterator[str]:
             yield f"{PROCESS}: {key} is {settings.get(key)}"
     if "RUNTIME_FOLDER=%t/flashbid" not in " ".join(settings.get("Environment", ())):
         yield f"{PROCESS}: metrics are not in its runtime folder"
+    if "EXPORTS_FOLDER=%S/flashbid" not in " ".join(settings.get("Environment", ())):
+        yield f"{PROCESS}: exports are not in its state folder"
     if RELEASE in " ".join(settings.get("Requires", ())):
         yield f"{PROCESS}: does not start while PostgreSQL is down"
     settings = parsed(release)
@@ -92,6 +96,7 @@ def test_a_missing_line_of_the_release_is_found(key: str) -> None:
     [
         lambda text: text.replace("KillMode=mixed", "KillMode=control-group"),
         lambda text: text.replace("RUNTIME_FOLDER=%t/flashbid", ""),
+        lambda text: text.replace("EXPORTS_FOLDER=%S/flashbid", ""),
         lambda text: text.replace("[Service]", "Requires=flashbid-release.service\n[Service]"),
     ],
 )

@@ -86,7 +86,7 @@ class Document:
     def _check_schema(self, response: TestResponse, schema: dict[str, Any]) -> None:
         Draft202012Validator(
             schema, registry=self._registry, format_checker=FormatChecker()
-        ).validate(response.json)
+        ).validate(response.json if response.is_json else response.text)
 
 
 def _operation_key(app: Flask, response: TestResponse) -> str:

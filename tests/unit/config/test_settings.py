@@ -49,6 +49,7 @@ DEFAULTS = {
     "first_account_is_admin": True,
     "passwords": PasswordSettings(min_length=6, refuse_common=False),
     "currency": "EUR",
+    "exports_folder": f"{PROJECT_ROOT}/.data/exports",
     "allow_lower_bids": False,
     "bid_rate_per_second": 10.0,
     "bid_rate_burst": 20,

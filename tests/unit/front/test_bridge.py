@@ -10,6 +10,7 @@ import pytest
 
 from core.members.passwords import HASHES_AT_ONCE
 from web.front.bridge import OPERATOR_THREADS, Bridge, call_wsgi
+from web.http.requests import MAX_WHOLE_BYTES, RawResponse
 
 
 def streaming(_environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -24,15 +25,23 @@ def empty(_environ: Any, start_response: Any) -> Iterable[bytes]:
 
 
 def test_a_streamed_answer_says_how_long_it_is() -> None:
-    assert call_wsgi(streaming, {}) == (
-        200,
-        [(b"content-type", b"text/plain"), (b"content-length", b"8")],
-        b"one, two",
+    assert call_wsgi(streaming, {}) == RawResponse(
+        200, [(b"content-type", b"text/plain"), (b"content-length", b"8")], b"one, two"
     )
 
 
 def test_an_answer_without_a_body_has_no_length() -> None:
-    assert call_wsgi(empty, {}) == (204, [], b"")
+    assert call_wsgi(empty, {}) == RawResponse(204, [], b"")
+
+
+def test_a_long_answer_is_not_gathered() -> None:
+    def long(_environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(MAX_WHOLE_BYTES + 1))])
+        return iter([b"x", b"y"])
+
+    response = call_wsgi(long, {})
+    assert response.body == b""
+    assert list(response.pieces or ()) == [b"x", b"y"]
 
 
 def scope(path: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_all_that_a_bid_on_a_cluster_touches_shares_a_slot() -> None:
 
 
 def test_every_key_is_in_the_table_of_the_documentation() -> None:
-    placeholders = {"session_id": "sid", "user_id": "uid", "key": "{sid}"}
+    placeholders = {"session_id": "sid", "user_id": "uid", "key": "{sid}", "export_id": "eid"}
     makers = [
         maker
         for name, maker in inspect.getmembers(keys, inspect.isfunction)

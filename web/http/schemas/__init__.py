@@ -21,6 +21,7 @@ from web.http.schemas.bidding import (
     Results,
     Standing,
 )
+from web.http.schemas.exports import Export, NewExport, ResultsQuery
 from web.http.schemas.notifications import (
     Channel,
     DeliveriesQuery,
@@ -60,11 +61,13 @@ __all__ = [
     "DeliveriesQuery",
     "EmailDelivery",
     "Entry",
+    "Export",
     "Health",
     "Login",
     "Member",
     "MembersQuery",
     "NewApiKey",
+    "NewExport",
     "NewProduct",
     "NewProductAndSession",
     "NewSession",
@@ -85,6 +88,7 @@ __all__ = [
     "RequestSchema",
     "ResultEntry",
     "Results",
+    "ResultsQuery",
     "SearchedSessionsQuery",
     "Session",
     "SessionChanges",
