@@ -29,6 +29,7 @@ from core.notifications.endpoints import Endpoints
 from core.notifications.inbox import Notifications
 from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
+from core.operations.archiving import Archiving
 from core.operations.audit import Audit
 from core.operations.stats import Statistics
 from core.orders.exports import Exports
@@ -83,6 +84,7 @@ class Services:
     channels: Channels
     offers: Offers
     offer_lists: OfferLists
+    archiving: Archiving
     audit: Audit
     weights: Weights
     statistics: Statistics
@@ -185,6 +187,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         channels=Channels(mailer, webhooks),
         offers=offers,
         offer_lists=OfferLists(database),
+        archiving=Archiving(engine, database, redis),
         audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),

@@ -95,6 +95,10 @@ class ExportNotReady(Refusal):
     retry_after_seconds = 2
 
 
+class BidsArchived(Refusal):
+    detail = "This session's bids were archived into a file. Its results can be exported."
+
+
 class ExportFailed(Refusal):
     detail = "This export failed."
 

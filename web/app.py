@@ -13,6 +13,7 @@ from core.config import ConfigError, Settings, load_settings, secrets_of
 from core.telemetry.logs import configure_logs, hide
 from web import lane, state
 from web.commands import api_keys as api_key_commands
+from web.commands import archive as archive_command
 from web.commands import exports as export_commands
 from web.commands import members as member_commands
 from web.commands import service as service_commands
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     service_commands.register(app)
     member_commands.register(app)
     api_key_commands.register(app)
+    archive_command.register(app)
     export_commands.register(app)
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.bidlog.entries import Entry, Identity, LoggedBid, sequence_of, storable
 from core.bidlog.incidents import Incident, record
-from core.postgres.models import Bid, SessionEvent
+from core.postgres.models import Archive, Bid, SessionEvent
 
 _MOVED = text("""
     SELECT moved.key AS entry_id, moved.value::bigint AS sequence
@@ -74,21 +74,25 @@ def report_gaps(db: Session, session_id: UUID, offset: int, due: Sequence[Pendin
 
 
 def new_entries(db: Session, session_id: UUID, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries that are neither in `bids` nor set aside.
+    """The entries that are neither in `bids` nor set aside nor archived.
 
     Looks up each bid by its own sequence and by those that rewinds gave to its entry id: a
-    few primary keys, however many bids the session has.
+    few primary keys, however many bids the session has. A session is archived with an empty
+    log, so every earlier bid is in its file.
     """
+    archived_at = db.scalar(select(Archive.written_at).where(Archive.session_id == session_id))
     places = _places(db, session_id, entries)
     stored = _stored(db, session_id, {place for some in places.values() for place in some})
     set_aside = _set_aside(db, session_id, entries)
 
     def is_handled(entry: Entry) -> bool:
         try:
-            identity = LoggedBid.parse(session_id, entry).identity
+            bid = LoggedBid.parse(session_id, entry)
         except ValueError:
             return (entry[0], storable(entry[1])) in set_aside
-        return any(stored.get(place) == identity for place in places[entry[0]])
+        if archived_at is not None and bid.accepted_at < archived_at:
+            return True
+        return any(stored.get(place) == bid.identity for place in places[entry[0]])
 
     return [entry for entry in entries if not is_handled(entry)]
 

@@ -2,7 +2,8 @@
 
 The log is the rows of `bids` followed by the entries not yet persisted. Each check
 recomputes its subject and lists the differences. Losses recorded in `session_events` are
-listed separately: they explain missing sequences and are not differences.
+listed separately: they explain missing sequences and are not differences. If a session's bids
+are archived, its results are checked, which keep what their scores were computed from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from core.bidlog.entries import Entry, LoggedBid
 from core.bidlog.incidents import Loss, late_sequences, losses, moved_sequences
 from core.operations.audited_prices import wrong_prices
 from core.postgres.database import Database, allow_silence
-from core.postgres.models import Bid, BiddingSession, BidLogOffset, Offer, Ranking
+from core.postgres.models import Archive, Bid, BiddingSession, BidLogOffset, Offer, Ranking
 from core.redis import keys
 from core.rules import scoring
 from core.rules.lifecycle import Status
@@ -76,6 +77,7 @@ class Evidence:
     """The input of the checks."""
 
     session: BiddingSession
+    archive: Archive | None
     offset: int
     offset_before: int
     newest_row_or_loss: int
@@ -129,7 +131,8 @@ class Audit:
     def verify(self, session_id: UUID) -> list[Check]:
         """All checks of a session. Raises SessionNotFound."""
         evidence = self._gather(session_id)
-        return [_check(name, found, evidence) for name, found in _CHECKS.items()]
+        checks = _ARCHIVED_CHECKS if evidence.archive else _CHECKS
+        return [_check(name, found, evidence) for name, found in checks.items()]
 
     def _gather(self, session_id: UUID) -> Evidence:
         """Read Redis in one transaction, then PostgreSQL, so that no drain can hide a bid.
@@ -156,18 +159,27 @@ class Audit:
             late = late_sequences(db, session_id)
             moved = moved_sequences(db, session_id)
             offers = db.scalars(select(Offer).where(Offer.session_id == session_id)).all()
+            archive = db.get(Archive, session_id)
             db.expunge_all()
         ended = Status(session.status).is_over
         newest = None if ended else sequence
         persisted = [_of_row(row) for row in rows if newest is None or row.sequence <= newest]
+        if archive:
+            persisted = [_of_ranking(row, session) for row in rankings]
         undrained, strange = _parse(session_id, log, offset, rows)
         final = [BoardPlace(row.sequence, row.user_id, row.score) for row in rankings]
         return Evidence(
             session=session,
+            archive=archive,
             offset=offset,
             offset_before=offset_before,
             newest_row_or_loss=max(
-                chain((row.sequence for row in rows), (loss.last for loss in recorded)), default=0
+                chain(
+                    (row.sequence for row in rows),
+                    (loss.last for loss in recorded),
+                    [archive.last_sequence] if archive else [],
+                ),
+                default=0,
             ),
             bids=sorted(persisted + undrained, key=lambda bid: bid.sequence),
             losses=[loss for loss in recorded if newest is None or loss.first <= newest],
@@ -217,6 +229,12 @@ def _of_row(row: Bid) -> AuditedBid:
     return AuditedBid(row.sequence, row.user_id, float(row.price), *terms, row.accepted_at)
 
 
+def _of_ranking(row: Ranking, session: BiddingSession) -> AuditedBid:
+    """The bid of a place. Archiving has filled its terms; without them the score differs."""
+    terms = (row.score, row.response_time or 0.0, row.weight or 0.0)
+    return AuditedBid(row.sequence, row.user_id, float(row.price), *terms, session.end_time)
+
+
 def _parse(
     session_id: UUID, log: Sequence[Entry], offset: int, rows: Sequence[Bid]
 ) -> tuple[list[AuditedBid], list[str]]:
@@ -242,10 +260,18 @@ def _parse(
 def _check(name: str, found: Callable[[Evidence], Iterator[str]], evidence: Evidence) -> Check:
     differences = list(found(evidence))
     shown = list(islice(differences, MAX_SHOWN))
-    known = [str(loss) for loss in evidence.losses] if found is _sequences else []
+    known = _known(evidence) if found in (_sequences, _archived_sequences) else []
     needs_board = found in (_board, _highest_bid)
     obstacle = _NO_BOARD if needs_board and evidence.has_no_board else None
     return Check(name, len(evidence.bids), len(differences), shown, known, obstacle)
+
+
+def _known(evidence: Evidence) -> list[str]:
+    """What explains sequences that are not in `bids`."""
+    known = [str(loss) for loss in evidence.losses]
+    if archive := evidence.archive:
+        known.append(f"{archive.row_count} bids are in {archive.file}, SHA-256 {archive.sha256}")
+    return known
 
 
 def _scores(evidence: Evidence) -> Iterator[str]:
@@ -269,6 +295,16 @@ def _sequences(evidence: Evidence) -> Iterator[str]:
         expected = max(expected, last + 1)
     if evidence.sequence_in_redis is not None and evidence.sequence_in_redis != expected - 1:
         yield f"Redis gave out {evidence.sequence_in_redis}, the log ends at {expected - 1}"
+
+
+def _archived_sequences(evidence: Evidence) -> Iterator[str]:
+    """The archive's bids and recorded losses must make up all sequences to its last."""
+    if (archive := evidence.archive) is None:
+        return
+    before = [loss for loss in evidence.losses if loss.last < archive.last_sequence]
+    lost = sum(loss.last - loss.first + 1 for loss in before)
+    if archive.row_count + lost != archive.last_sequence:
+        yield f"{archive.row_count} bids and {lost} losses, up to sequence {archive.last_sequence}"
 
 
 def _offset(evidence: Evidence) -> Iterator[str]:
@@ -370,3 +406,7 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "offers": _offers,
     "prices to pay": _prices_to_pay,
 }
+# The file itself proves the rest: that prices only rose.
+_ARCHIVED_CHECKS = {
+    name: found for name, found in _CHECKS.items() if found not in (_sequences, _prices)
+} | {"sequences": _archived_sequences}

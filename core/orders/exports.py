@@ -24,7 +24,7 @@ from core.orders import export_files, export_rows
 from core.orders.export_files import FileFormat, FileSummary
 from core.orders.export_rows import Kind
 from core.postgres.database import Database, page_of
-from core.postgres.models import Export
+from core.postgres.models import Archive, Export
 from core.redis import keys, leases
 from core.sessions.results import Results
 from core.sessions.sessions import Sessions
@@ -149,6 +149,9 @@ class Exports:
                 # A full disk stays full: another attempt is the admin's decision.
                 self._fail(export_id, f"The file could not be written: {error.strerror}.")
                 return None
+            except errors.BidsArchived as refusal:
+                self._fail(export_id, refusal.detail)
+                return None
             return summary if self._finish(export_id, name, summary) else None
 
     def write(
@@ -157,7 +160,10 @@ class Exports:
         """Write a session's rows to a file. Raises like `_require_rows`, and OSError."""
         self._require_rows(session_id, kind)
         parts = export_rows.parts(self._database, session_id, kind)
-        return export_files.write(self._engine, parts, path, file_format)
+        written = export_files.write(self._engine, parts, path, file_format)
+        # Bids that were archived meanwhile may be missing.
+        self._require_rows(session_id, kind)
+        return written
 
     def results_csv(self, session_id: UUID) -> bytes:
         """Final results as CSV. Raises like Results.get, and ResultsTooLarge."""
@@ -185,12 +191,15 @@ class Exports:
         return sum(_delete_if_old(path) for path in orphans)
 
     def _require_rows(self, session_id: UUID, kind: Kind) -> None:
-        """Bids may be exported at any time, results and offers when they are final.
+        """Bids may be exported until they are archived, results and offers when they are final.
 
-        Raises SessionNotFound, SessionNotEnded or ResultsPending.
+        Raises SessionNotFound, BidsArchived, SessionNotEnded or ResultsPending.
         """
         if kind is Kind.BIDS:
             self._sessions.get(session_id)
+            with self._database.begin() as db:
+                if db.get(Archive, session_id):
+                    raise errors.BidsArchived
         else:
             self._results.get(session_id, page=1, page_size=1)
 

@@ -14,6 +14,8 @@ REVOKED_TOKENS = "tokens:revoked"
 REVOCATIONS_LOADED = "loaded"
 # String, short-lived: token of the process that removes deleted accounts from Redis.
 SETTLING_ACCOUNTS = "accounts:settling"
+# String, short-lived: token of the process that archives bids.
+ARCHIVING = "bids:archiving"
 # Set: ids of the sessions whose bid log may have entries.
 LOADED_SESSIONS = "sessions:loaded"
 

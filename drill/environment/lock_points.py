@@ -37,6 +37,21 @@ def table_locked(context: RoundContext, *tables: str, mode: str = "SHARE") -> It
 
 
 @contextmanager
+def last_bid_locked(context: RoundContext) -> Iterator[None]:
+    """Block deletion of the session's last bid."""
+    with context.postgres() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "SELECT FROM bids WHERE session_id = %s ORDER BY sequence DESC LIMIT 1 FOR UPDATE",
+            [context.session_id],
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+@contextmanager
 def offset_held(context: RoundContext) -> Iterator[None]:
     """Hold every drain after its insert, before the offset update and the commit."""
     with context.postgres() as cursor:
@@ -51,10 +66,13 @@ def offset_held(context: RoundContext) -> Iterator[None]:
 
 def await_statement(context: RoundContext, pattern: str) -> None:
     """Wait until a statement like `pattern` waits for a lock."""
+    context.wait_for(
+        lambda: is_waiting(context, pattern), f"a statement like {pattern} waiting for the lock"
+    )
 
-    def waits() -> bool:
-        with context.postgres() as cursor:
-            cursor.execute(_WAITING, [pattern])
-            return bool(cursor.fetchone()[0])
 
-    context.wait_for(waits, f"a statement like {pattern} waiting for the lock")
+def is_waiting(context: RoundContext, pattern: str) -> bool:
+    """Whether a statement like `pattern` waits for a lock."""
+    with context.postgres() as cursor:
+        cursor.execute(_WAITING, [pattern])
+        return bool(cursor.fetchone()[0])

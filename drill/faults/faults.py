@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from drill.environment.round_context import RoundContext
-from drill.faults import broker, hostile, postgres, processes, redis
+from drill.faults import archive, broker, hostile, postgres, processes, redis
 from drill.safeguards import guards
 from drill.safeguards.guards import Control
 
@@ -63,6 +63,13 @@ FAULTS = (
         "kill -9 of the process that recomputes weights",
         processes.kill_helper,
         guards.WEIGHTS_ACKED_EARLY,
+        during_close=True,
+    ),
+    Fault(
+        "archive-killed",
+        "kill -9 of the archive command at each step, then its file restored",
+        archive.kill_archive,
+        guards.DELETE_UNREAD,
         during_close=True,
     ),
     Fault(

@@ -44,6 +44,9 @@ CLOSE_UNCHECKED = Control(
 WEIGHTS_ACKED_EARLY = Control(
     "weights-acked-early", "a job is acknowledged after it ran and requeued when its process dies"
 )
+DELETE_UNREAD = Control(
+    "delete-unread", "no bid is deleted before its file is read back and recorded"
+)
 LOG_IN_MEMORY = Control(
     "log-in-memory",
     "a bid is in the log before it is answered; no process buffers bids",

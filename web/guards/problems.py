@@ -113,6 +113,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.ExportNotFound: Problem(404, "export_not_found"),
     errors.ExportFileMissing: Problem(404, "export_not_found"),
     errors.ExportNotReady: Problem(409, "export_not_ready"),
+    errors.BidsArchived: Problem(409, "bids_archived"),
     errors.ExportFailed: Problem(409, "export_failed"),
     errors.ResultsTooLarge: Problem(409, "results_too_large"),
     errors.UsernameTaken: Problem(409, "username_taken"),

@@ -129,7 +129,7 @@ def results(session_id: UUID, page: int, page_size: int, file_format: str) -> Re
     refuses=(errors.SessionNotFound,),
 )
 def own_bids(session_id: UUID | None, page: int, page_size: int) -> tuple[Sequence[PastBid], int]:
-    """List your accepted bids, newest first."""
+    """List your accepted bids, newest first. Those of archived sessions are left out."""
     return services().history.of_member(
         current_user_id(), session_id, page=page, page_size=page_size
     )

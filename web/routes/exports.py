@@ -25,7 +25,12 @@ MEDIA_TYPES = {FileFormat.CSV: "text/csv", FileFormat.NDJSON: "application/x-ndj
     body=schemas.NewExport(),
     response=schemas.Export(),
     status=201,
-    refuses=(errors.SessionNotFound, errors.SessionNotEnded, errors.ResultsPending),
+    refuses=(
+        errors.SessionNotFound,
+        errors.SessionNotEnded,
+        errors.ResultsPending,
+        errors.BidsArchived,
+    ),
 )
 def request_export(session_id: UUID, kind: Kind, file_format: FileFormat) -> ExportView:
     """Request a file of a session's results, bids or offers."""

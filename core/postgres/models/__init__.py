@@ -17,7 +17,7 @@ from core.postgres.models.notifications import (
     WebhookEndpoint,
 )
 from core.postgres.models.orders import Export, Offer, PassedOver
-from core.postgres.models.records import AdminAction, SessionEvent, StoredResponse
+from core.postgres.models.records import AdminAction, Archive, SessionEvent, StoredResponse
 from core.postgres.models.sales import Bid, BiddingSession, BidLogOffset, Product, Ranking
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "AdminAction",
     "Announcement",
     "ApiKey",
+    "Archive",
     "Base",
     "Bid",
     "BidLogOffset",

@@ -1,10 +1,20 @@
-"""Records of incidents and admin actions, and responses to be repeated."""
+"""Records of incidents, admin actions and archives, and responses to be repeated."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, LargeBinary, String, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    LargeBinary,
+    String,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -59,3 +69,21 @@ class StoredResponse(Base):
     created_at: Mapped[datetime] = mapped_column(
         Moment, server_default=func.clock_timestamp(), index=True
     )
+
+
+class Archive(Base):
+    """The file with a session's bids, recorded before the first of them is deleted.
+
+    `written_at`: when it was recorded. `finished_at`: when the last was deleted; None: not yet.
+    """
+
+    __tablename__ = "archives"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    file: Mapped[str] = mapped_column(Text)
+    row_count: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    first_sequence: Mapped[int] = mapped_column(BigInteger)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+    written_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)

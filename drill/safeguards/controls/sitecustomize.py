@@ -77,6 +77,20 @@ def weights_acked_early(celery_app) -> None:
     celery_app.app.conf.task_reject_on_worker_lost = False
 
 
+def delete_unread(archiving) -> None:
+    """Bids are deleted once their file is written, before it is read back and recorded."""
+
+    def compare(self, session_id, path, _written):
+        batches = list(archiving._sequences(path))
+        with self._database.begin() as db:
+            db.execute(
+                archiving.delete(archiving.Bid).where(archiving.Bid.session_id == session_id)
+            )
+        return batches[0][0], batches[-1][-1]
+
+    _replace(archiving.Archiving, "_compare", compare)
+
+
 def bad_entry_raises(bid_log) -> None:
     def checked(_self, _db, session_id, due):
         return [bid_log.LoggedBid.parse(session_id, entry, place) for entry, _, place in due]
@@ -276,6 +290,7 @@ def _rewrite(script, pattern, replacement) -> None:
 CONTROLS = {
     "trim-before-commit": ("core.bidlog.drain", trim_before_commit),
     "no-offset-check": ("core.bidlog.drain", no_offset_check),
+    "delete-unread": ("core.operations.archiving", delete_unread),
     "bad-entry-raises": ("core.bidlog.drain", bad_entry_raises),
     "no-lock": ("core.bidlog.drain", no_lock),
     "single-drain": ("core.bidlog.drain", single_drain),
