@@ -6,14 +6,16 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Each module goes whole to one process, in the order of tests/support/order.py.
+# Each module goes whole to one process, as tests/support/order.py says.
 PARALLEL := --numprocesses=auto --dist=loadscope --no-loadscope-reorder
 
-# A shell's own would hide modules of $(VENV), or install elsewhere.
+# A shell's own would hide modules of $(VENV), or install elsewhere; or have each of the many
+# processes of a test run compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-clients test-scale test-alerts soak lint types format check bench lock docs release-check clean
+.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-clients test-scale test-tools test-alerts soak lint types format check bench lock docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +50,10 @@ test-clients: $(INSTALLED) ## Lint the API documents and run a generated TypeScr
 
 test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)
+
+test-tools: $(INSTALLED) ## Run the tests of `make run`, `flash`, `bench` and `drill` as a whole
+	@exec $(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder \
+		-m tools tests/system tests/bench tests/drill $(ARGS)
 
 test-alerts: ## Test the alert rules (needs promtool, in Debian's package prometheus)
 	@promtool check rules deploy/alerts.yml

@@ -25,18 +25,27 @@ from sqlalchemy import create_engine, text
 from core.bootstrap import Services, bootstrap
 from core.config import Settings, load_settings
 from core.postgres.migrating import migrate
-from core.postgres.models import Base
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.support.broker import Broker, broker_at
 from tests.support.factories import Shop
 from tests.support.http.client import TEST_METRICS_TOKEN
-from tests.support.order import pytest_addoption, pytest_collection_modifyitems
+from tests.support.order import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
 from tests.support.quiet import pytest_runtest_makereport
+from tests.support.tables import empty_tables
 from tests.support.workers import cores, own_database, own_redis, workers_for
 from web import create_app
 
 # What it is named by is a hook of pytest's.
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_makereport",
+    "pytest_xdist_make_scheduler",
+]
 
 TEST_DATABASE = own_database("flashbid_test")
 TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
@@ -115,9 +124,8 @@ def client(app: Flask, clean: None) -> FlaskClient:
 @pytest.fixture
 def clean(services: Services, broker: Broker) -> None:
     """Empty tables, empty Redis, empty queues."""
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     with services.engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {tables}"))
+        empty_tables(connection)
     services.redis.flushdb()
     broker.clear()
 

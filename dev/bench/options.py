@@ -84,10 +84,10 @@ _quick = Options(
     drain_rows=20_000,
     many_bidders=100_000,
     script_calls=1000,
-    close_bids=100_000,
-    close_bidders=20_000,
+    close_bids=20_000,
+    close_bidders=4_000,
     watchers=200,
-    watch_seconds=5.0,
+    watch_seconds=2.0,
 )
 
 

@@ -58,6 +58,7 @@ def path_without_wrk(tmp_path: Path) -> str:
     return str(programs)
 
 
+@pytest.mark.tools
 def test_it_measures_with_wrk_and_nginx_where_they_are_installed(tmp_path: Path) -> None:
     always = (
         *("bids-to-echo", "bids-to-asgi-echo", "web-cpu-to-echo", "browser-headers"),
@@ -72,6 +73,7 @@ def test_it_measures_with_wrk_and_nginx_where_they_are_installed(tmp_path: Path)
     assert ("nginx is not installed" in said) is not has_nginx
 
 
+@pytest.mark.tools
 def test_without_wrk_it_measures_with_its_own_generator_and_says_so(
     tmp_path: Path, path_without_wrk: str
 ) -> None:
@@ -87,6 +89,7 @@ def test_without_wrk_it_measures_with_its_own_generator_and_says_so(
     assert max(series["bids a call, singles"]) <= 1
 
 
+@pytest.mark.tools
 def test_another_checkout_is_served_by_its_own_processes(
     tmp_path: Path, path_without_wrk: str
 ) -> None:

@@ -91,8 +91,9 @@ def test_two_that_install_at_once_take_turns_and_the_second_finds_all_done(
     assert (clone / "calls").read_text().split() == ["venv", "pip"]
 
 
-def test_a_foreign_python_path_does_not_reach_what_make_runs(make: Make, clone: Path) -> None:
-    foreign = {"PYTHONPATH": "/foreign", "PYTHONHOME": "/foreign", "PIP_USER": "1"}
+def test_foreign_settings_of_python_do_not_reach_what_make_runs(make: Make, clone: Path) -> None:
+    foreign = dict.fromkeys(("PYTHONPATH", "PYTHONHOME"), "/foreign")
+    foreign |= dict.fromkeys(("PIP_USER", "PYTHONDONTWRITEBYTECODE"), "1")
     shown = make(clone, "--eval=show: ; @env", "show", **foreign)
     output, _ = shown.communicate(timeout=TIMEOUT_SECONDS)
     assert shown.returncode == 0, output

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from contextlib import closing
 
+import pytest
+
 from core.config import PROJECT_ROOT
 from drill.campaign import PlannedRound, outcomes
 from drill.environment.environment import CONTROLS_PATH
@@ -24,6 +26,7 @@ for module, patch in sitecustomize.CONTROLS.values():
 """
 
 
+@pytest.mark.tools
 def test_trimming_before_the_commit_is_seen_to_lose_bids() -> None:
     fault = BY_NAME["worker-before-commit"]
     planned = PlannedRound(fault, seed=1, is_control=True)

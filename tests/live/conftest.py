@@ -66,18 +66,20 @@ class Web:
 
     @contextmanager
     def changed(self, change: str = "", **settings: str) -> Iterator[None]:
-        """A process that is less patient, or has other settings, in the place of the usual one."""
-        usual = self.process
-        self.process.kill()
-        self.process = ProcfileProcess(
-            "web", command(change), {**usual.environ, **settings}, usual.log
-        )
+        """A process that is less patient, or has other settings, in the place of the usual one,
+        which goes on meanwhile.
+        """
+        usual, usual_port = self.process, self.port
+        self.port = free_port()
+        own = {"PORT": str(self.port), "METRICS_FOLDER": f"{usual.log.parent}/{self.port}"}
+        environ = {**usual.environ, **own, **settings}
+        self.process = ProcfileProcess("web", command(change), environ, usual.log)
         try:
             self.start()
             yield
         finally:
             self.process.kill()
-            self.process = usual
+            self.process, self.port = usual, usual_port
 
     def watch(self, session_id: object) -> AbstractContextManager[Watcher]:
         return watch(self.port, session_id)

@@ -2,19 +2,21 @@
 
 A parallel run hands out modules in this order: a long one that came last would keep one
 worker while the others have nothing to do. The rest are in chance's order, by pytest-randomly.
+Folders whose tests share processes go to one worker, or each worker would start its own.
 """
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
+SHARING_FOLDERS = ("tests/system", "tests/live")
 # The longest first.
 LONG_MODULES = (
-    "tests/bench/test_bench.py",
-    "tests/model/test_auction.py",
-    "tests/live/test_spectators.py",
     "tests/system/",
-    "tests/drill/test_controls.py",
-    "tests/loadtest/traffic/test_generators.py",
+    "tests/model/test_auction.py",
     "tests/live/",
+    "tests/api/commands/test_command_line.py",
+    "tests/loadtest/traffic/test_generators.py",
     "tests/api/front/test_slow_clients.py",
     "tests/api/guards/test_fuzz.py",
 )
@@ -26,6 +28,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only tests that need neither PostgreSQL nor Redis",
     )
+
+
+class FolderScheduling(LoadScopeScheduling):
+    """Hands out modules, and some folders as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module: str = super()._split_scope(nodeid)
+        return next((each for each in SHARING_FOLDERS if module.startswith(f"{each}/")), module)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return FolderScheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)

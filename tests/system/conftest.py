@@ -60,7 +60,7 @@ def stack(whole_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]
 @pytest.fixture
 def empty_shop(services: Services, stack: Stack) -> None:
     """No accounts and no sessions, while the processes run."""
-    assert wait_until(lambda: _empty(services), timeout_seconds=10)
+    assert wait_until(lambda: _empty(services), timeout_seconds=60)
 
 
 @pytest.fixture

@@ -21,14 +21,15 @@ OTHERS = ("POSTGRES_", "REDIS_", "CELERY_", "JWT_", "DEBUG", "PYTEST_")
 
 @contextmanager
 def project(name: str = "project") -> Iterator[Path]:
-    """A fresh copy in a folder of this name, gone at the end."""
+    """A fresh copy in a folder of this name, gone at the end. Bytecode comes along: without it
+    each of the copy's processes would compile the project.
+    """
     # Not pytest's own folder: as root it is closed to the account that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="flashbid-") as parent:
         folder = Path(parent) / name
         folder.mkdir()
         for part in PARTS:
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(PROJECT_ROOT / part, folder / part, ignore=ignored)
+            shutil.copytree(PROJECT_ROOT / part, folder / part)
         for file in FILES:
             shutil.copy(PROJECT_ROOT / file, folder)
         yield folder

@@ -1,6 +1,7 @@
 """What the containers run beside our processes: health checks, secrets, Redis with a password."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ from dev.stack import Stack
 
 PASSWORD = "a-password-of-these-tests"
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-ASKED = ("web", "worker", "closer", "helper", "notifier", "exporter")
+# One of each program: the workers differ in their names, which the check reads.
+ASKED = ("web", "worker")
+WORKER_NAME = re.compile(r"celery --quiet -A worker worker .* --hostname [a-z]+@%h ")
 NAMES = {"jwt_secret", "postgres_password", "redis_password", "metrics_token"}
 
 
@@ -38,6 +41,13 @@ def health(stack: Stack, name: str) -> int:
 @pytest.mark.parametrize("name", [*ASKED, "beat"])
 def test_a_running_process_is_healthy(stack: Stack, name: str) -> None:
     assert wait_until(lambda: health(stack, name) == 0, 60)
+
+
+def test_every_worker_is_named_as_the_check_expects() -> None:
+    lines = (PROJECT_ROOT / "Procfile").read_text().splitlines()
+    workers = [line for line in lines if " worker worker " in line]
+    assert len(workers) == 5
+    assert [line for line in workers if not WORKER_NAME.search(line)] == []
 
 
 @pytest.mark.parametrize("name", ["web", "closer"])

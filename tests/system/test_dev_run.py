@@ -20,6 +20,7 @@ from tests.support.http.client import Client
 from tests.support.leaks import assert_no_leak
 from tests.system import copies
 
+pytestmark = pytest.mark.tools
 SERVERS = {"postgres", "valkey-server"}
 TIMEOUT_SECONDS = 60.0
 # What a developer may have there, and a load test must not use.

@@ -11,7 +11,8 @@ from core.bootstrap import Services
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
 
-SERVICES = ("web", "worker", "closer", "helper", "notifier", "exporter", "beat")
+# One of each program: the workers differ in their queues alone.
+SERVICES = ("web", "worker", "beat")
 
 
 def environ(folder: Path) -> dict[str, str]:

@@ -18,6 +18,8 @@ from dev.stack import Stack, wait_until
 from tests.support.http.client import Client, final_results
 
 BIDDERS = 60_000
+# Of what comes by itself, on a machine however busy.
+TIMEOUT_SECONDS = 120
 _MEMBERS = """
     INSERT INTO users (id, username, email, password_hash)
     SELECT md5(:prefix || n)::uuid, :prefix || n, :prefix || n || '@example.com', '-'
@@ -77,7 +79,7 @@ def test_everybody_is_told_once_although_the_worker_is_killed_in_the_middle(
 ) -> None:
     session_id = big_session(50_000)
     assert admin.put(f"/api/admin/sessions/{session_id}/close").status == 202
-    assert wait_until(lambda: told(session_id)[0] > 0, 30)
+    assert wait_until(lambda: told(session_id)[0] > 0, TIMEOUT_SECONDS)
 
     stack["helper"].kill()
 
@@ -85,7 +87,7 @@ def test_everybody_is_told_once_although_the_worker_is_killed_in_the_middle(
     print(f"{before} of {BIDDERS} were told when the worker was killed")  # noqa: T201
     assert 0 < before < BIDDERS
     stack.start()
-    assert wait_until(lambda: told(session_id)[0] >= BIDDERS, 60)
+    assert wait_until(lambda: told(session_id)[0] >= BIDDERS, TIMEOUT_SECONDS)
     assert told(session_id) == (BIDDERS, BIDDERS)
 
 
@@ -189,8 +191,10 @@ def test_a_channel_that_hangs_delays_neither_the_close_nor_the_telling_nor_the_o
         # Two sessions: the second is closed while the first one's message hangs.
         for number, price in enumerate((150, 160), start=1):
             buyer = sell(price)
-            assert wait_until(lambda b=buyer: len(b.get("/api/notifications").json) == 1, 15)
-            assert wait_until(lambda n=number: _delivered(heard, hanging) == n, 15)
+            assert wait_until(
+                lambda b=buyer: len(b.get("/api/notifications").json) == 1, TIMEOUT_SECONDS
+            )
+            assert wait_until(lambda n=number: _delivered(heard, hanging) == n, TIMEOUT_SECONDS)
         states = {state["channel"]: state for state in admin.get("/api/admin/channels").json}
         assert (states[hanging]["is_on"], states[hanging]["given_up"]) == (True, 0)
         assert states[hanging]["waiting"] >= 2

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 from alembic import command
-from click.testing import Result
+from click.testing import CliRunner, Result
+from flask.cli import cli
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from core.bootstrap import Services, bootstrap
@@ -39,12 +40,25 @@ def flask(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", [(), ("capacity",), ("create-admin",), ("promote",)])
-def test_help_needs_no_right_settings(name: tuple[str, ...]) -> None:
-    done = flask(*name, "--help")
+def test_help_needs_no_right_settings() -> None:
+    done = flask("--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: ")
-    assert name or "disable-member" in done.stdout
+    assert "disable-member" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["capacity", "create-admin", "promote"])
+def test_help_of_a_command_needs_no_right_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # Flask's command sets it for good.
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    arguments = ["--app", "web", name, "--help"]
+    monkeypatch.setattr(sys, "argv", ["flask", *arguments])
+    runner = CliRunner(env={"JWT_SECRET": "poor", "DEBUG": "false"})
+    done = runner.invoke(cli, arguments, prog_name="flask")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"Usage: flask {name} ")
 
 
 def test_what_a_command_does_needs_them() -> None:

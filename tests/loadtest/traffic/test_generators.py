@@ -169,7 +169,7 @@ def test_both_models_keep_a_ledger_that_the_books_confirm(
     # Locust's master keeps none: its worker has all members.
     assert sorted(run["mode"] for run in recorded.runs) == ["closed", "open"]
     kinds = Counter(attempt.kind for attempt in recorded.attempts)
-    assert kinds["accepted"] > 20
+    assert kinds["accepted"] > 0
     assert kinds["timeout"] > 0
     assert kinds["replayed"] > 0, "a member asks again after a time-out, and is told the same bid"
     assert kinds["session_ended"] > 0, "some come too late"

@@ -268,5 +268,6 @@ def test_folding_ends_for_every_character(pattern: str) -> None:
     for code_point in itertools.chain(
         range(0xD800), range(0xE000, 0x30000), range(0xE0000, 0xE0200)
     ):
-        canonical = identity.canonical_name(pattern.format(chr(code_point)))
-        assert identity.canonical_name(canonical) == canonical, hex(code_point)
+        name = pattern.format(chr(code_point))
+        canonical = identity.canonical_name(name)
+        assert canonical == name or identity.canonical_name(canonical) == canonical, hex(code_point)
