@@ -39,7 +39,7 @@ test-fast: $(INSTALLED) ## Run the tests that need no server, in seconds
 	@exec $(BIN)/python -m pytest $(PARALLEL) --without-servers tests/unit tests/guards tests/loadtest $(ARGS)
 
 coverage: $(INSTALLED) ## Run the tests with branch coverage, the processes they start included
-	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(ARGS); status=$$?; \
+	@$(BIN)/python -m pytest $(PARALLEL) -m "" --cov --cov-report= $(ARGS); status=$$?; \
 		$(BIN)/python -m coverage report && exit $$status
 
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path to choose one)

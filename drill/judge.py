@@ -78,7 +78,7 @@ def judge(
         lost=len(lost - reported),
         reported=len(reported),
         duplicated=_duplicated(case),
-        oversold=_oversold(case),
+        oversold=_oversold(case) + context.oversold,
         problems=(*outcome.problems, *_differences(verdict, expected)),
     )
 

@@ -54,8 +54,9 @@ def compose(
         ),
         "username": unlinked(username),
     }
-    message.set_content(_TEMPLATES.get_template(f"{notice.kind}.txt").render(words))
-    html = _TEMPLATES.get_template(f"{notice.kind}.html").render(words)
+    template = "session_cancelled" if notice.rank is None else "session_ended"
+    message.set_content(_TEMPLATES.get_template(f"{template}.txt").render(words))
+    html = _TEMPLATES.get_template(f"{template}.html").render(words)
     message.add_alternative(html, subtype="html")
     return message
 

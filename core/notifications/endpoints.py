@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from core import errors
 from core.config.channels import WEBHOOK_SECRET_PREFIX, WebhookSettings, is_webhook_url
+from core.members.idempotency import store_response
 from core.notifications.shop_events import SETTING_ENDPOINT, TEST, keep_setting_endpoint
 from core.postgres.database import Database, page_of
 from core.postgres.models import ShopEvent, WebhookDelivery, WebhookEndpoint
@@ -90,7 +91,9 @@ class Endpoints:
         with self._database.begin() as db:
             db.add(row)
             db.flush()
-            return EndpointWithSecret(_view(row), str(row.secret))
+            made = EndpointWithSecret(_view(row), str(row.secret))
+            store_response(db, made)
+            return made
 
     def change(
         self,

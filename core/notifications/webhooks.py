@@ -101,11 +101,10 @@ class _Attempt:
     endpoint_id: UUID
     is_failing: bool
     is_late: bool
-    url: str = field(repr=False)
-    keys: Sequence[bytes] = field(repr=False)
-    body: bytes = field(repr=False)
-    # None: the endpoint of the settings, which may be anywhere.
-    destinations: Destinations | None
+    event: ShopEvent = field(repr=False)
+    # None: the endpoint of the settings.
+    url: str | None = field(repr=False)
+    secrets: Sequence[str] = field(repr=False)
 
 
 Sending = dict["Future[None]", _Attempt]
@@ -253,42 +252,29 @@ class Webhooks:
                 limit = PER_ENDPOINT if not row.is_failing else int(not is_late)
                 if begun.count(row.endpoint_id) < limit:
                     begun.append(row.endpoint_id)
-                    chosen.append(self._attempt(db, row, is_late=is_late))
+                    chosen.append(_attempt(db, row, is_late=is_late))
         return chosen
 
-    def _attempt(self, db: Session, row: Any, *, is_late: bool) -> _Attempt:
-        is_setting = row.url is None
-        url, key = (self._settings.url, self._settings.key) if self._settings else ("", b"")
-        hide(row.secrets)
-        return _Attempt(
-            delivery_id=row.id,
-            due_at=row.next_attempt_at,
-            endpoint_id=row.endpoint_id,
-            is_failing=row.is_failing,
-            is_late=is_late,
-            url=url if is_setting else row.url,
-            keys=[key] if is_setting else [webhook_key(secret) for secret in row.secrets],
-            body=message_of(db.get_one(ShopEvent, row.event_id)),
-            destinations=None if is_setting else self._destinations,
-        )
-
     async def _send(self, attempt: _Attempt) -> None:
-        headers = signed_headers(
-            attempt.keys, str(attempt.delivery_id), datetime.now(UTC), attempt.body
-        )
+        url, keys, destinations = self._target(attempt)
+        body = message_of(attempt.event)
+        headers = signed_headers(keys, str(attempt.delivery_id), datetime.now(UTC), body)
+        seconds = self._deadline_seconds
         try:
-            status = await post(
-                attempt.url,
-                attempt.body,
-                headers,
-                seconds=self._deadline_seconds,
-                destinations=attempt.destinations,
-            )
+            status = await post(url, body, headers, seconds=seconds, destinations=destinations)
         except NoResponse as reason:
             raise DeliveryFailed(str(reason)) from None
         if status // 100 != 2:  # noqa: PLR2004 - the class of 2xx
             # 410 Gone: the receiver wants no further messages.
             raise DeliveryFailed(f"answered {status}", final=status == HTTPStatus.GONE)
+
+    def _target(self, attempt: _Attempt) -> tuple[str, Sequence[bytes], Destinations | None]:
+        """The URL, the keys that sign, and where it may lead: that of the settings anywhere."""
+        if attempt.url is not None:
+            keys = [webhook_key(secret) for secret in attempt.secrets]
+            return attempt.url, keys, self._destinations
+        assert self._settings is not None  # noqa: S101 - else the endpoint is not due
+        return self._settings.url, [self._settings.key], None
 
     def _settle_done(self, sending: Sending) -> int:
         """Wait a little, and record the outcomes that are known."""
@@ -307,6 +293,20 @@ class Webhooks:
             record_failure(self._database, attempt.endpoint_id, is_gone=failure.final)
         elif attempt.is_failing:
             record_success(self._database, attempt.endpoint_id)
+
+
+def _attempt(db: Session, row: Any, *, is_late: bool) -> _Attempt:
+    hide(row.secrets)
+    return _Attempt(
+        delivery_id=row.id,
+        due_at=row.next_attempt_at,
+        endpoint_id=row.endpoint_id,
+        is_failing=row.is_failing,
+        is_late=is_late,
+        event=db.get_one(ShopEvent, row.event_id),
+        url=row.url,
+        secrets=row.secrets,
+    )
 
 
 def signed_headers(

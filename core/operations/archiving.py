@@ -124,6 +124,7 @@ class Archiving:
 
         Raises NotArchived, and OSError if the folder cannot be used.
         """
+        _remove_leftovers(session_id, folder)
         archive = self._recorded(session_id) or self._export(session_id, folder)
         self._delete_bids(archive)
         self._finish(archive)
@@ -155,9 +156,6 @@ class Archiving:
         return None
 
     def _export(self, session_id: UUID, folder: Path) -> Archive:
-        # Files without a hyphen behind the id were left by runs that were killed.
-        for leftover in folder.glob(f"bids-{session_id}.*"):
-            leftover.unlink(missing_ok=True)
         path = folder / f"bids-{session_id}.{token_hex(8)}"
         try:
             written = export_files.write(
@@ -245,6 +243,12 @@ class Archiving:
                 .where(Archive.session_id == archive.session_id)
                 .values(finished_at=func.now())
             )
+
+
+def _remove_leftovers(session_id: UUID, folder: Path) -> None:
+    """Remove files that killed runs left: those that are recorded have a hyphen behind the id."""
+    for leftover in folder.glob(f"bids-{session_id}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 def _between(session_id: UUID, after: int, last: int, *columns: Any) -> Select[Any]:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from core import errors
 from core.bidlog.entries import Entry, LoggedBid
 from core.bidlog.incidents import Loss, late_sequences, losses, moved_sequences
-from core.operations.audited_prices import wrong_prices
+from core.operations.audited_orders import wrong_offers, wrong_prices
 from core.postgres.database import Database, allow_silence
 from core.postgres.models import Archive, Bid, BiddingSession, BidLogOffset, Offer, Ranking
 from core.redis import keys
@@ -376,24 +376,6 @@ def _winners(evidence: Evidence) -> Iterator[str]:
         yield "the ranks are not consecutive from 1"
 
 
-def _offers(evidence: Evidence) -> Iterator[str]:
-    """No more items are taken than there are, and each offer is of a rank of this session."""
-    inventory = evidence.session.inventory
-    taken = [offer.place for offer in evidence.offers if offer.state in ("open", "paid")]
-    if len(taken) > inventory:
-        yield f"{len(taken)} offers are open or paid for {inventory} items"
-    if len(set(taken)) < len(taken) or max(taken, default=0) > inventory:
-        yield f"the places {sorted(taken)} are not of {inventory} different items"
-    ranked = {(row.rank, row.user_id) for row in evidence.rankings}
-    for offer in evidence.offers:
-        if (offer.rank, offer.user_id) not in ranked:
-            yield f"the offer at rank {offer.rank} is not that rank's member's"
-
-
-def _prices_to_pay(evidence: Evidence) -> Iterator[str]:
-    yield from wrong_prices(evidence.session, evidence.rankings)
-
-
 _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "scores": _scores,
     "sequences": _sequences,
@@ -403,8 +385,8 @@ _CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "ranks": _board,
     "highest bid": _highest_bid,
     "winners": _winners,
-    "offers": _offers,
-    "prices to pay": _prices_to_pay,
+    "offers": lambda found: wrong_offers(found.session, found.rankings, found.offers),
+    "prices to pay": lambda found: wrong_prices(found.session, found.rankings),
 }
 # The file itself proves the rest: that prices only rose.
 _ARCHIVED_CHECKS = {

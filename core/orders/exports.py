@@ -20,6 +20,7 @@ from redis import Redis
 from sqlalchemy import Engine, delete, func, select, update
 
 from core import errors
+from core.members.idempotency import store_response
 from core.orders import export_files, export_rows
 from core.orders.export_files import FileFormat, FileSummary
 from core.orders.export_rows import Kind
@@ -109,7 +110,9 @@ class Exports:
             db.add(export)
             db.flush()
             db.refresh(export)
-            return _view(export)
+            requested = _view(export)
+            store_response(db, requested)
+            return requested
 
     def get(self, export_id: UUID) -> ExportView:
         """An export. Raises ExportNotFound."""

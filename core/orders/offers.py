@@ -40,7 +40,7 @@ from core.postgres.models import BiddingSession, Offer
 
 log = structlog.get_logger(__name__)
 
-# One transaction's share of what has expired: about a tenth of a second.
+# One transaction's share of what has expired: about a quarter of a second.
 BATCH_OFFERS = 500
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 # Notifies the members at these ranks of a session.
@@ -146,21 +146,23 @@ class Offers:
     def _expire(self, session_id: UUID, ids: Sequence[UUID]) -> int:
         """How many of these have expired. If the batch fails, its halves are tried."""
         try:
-            with self._database.begin() as db:
-                session = _locked_soon(db, session_id)
-                return self._end(db, session, ids, OfferState.EXPIRED, _now(db))
+            return self._expire_together(session_id, ids)
         except _SessionLocked:
             raise
         except outages.ALL:
             raise
         except Exception:
-            if len(ids) > 1:
-                middle = len(ids) // 2
-                return self._expire(session_id, ids[:middle]) + self._expire(
-                    session_id, ids[middle:]
-                )
-            log.exception("offer_not_expired", offer_id=str(ids[0]), session_id=str(session_id))
-            return 0
+            if len(ids) == 1:
+                log.exception("offer_not_expired", offer_id=str(ids[0]), session_id=str(session_id))
+                return 0
+        # Not while the error is handled: each half's own would be chained to it.
+        middle = len(ids) // 2
+        return sum(self._expire(session_id, half) for half in (ids[:middle], ids[middle:]))
+
+    def _expire_together(self, session_id: UUID, ids: Sequence[UUID]) -> int:
+        with self._database.begin() as db:
+            session = _locked_soon(db, session_id)
+            return self._end(db, session, ids, OfferState.EXPIRED, _now(db))
 
     def _settle(
         self,

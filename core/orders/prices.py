@@ -10,13 +10,15 @@ from core.postgres.models import BiddingSession, Ranking
 from core.rules.pricing import OrderTerms, RankedBid, price_to_pay, rival_rank
 from core.rules.scoring import terms_of
 
-# Bounds memory and statements, however many items a session has.
-_CHUNK_RANKS = 10_000
+# Bounds memory and statements, however many items a session has, and what a join of one chunk
+# costs when PostgreSQL has no statistics of new rankings yet.
+_CHUNK_RANKS = 1000
 _WRITE = text("""
     UPDATE rankings
        SET price_to_pay = priced.price
       FROM unnest(:ranks, CAST(:prices AS numeric[])) priced (rank, price)
-     WHERE session_id = :session_id AND rankings.rank = priced.rank AND price_to_pay IS NULL
+     WHERE session_id = :session_id AND rankings.rank = ANY(:ranks)
+       AND rankings.rank = priced.rank AND price_to_pay IS NULL
 """)
 
 

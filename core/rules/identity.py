@@ -13,6 +13,7 @@ are two names, and so are `bob1` and `bobl`.
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from itertools import groupby
 
 import email_validator
@@ -54,9 +55,11 @@ _PASSWORD = get_profile("OpaqueString")
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
-def _find_lookalikes() -> dict[int, str]:
+@cache
+def _lookalikes() -> dict[int, str]:
     """Latin letters and common signs by code point, and the ASCII character that each looks like,
-    of those that folding leaves (Unicode's confusables.txt).
+    of those that folding leaves (Unicode's confusables.txt). The table is large, and most
+    processes never need it.
     """
     found = {}
     for character, likes in load("confusables.json").items():
@@ -67,9 +70,6 @@ def _find_lookalikes() -> dict[int, str]:
         if ascii_like and unicodedata.normalize("NFKC", character).casefold() == character:
             found[ord(character)] = ascii_like[0].casefold()
     return found
-
-
-_LOOKALIKES = _find_lookalikes()
 
 
 def canonical_name(name: str) -> str:
@@ -92,7 +92,7 @@ def _fold(text: str) -> str:
     """One pass of Unicode's NFKC_Casefold; what it leaves may fold again."""
     seen = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
     folded = unicodedata.normalize("NFKC", seen.casefold())
-    plain = folded if folded.isascii() else folded.translate(_LOOKALIKES)
+    plain = folded if folded.isascii() else folded.translate(_lookalikes())
     return " ".join(_SECOND_DOT.sub("", plain).split())
 
 

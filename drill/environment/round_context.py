@@ -41,6 +41,8 @@ class RoundContext:
     ends_at: float
     # Sequences that the fault itself used up: no member's bid was confirmed with them.
     corrupted: set[int] = field(default_factory=set)
+    # Items that the fault saw offered twice.
+    oversold: int = 0
     # What the fault measured, in lines.
     notes: list[str] = field(default_factory=list)
 

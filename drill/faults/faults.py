@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from drill.environment.round_context import RoundContext
-from drill.faults import archive, broker, hostile, postgres, processes, redis
+from drill.faults import archive, broker, hostile, offers, postgres, processes, redis
 from drill.safeguards import guards
 from drill.safeguards.guards import Control
 
@@ -173,6 +173,12 @@ FAULTS = (
         broker.all_at_once,
         guards.NO_LOCK,
         during_close=True,
+    ),
+    Fault(
+        "offers",
+        "10,000 offers expire at once, kill -9 of the processes that replace them",
+        offers.expire,
+        guards.OFFERS_COUNTED,
     ),
     Fault(
         "clock-ahead",

@@ -54,6 +54,15 @@ LOG_IN_MEMORY = Control(
     settings={"WEB_PROCESSES": "1"},
 )
 BIDS_ASK_POSTGRES = Control("bids-ask-postgres", "a bid does not need PostgreSQL")
+OFFERS_COUNTED = Control(
+    "offers-counted",
+    "each offer holds a place, and a place has one offer",
+    sql=(
+        "DROP INDEX uq_offers_place_taken",
+        "ALTER TABLE offers DROP CONSTRAINT uq_offers_session_id_rank",
+        "ALTER TABLE offers DROP CONSTRAINT uq_offers_session_id_user_id",
+    ),
+)
 NO_APPENDONLY = Control(
     "no-appendonly", "Redis writes each bid to its file", redis={"appendonly": "no"}
 )

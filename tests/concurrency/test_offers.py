@@ -40,7 +40,10 @@ def test_declines_at_one_instant_hand_on_each_place_once(shop: Shop) -> None:
     session = sold(shop, 2 * THREADS, inventory=THREADS)
     ids = [offer_of(shop, rank) for rank in range(1, THREADS + 1)]
     settle = shop.services.offers.settle
-    together(*[lambda own=own: settle(session.session_id, own, OfferState.DECLINED) for own in ids])
+    outcomes = together(
+        *[lambda own=own: settle(session.session_id, own, OfferState.DECLINED) for own in ids]
+    )
+    assert len(of(OfferView, outcomes)) == THREADS
     assert sorted(place for _, place, state in offers(shop) if state == "open") == list(
         range(1, THREADS + 1)
     )

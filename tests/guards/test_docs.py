@@ -10,7 +10,7 @@ from flask import Flask
 
 from core.config import PROJECT_ROOT
 from web.guards import problems
-from web.routes.openapi import openapi_document
+from web.routes.documents.openapi import openapi_document
 
 API = (PROJECT_ROOT / "docs" / "api.md").read_text()
 SETTINGS = (PROJECT_ROOT / "docs" / "settings.md").read_text()

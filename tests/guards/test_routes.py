@@ -29,8 +29,15 @@ NOT_FOR_KEYS = {
     "admin.stats": "figures for people",
     "admin.channels": "the service's own state, for operators",
     "admin.email_deliveries": "the service's own state, for operators",
-    "admin.webhook_deliveries": "the service's own state, for operators",
     "admin.admin_actions": "a key must not read what admins do",
+    "webhooks.webhook_endpoints": "who hears of orders is for admins to decide",
+    "webhooks.add_webhook_endpoint": "it hands out a secret",
+    "webhooks.change_webhook_endpoint": "who hears of orders is for admins to decide",
+    "webhooks.delete_webhook_endpoint": "who hears of orders is for admins to decide",
+    "webhooks.rotate_webhook_secret": "it hands out a secret",
+    "webhooks.send_test_webhook": "who hears of orders is for admins to decide",
+    "webhooks.webhook_deliveries": "the service's own state, for operators",
+    "webhooks.replay_webhook_delivery": "the service's own state, for operators",
 }
 
 

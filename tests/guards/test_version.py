@@ -5,7 +5,7 @@ import tomllib
 from flask import Flask
 
 from core.config import PROJECT_ROOT
-from web.routes.openapi import openapi_document
+from web.routes.documents.openapi import openapi_document
 
 VERSION = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["version"]
 FOLDERS = ("core", "dev", "drill", "loadtest", "web", "worker", "docker", "deploy")

@@ -147,7 +147,10 @@ class Auction:
         best = max([(loser.score, -loser.sequence) for loser in losers], default=(0.0, 0))
 
         def wins(price: Decimal) -> bool:
-            score = self.score(price, winner.weight, winner.accepted_at)
+            # Not `self.score`: the start may have been moved since.
+            terms = self.terms
+            score = terms.alpha * float(price) + terms.beta / (winner.response_time + 1)
+            score += terms.gamma * winner.weight
             return (score, -winner.sequence) > best or not losers
 
         less = price - Decimal("0.01")

@@ -1,7 +1,7 @@
 """Runs the machine, as the environment variable HYPOTHESIS_PROFILE says.
 
 ci       the same histories every time; the first one that goes wrong is shown as it is
-gate     twice as many, for .ci/run
+gate     a third more of them, for .ci/run
 explain  the histories of the gate, and the shortest one that goes wrong: that takes minutes
 soak     many long histories, others every time
 """
@@ -31,7 +31,7 @@ BASE = settings(
 )
 FIXED = settings(BASE, max_examples=200, stateful_step_count=12, derandomize=True)
 PROFILES = {
-    "ci": settings(FIXED, phases=[Phase.generate], max_examples=100),
+    "ci": settings(FIXED, phases=[Phase.generate], max_examples=150),
     "gate": settings(FIXED, phases=[Phase.generate]),
     "explain": FIXED,
     "soak": settings(BASE, max_examples=3000, stateful_step_count=60),

@@ -46,7 +46,7 @@ def test_a_running_process_is_healthy(stack: Stack, name: str) -> None:
 def test_every_worker_is_named_as_the_check_expects() -> None:
     lines = (PROJECT_ROOT / "Procfile").read_text().splitlines()
     workers = [line for line in lines if " worker worker " in line]
-    assert len(workers) == 5
+    assert len(workers) == 6
     assert [line for line in workers if not WORKER_NAME.search(line)] == []
 
 

@@ -19,20 +19,24 @@ def register(app: Flask) -> None:
 
 @click.command("export", cls=Command)
 @click.argument("session_id", metavar="SESSION", type=click.UUID)
-@click.option("--kind", type=click.Choice(list(Kind)), default=Kind.RESULTS, show_default=True)
+@click.option(
+    "--kind", type=click.Choice([each.value for each in Kind]), default="results", show_default=True
+)
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(list(FileFormat)),
-    default=FileFormat.CSV,
+    type=click.Choice([each.value for each in FileFormat]),
+    default="csv",
     show_default=True,
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def export(session_id: UUID, kind: Kind, file_format: FileFormat, output: Path) -> None:
+def export(session_id: UUID, kind: str, file_format: str, output: Path) -> None:
     """Write SESSION's results, bids or offers to a file, readable by its owner only."""
     try:
         with recording_action("export", session_id=str(session_id), kind=kind):
-            written = services().exports.write(session_id, kind, file_format, output)
+            written = services().exports.write(
+                session_id, Kind(kind), FileFormat(file_format), output
+            )
     except OSError as error:
         click.echo(f"{CROSS} Cannot write {output}: {error.strerror}.", err=True)
         raise SystemExit(1) from None

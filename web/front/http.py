@@ -4,6 +4,7 @@ head, and time limits for its body, for reading the response and for idle connec
 
 import asyncio
 import re
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -50,8 +51,8 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._parse_problem = UNREADABLE
         self._in_head = False
         self._head_bytes = self._chunk_bytes = self._first_chunk_bytes = 0
-        # Requests whose heads were read and that have no response yet.
-        self._unanswered = 0
+        # The cycles of requests whose heads were read and that have no response yet.
+        self._unanswered: deque[Any] = deque()
         self._request_started_at: float | None = None
         self._idle_since: float | None = None
         # Sent after the responses to all earlier requests; then the connection closes.
@@ -61,8 +62,11 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._is_over_limit = len(connections.open) > connections.max_open
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Unregister the connection."""
+        """Unregister the connection. Of pipelined requests uvicorn tells only the last one."""
         connections.open.discard(self)
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -109,7 +113,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._in_head = False
         # A WebSocket creates no cycle.
         if self.cycle is not cycle_before:
-            self._unanswered += 1
+            self._unanswered.append(self.cycle)
             send = partial(self._send_whole, self.cycle)
             self.scope["extensions"] = {SEND_WHOLE: send}  # type: ignore[dict-item]
             # Bytes after an upgrade to an unsupported protocol cannot be parsed.
@@ -123,7 +127,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The response was sent."""
-        self._unanswered -= 1
+        self._unanswered.popleft()
         super().on_response_complete()
         if self._final_problem is not None and not self._unanswered:
             self._send_final_problem(self._final_problem)
@@ -208,7 +212,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._final_problem = problem
         if self._request_started_at is not None and not self._in_head:
             # Its head was read: the application is waiting for the body, or will be.
-            self._unanswered -= 1
+            self._unanswered.pop()
             if self.pipeline:
                 self.pipeline.popleft()
             elif self.cycle.response_started:

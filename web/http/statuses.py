@@ -12,6 +12,7 @@ TITLES: Mapping[int, str] = {
     201: "Created",
     202: "Accepted",
     204: "No Content",
+    206: "Partial Content",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",

@@ -5,8 +5,8 @@ from importlib import resources
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
 from web.http import static_files
-from web.routes.asyncapi import asyncapi_document
-from web.routes.openapi import openapi_document
+from web.routes.documents.asyncapi import asyncapi_document
+from web.routes.documents.openapi import openapi_document
 
 blueprint = Blueprint("docs", __name__, template_folder="templates")
 

@@ -102,7 +102,7 @@ class ShopEvent(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     event: Mapped[str] = mapped_column(String(50))
     # None: about no session, as an endpoint's test.
-    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id"))
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id"), index=True)
     subject_id: Mapped[UUID]
     version: Mapped[int] = mapped_column(server_default=text("1"))
     data: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -263,6 +263,27 @@ def _write_kept(kept) -> None:
             del kept[place]
 
 
+def offers_counted(offers) -> None:
+    """Places are counted, not held; a pause makes sure that two sweeps count alike."""
+    import time
+
+    def expire_together(self, session_id, ids):
+        with self._database.begin() as db:
+            now = offers._now(db)
+            places = offers.end_offers(db, session_id, ids, offers.OfferState.EXPIRED, now=now)
+        with self._database.begin() as db:
+            session = db.get(offers.BiddingSession, session_id)
+            taken = offers.select(offers.func.count()).where(
+                offers.Offer.session_id == session_id, offers.Offer.state.in_(["open", "paid"])
+            )
+            free = session.inventory - db.scalar(taken)
+            time.sleep(1.0)
+            offers.open_offers(db, session, range(1, free + 1), now=offers._now(db))
+        return len(places)
+
+    _replace(offers.Offers, "_expire_together", expire_together)
+
+
 def cost_uncounted(passwords) -> None:
     """As many hashes at once as there are threads, each with argon2's own defaults."""
     _replace(passwords, "HASHES_AT_ONCE", 16)
@@ -301,6 +322,7 @@ CONTROLS = {
     "bids-ask-postgres": ("core.bidding.placing", bids_ask_postgres),
     "yes-on-error": ("core.bidding.placing", yes_on_error),
     "no-loss-report": ("core.bidlog.losses", no_loss_report),
+    "offers-counted": ("core.orders.offers", offers_counted),
     "cost-uncounted": ("core.members.passwords", cost_uncounted),
     "web-clock": ("core.redis.scripts", web_clock),
     "log-in-memory": ("core.redis.scripts", log_in_memory),

@@ -116,10 +116,11 @@ def test_a_refused_key_says_why(
 def test_the_admin_log_names_the_key_and_its_owner(
     with_key: WithKey, admin: CheckedClient, shop: Shop
 ) -> None:
-    with_key(Scope.SALES_WRITE, name="feed").post(PRODUCTS, json=PRODUCT)
+    name = "x" * 50
+    with_key(Scope.SALES_WRITE, name=name).post(PRODUCTS, json=PRODUCT)
     [view] = shop.services.api_keys.list()
     [action] = admin.get("/api/admin/actions").json
-    assert action["actor"] == f"API key feed ({view.key_id})"
+    assert action["actor"] == f"API key {name} ({view.key_id})"
     assert action["actor_id"] == str(admin.account.user_id)
 
 

@@ -27,7 +27,7 @@ from web.guards import tokens
 
 _PRICES = {"price", "upset_price"}
 _RULED_BY_WORDS = {
-    *("start_time", "duration_minutes"),
+    *("start_time", "duration_minutes", "end_time", "offers_end", "url"),
     *("username", "email", "password", "name"),
 }
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
@@ -74,7 +74,7 @@ class Caller:
 
 
 def _round_prices(body: Any) -> None:
-    """To cents, which the document says in words alone (see web/routes/openapi.py)."""
+    """To cents, which the document says in words alone (see web/routes/documents/openapi.py)."""
     if isinstance(body, dict):
         for name in _PRICES & body.keys():
             if isinstance(body[name], float):
@@ -84,7 +84,8 @@ def _round_prices(body: Any) -> None:
 def _refused_by_words(response: schemathesis.Response) -> bool:
     """Whether a rule refused it that the document has in words alone.
 
-    No schema can say that a session must end after now and begin within ten years, that its
+    No schema can say that a session must end after now and begin within ten years, that offers
+    must end after it, which URLs receive webhooks, that its
     scores must tell cents, which characters are invisible, unassigned or of one script, or that
     a request has to be a WebSocket's handshake.
     """

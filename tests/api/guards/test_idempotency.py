@@ -18,7 +18,7 @@ from tests.support.crashing import Killed
 from tests.support.factories import PASSWORD, Shop
 from web.guards import idempotency
 from web.guards.operation import Operation
-from web.routes.examples import body_example
+from web.routes.documents.examples import body_example
 
 KEY = {"Idempotency-Key": "5f0c"}
 PRODUCTS, COMBINED = "/api/admin/products", "/api/admin/sessions/combined"
@@ -57,7 +57,9 @@ def test_every_route_that_creates_for_an_admin_creates_once(
     for path, operation in routes.items():
         assert operation.body is not None, path
         body = {**body_example(operation.body), "product_id": product_id}
-        there = path.replace("<session_id>", str(shop.session().session_id))
+        session = shop.session()
+        shop.close(session)
+        there = path.replace("<session_id>", str(session.session_id))
         first, again = (admin.post(there, json=body, headers=KEY) for _ in range(2))
         assert first.status_code == again.status_code == 201, path
         assert [is_replayed(first), is_replayed(again)] == [False, True], path

@@ -134,7 +134,7 @@ def test_a_page_is_what_the_schema_dumps(
     document = schemas.Results().dump(found)
     if page == 1:
         winners = shop.services.results.winners(crowded.session_id)
-        document["winners"] = schemas.Entry(many=True).dump(winners)
+        document["winners"] = schemas.ResultEntry(many=True).dump(winners)
     assert page_of(pages_of(shop), crowded, page, page_size) == encode(document)
 
 

@@ -1,5 +1,6 @@
 """What admins and operators do is recorded: who, when, what, and how it went."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from core.operations.admin_log import Actor
 from tests.api.conftest import CheckedClient
 from tests.support.factories import PASSWORD, Shop
 from web.guards.tokens import Auth
+from web.routes.documents.examples import body_example
 
 TERMS: dict[str, Any] = {"name": "Camera", "upset_price": 100.5, "inventory": 2}
 
@@ -80,15 +82,17 @@ def test_every_route_that_changes_something_for_an_admin_is_recorded(
     app: Flask, admin: CheckedClient, shop: Shop
 ) -> None:
     rules = changing_routes(app)
-    assert len(rules) >= 6
-    product = admin.post("/api/admin/products", json={"name": "Camera"}).json
-    body = {**TERMS, "product_id": product["product_id"]}
+    assert len(rules) >= 15
     for rule in rules:
-        assert app.view_functions[rule.endpoint].operation.auth is Auth.ADMIN  # type: ignore[attr-defined]
+        operation = app.view_functions[rule.endpoint].operation  # type: ignore[attr-defined]
+        assert operation.auth is Auth.ADMIN
         [method] = rule.methods - {"OPTIONS"}  # type: ignore[operator]
+        body = body_example(operation.body) if operation.body else None
         before = len(actions(admin))
         path = rule.rule.replace("<session_id>", str(shop.session().session_id))
-        assert admin.open(path, method=method, json=body).status_code < 300, path
+        # Other ids are unknown, and what is refused is recorded, too.
+        path = re.sub("<.*?>", str(uuid4()), path)
+        assert admin.open(path, method=method, json=body).status_code not in {405, 415, 422}, path
         assert len(actions(admin)) == before + 1, path
 
 

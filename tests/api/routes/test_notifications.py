@@ -1,5 +1,6 @@
 """What members are told in-app."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -46,7 +47,9 @@ def test_winner_and_loser_are_told_how_the_session_ended_for_them(
         "price_to_pay": 150.0,
         "currency": "EUR",
         "is_winner": True,
-        "message": "You won Item: rank 1 with your bid of 150.00 EUR. You pay 150.00 EUR.",
+        "message": "You won Item: rank 1 with your bid of 150.00 EUR."
+        f" You pay 150.00 EUR by {datetime.fromisoformat(won['pay_by']):%Y-%m-%d %H:%M} UTC.",
+        "pay_by": won["pay_by"],
         "created_at": won["created_at"],
         "read_at": None,
     }

@@ -61,7 +61,7 @@ def test_bidders_of_a_cancelled_session_are_mailed_the_reason(
         shop.bid(shop.bidder(name), session, "150")
     shop.services.session_edits.cancel(session.session_id, "See evil.example")
     shop.services.closing.close(session.session_id)
-    announcing = Announcing(shop.services.database, by_email=True, by_webhook=True)
+    announcing = Announcing(shop.services.database, by_email=True)
     assert announcing.announce(session.session_id, seconds=30).members == 2
     mailer(shop, port).deliver_due(seconds=30)
     assert [message["Subject"] for message in mailbox.got] == ["The sale was cancelled"] * 2

@@ -124,6 +124,25 @@ def test_a_replay_of_a_message_on_its_way_is_sent_again(
     assert [headers["webhook-id"] for headers, _ in receiver.got] == [str(delivery_id)] * 2
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "UPDATE webhook_endpoints SET secret = 'whsec_no' WHERE url LIKE '%broken'",
+        "UPDATE webhook_endpoints SET url = 'https://[::1' WHERE url LIKE '%broken'",
+    ],
+)
+def test_an_endpoint_with_any_fault_fails_alone(
+    shop: Shop, endpoints: Endpoints, receiver: Receiver, fault: str
+) -> None:
+    endpoints.add("https://shop.example/broken", [PAID])
+    endpoints.add(receiver.url, [PAID])
+    pay(shop)
+    execute(shop, fault)
+    sender(shop, (NO_MORE,)).deliver_due(seconds=30)
+    assert len(receiver.got) == 1
+    assert sender(shop).backlog().waiting == 1
+
+
 # --- Signatures ------------------------------------------------------------------------
 
 

@@ -42,7 +42,10 @@ def test_the_shop_is_told_once_with_a_right_signature(shop: Shop, receiver: Rece
     message = Webhook(SECRET).verify(body, headers)
     assert message["type"] == "session.ended"
     assert message["data"]["session_id"] == str(session.session_id)
-    assert [winner["price"] for winner in message["data"]["winners"]] == [150.0, 149.0]
+    winners = message["data"]["winners"]
+    assert [winner["price"] for winner in winners] == [150.0, 149.0]
+    assert [winner["price_to_pay"] for winner in winners] == [150.0, 149.0]
+    assert message["data"]["currency"] == "EUR"
     assert (message["data"]["total_bidders"], message["data"]["final_price"]) == (3, 149.0)
     assert headers["webhook-id"] == str(only_delivery(sender).delivery_id)
     assert only_delivery(sender).status is DeliveryStatus.DELIVERED

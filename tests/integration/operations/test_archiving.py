@@ -1,6 +1,5 @@
-"""Archiving bids: nothing is lost wherever it ends, and what stays goes on being right."""
+"""Archiving bids: nothing is lost wherever it ends."""
 
-import csv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -9,97 +8,31 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from core import errors
 from core.operations import archiving
 from core.operations.archiving import Archiving, NotArchived
-from core.orders import export_files, exports
-from core.orders.exports import FileFormat, Kind
+from core.orders import export_files
 from core.redis import keys
-from core.sessions.sessions import SessionView
-from tests.support.crashing import Killed
+from tests.support.archives import (
+    ALL,
+    BIDS,
+    RANKINGS,
+    archive_and_die,
+    execute,
+    known_sequences,
+    recorded,
+    restore,
+    settled,
+    wrong,
+)
 from tests.support.factories import Shop
 from tests.support.racing import BARRIER_SECONDS
-from tests.support.settling import settle
-
-ALL = "SELECT * FROM bids ORDER BY sequence"
-RANKINGS = "SELECT rank, user_id, sequence, price, score FROM rankings ORDER BY rank"
-BIDS = 7
-Rows = list[tuple[Any, ...]]
 
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archiving, "_PART_ROWS", 3)
     monkeypatch.setattr(archiving, "_BATCH_ROWS", 2)
-
-
-def settled(shop: Shop, **terms: Any) -> SessionView:
-    """A closed session with seven bids by six members, of which nothing is left to do."""
-    session, bidders = shop.session(**terms), [shop.bidder() for _ in range(BIDS - 1)]
-    for number, bidder in enumerate([*bidders, bidders[0]]):
-        shop.bid(bidder, session, f"{120 + number}.37")
-    shop.close(session)
-    settle(shop, session)
-    return session
-
-
-def execute(shop: Shop, *statements: str, **parameters: Any) -> None:
-    with shop.services.engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement), parameters)
-
-
-def recorded(shop: Shop) -> list[Path]:
-    return [Path(file) for (file,) in shop.rows("SELECT file FROM archives")]
-
-
-def restore(shop: Shop) -> Rows:
-    """The bids after what docs/operations.md says."""
-    [path] = recorded(shop)
-    connection: Any = shop.services.engine.raw_connection()
-    with path.open() as file:
-        connection.cursor().copy_expert("COPY bids FROM STDIN WITH (FORMAT csv, HEADER)", file)
-    connection.commit()
-    connection.close()
-    execute(shop, "DELETE FROM archives")
-    return shop.rows(ALL)
-
-
-def known_sequences(shop: Shop) -> set[int]:
-    """Those in the table, and those in a file that counts."""
-    known = {row[0] for row in shop.rows("SELECT sequence FROM bids")}
-    for path in recorded(shop):
-        with path.open(newline="") as file:
-            known |= {int(row["sequence"]) for row in csv.DictReader(file)}
-    return known
-
-
-def wrong(shop: Shop, session: SessionView) -> list[str]:
-    checks = shop.services.audit.verify(session.session_id)
-    return [line for check in checks for line in check.shown]
-
-
-def archive_and_die(
-    shop: Shop, session: SessionView, folder: Path, owner: Any, step: str, number: int = 1
-) -> None:
-    """The process ends when it makes this step for the `number`th time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, step, dies_at(getattr(owner, step), number))
-        with pytest.raises(Killed):
-            shop.services.archiving.archive(session.session_id, folder)
-
-
-def dies_at(call: Callable[..., Any], number: int) -> Callable[..., Any]:
-    numbers = iter(range(1, number))
-
-    def wrapped(*args: Any, **named: Any) -> Any:
-        if next(numbers, None) is None:
-            raise Killed
-        return call(*args, **named)
-
-    return wrapped
 
 
 def test_archived_bids_are_in_the_file_alone_and_come_back_exactly(
@@ -119,46 +52,6 @@ def test_archived_bids_are_in_the_file_alone_and_come_back_exactly(
     assert wrong(shop, session) == []
 
 
-def test_counts_stay_and_no_bid_can_reach_an_archived_session(shop: Shop, tmp_path: Path) -> None:
-    session, stats = settled(shop), shop.services.statistics.read()
-    shop.services.archiving.archive(session.session_id, tmp_path)
-    shop.services.redis.flushdb()
-    assert shop.services.statistics.read() == stats
-    for use in (shop.services.loader.load, shop.services.loader.rebuild):
-        with pytest.raises(errors.SessionEnded):
-            use(session.session_id)
-    with pytest.raises(errors.SessionEnded):
-        shop.bid(shop.bidder(), session, "900")
-
-
-@pytest.mark.parametrize(
-    ("tampering", "found"),
-    [
-        ("UPDATE rankings SET response_time = NULL, weight = NULL WHERE false", None),
-        ("UPDATE rankings SET price = price + 1 WHERE rank = 2", "has score"),
-        ("UPDATE rankings SET weight = weight + 1 WHERE rank = 2", "has score"),
-        ("UPDATE rankings SET rank = rank + 9 WHERE rank = 6", "consecutive"),
-        ("UPDATE archives SET row_count = row_count - 1", "6 bids and 0 losses"),
-        ("UPDATE bid_log_offsets SET persisted_sequence = 9", "the offset is 9"),
-        ("UPDATE sessions SET highest_bid = 1", "the highest bid is 1"),
-    ],
-)
-def test_results_are_verified_without_the_bids(
-    shop: Shop, tmp_path: Path, tampering: str, found: str | None
-) -> None:
-    session = settled(shop)
-    # As in results of versions before these columns.
-    execute(shop, "UPDATE rankings SET response_time = NULL, weight = NULL")
-    archive = shop.services.archiving.archive(session.session_id, tmp_path)
-    execute(shop, tampering)
-    differences = wrong(shop, session)
-    assert (found or "") in str(differences)
-    assert bool(differences) is (found is not None)
-    checks = {check.name: check for check in shop.services.audit.verify(session.session_id)}
-    assert archive.sha256 in str(checks["sequences"].known)
-    assert "prices" not in checks
-
-
 @pytest.mark.parametrize(
     ("change", "obstacle"),
     [
@@ -168,7 +61,7 @@ def test_results_are_verified_without_the_bids(
         (
             """DELETE FROM offers;
                INSERT INTO offers (id, session_id, user_id, rank, place, expires_at)
-               SELECT gen_random_uuid(), session_id, user_id, 9, 9, now() FROM rankings LIMIT 1""",
+               SELECT gen_random_uuid(), session_id, user_id, 1, 1, now() FROM rankings LIMIT 1""",
             "it has an open offer",
         ),
         (
@@ -275,7 +168,7 @@ def test_killed_at_any_step_it_loses_nothing_and_is_completed_by_the_next_run(
     [left] = shop.services.archiving.candidates(timedelta(0))
     assert left.obstacle is None
     shop.services.archiving.archive(session.session_id, tmp_path)
-    assert shop.rows("SELECT count(*) FROM bids") == [(0,)]
+    assert (shop.rows(ALL), list(tmp_path.iterdir())) == ([], recorded(shop))
     assert restore(shop) == bids
 
 
@@ -313,20 +206,19 @@ class DiskThatFlips(Archiving):
 
 
 class LeavesOut(Archiving):
-    """Of its first part, the file has all bids but one."""
+    def _parts(self, session_id: Any) -> Any:
+        yield archiving._between(session_id, 1, BIDS, *archiving._COLUMNS)
+
+
+class WritesAnotherTwice(LeavesOut):
+    """The number of rows is right."""
 
     def _parts(self, session_id: Any) -> Any:
-        yield archiving._between(session_id, 1, 3, *archiving._COLUMNS)
-        yield archiving._between(session_id, 3, BIDS, *archiving._COLUMNS)
+        yield from super()._parts(session_id)
+        yield archiving._between(session_id, BIDS - 1, BIDS, *archiving._COLUMNS)
 
 
-class WritesTwice(Archiving):
-    def _parts(self, session_id: Any) -> Any:
-        yield archiving._between(session_id, 0, 5, *archiving._COLUMNS)
-        yield archiving._between(session_id, 4, BIDS, *archiving._COLUMNS)
-
-
-@pytest.mark.parametrize("kind", [DiskThatFlips, LeavesOut, WritesTwice])
+@pytest.mark.parametrize("kind", [DiskThatFlips, LeavesOut, WritesAnotherTwice])
 def test_no_bid_is_deleted_for_a_file_that_differs(
     shop: Shop, tmp_path: Path, kind: type[Archiving]
 ) -> None:
@@ -372,6 +264,21 @@ def test_two_archives_of_one_session_lose_nothing_without_the_lease(
     assert restore(shop) == bids
 
 
+def test_a_run_whose_archive_another_has_dropped_deletes_nothing(
+    shop: Shop, tmp_path: Path
+) -> None:
+    session = settled(shop)
+    bids, first = shop.rows(ALL), IsOvertaken(shop, "_delete_bids")
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(first.archive, session.session_id, tmp_path)
+        assert first.reached.wait(BARRIER_SECONDS)
+        flip(recorded(shop)[0])
+        archive_and_die(shop, session, tmp_path, Archiving, "_export")
+        first.may_go_on.set()
+        assert isinstance(running.exception(BARRIER_SECONDS), NotArchived)
+    assert shop.rows(ALL) == bids
+
+
 def test_a_second_archive_is_refused_while_one_runs(shop: Shop) -> None:
     with (
         shop.services.archiving.turn(),
@@ -379,60 +286,3 @@ def test_a_second_archive_is_refused_while_one_runs(shop: Shop) -> None:
         shop.services.archiving.turn(),
     ):
         pass
-
-
-def test_a_restored_redis_brings_no_archived_bid_back_and_no_loss(
-    shop: Shop, tmp_path: Path
-) -> None:
-    session = shop.session()
-    bidder = shop.bidder()
-    shop.bid(bidder, session, "120")
-    [entry] = shop.services.redis.xrange(keys.bid_log(session.session_id))
-    shop.close(session)
-    shop.services.archiving.archive(session.session_id, tmp_path)
-    log = keys.bid_log(session.session_id)
-    shop.services.redis.delete(log)
-    shop.services.redis.xadd(log, entry[1], id="1-0")
-    late = entry[1] | {"accepted_at": str(int(entry[1]["accepted_at"]) + 10**9)}
-    shop.services.redis.xadd(log, late, id="2-0")
-    shop.drain(session)
-    # The one accepted since then is stored; as a late one it does not count.
-    assert shop.rows("SELECT sequence FROM bids") == [(2,)]
-    assert shop.rows("SELECT kind FROM session_events") == [("bids_after_end",)]
-
-
-def test_a_members_list_leaves_archived_bids_out(shop: Shop, tmp_path: Path) -> None:
-    old, new, bidder = shop.session(), shop.session(), shop.bidder()
-    for session in (old, new):
-        shop.bid(bidder, session, "120")
-    shop.close(old)
-    shop.services.archiving.archive(old.session_id, tmp_path)
-    listed, total = shop.services.history.of_member(bidder.user_id, None, page=1, page_size=9)
-    assert ([bid.session_id for bid in listed], total) == ([new.session_id], 1)
-
-
-def test_an_export_of_bids_that_are_archived_says_so(shop: Shop, tmp_path: Path) -> None:
-    session, service = settled(shop), shop.services.exports
-    asked = (session.session_id, Kind.BIDS, FileFormat.CSV)
-    waiting = service.request(*asked, requested_by=session.session_id)
-    shop.services.archiving.archive(session.session_id, tmp_path)
-    with pytest.raises(errors.BidsArchived):
-        service.request(*asked, requested_by=session.session_id)
-    assert service.make(waiting.export_id) is None
-    with pytest.raises(errors.ExportFailed, match="archived"):
-        service.file(waiting.export_id)
-
-
-def test_an_export_that_an_archive_overtakes_is_not_taken_for_complete(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session, parts = settled(shop), exports.export_rows.parts
-
-    def overtaken(*args: Any) -> Any:
-        shop.services.archiving.archive(session.session_id, tmp_path)
-        return parts(*args)
-
-    asked = (session.session_id, Kind.BIDS, FileFormat.CSV, tmp_path / "bids.csv")
-    monkeypatch.setattr(exports.export_rows, "parts", overtaken)
-    with pytest.raises(errors.BidsArchived):
-        shop.services.exports.write(*asked)

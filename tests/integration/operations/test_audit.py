@@ -123,7 +123,7 @@ def test_more_offers_than_items_and_offers_to_others_are_found(shop: Shop, tampe
     ],
 )
 def test_a_changed_price_to_pay_is_found(shop: Shop, pricing: str, tampering: str) -> None:
-    session = shop.session(pricing=pricing, inventory=2, beta=0.0)
+    session = shop.session(pricing=pricing, inventory=2, beta=1.0)
     for price in ("120", "130", "140", "150", "160"):
         shop.bid(shop.bidder(), session, price)
     shop.close(session)

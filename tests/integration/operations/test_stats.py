@@ -17,7 +17,7 @@ def test_an_empty_shop_counts_nothing(shop: Shop) -> None:
         total_products=0,
         active_sessions=0,
         total_bids=0,
-        sessions={"scheduled": 0, "active": 0, "inactive": 0, "ended": 0},
+        sessions={"scheduled": 0, "active": 0, "inactive": 0, "ended": 0, "cancelled": 0},
         bids_accepted=0,
         bids_persisted=0,
         persist_backlog=0,
@@ -32,7 +32,8 @@ def test_sessions_are_counted_by_what_the_clock_makes_of_them(shop: Shop) -> Non
     shop.session(start_time=later)
     shop.session()
     counted = stats(shop)
-    assert counted.sessions == {"scheduled": 1, "active": 1, "inactive": 1, "ended": 2}
+    by_status = {"scheduled": 1, "active": 1, "inactive": 1, "ended": 2, "cancelled": 0}
+    assert counted.sessions == by_status
     assert (counted.active_sessions, counted.total_products) == (1, 5)
 
 

@@ -88,6 +88,15 @@ def test_the_ranking_keeps_all_that_its_scores_were_computed_from(shop: Shop) ->
     )
 
 
+def test_a_session_keeps_the_currency_that_it_was_created_with(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shop.session()
+    monkeypatch.setattr(shop.services.sessions, "_currency", "SEK")
+    found = [shop.services.sessions.get(each.session_id) for each in (before, shop.session())]
+    assert [session.currency for session in found] == ["EUR", "SEK"]
+
+
 def test_no_price_to_pay_is_above_the_bid(shop: Shop) -> None:
     sold(shop, *BIDS, **SECOND_SCORE)
     with (

@@ -142,8 +142,9 @@ def test_bids_of_the_versions_before_may_be_lowered_and_results_show_what_stood(
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
 def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
-    engine: Engine, revision: str
+    engine: Engine, revision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CURRENCY", "SEK")
     with engine.begin() as connection:
         command.upgrade(alembic_config(connection), revision)
     write_as_an_old_version(engine)
@@ -152,6 +153,7 @@ def test_an_upgrade_keeps_the_rows_and_lets_the_version_before_write_on(
     with engine.connect() as connection:
         for table in ("products", "users", "sessions", "bid_log_offsets", "bids"):
             assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == 2  # noqa: S608
+        assert connection.scalars(text("SELECT currency FROM sessions")).all() == ["SEK", "SEK"]
 
 
 @pytest.mark.parametrize("statement", ["", "ALTER TABLE bids ADD COLUMN extra text"])
@@ -191,3 +193,24 @@ def test_a_schema_is_missing_then_outdated_then_current(engine: Engine) -> None:
         assert state_of(connection) is State.OUTDATED
         command.upgrade(alembic_config(connection), "head")
         assert state_of(connection) is State.CURRENT
+
+
+def test_waiting_webhooks_of_the_version_before_survive_both_ways(engine: Engine) -> None:
+    waiting = "SELECT count(*) FROM webhook_deliveries WHERE next_attempt_at <= now()"
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0009")
+    for migration in ("head", "0009"):
+        write_as_an_old_version(engine)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO webhook_deliveries (session_id, event) SELECT id, 'session.ended'"
+                    " FROM sessions ORDER BY created_at DESC LIMIT 1"
+                )
+            )
+            if migration == "head":
+                command.upgrade(alembic_config(connection), migration)
+            else:
+                command.downgrade(alembic_config(connection), migration)
+    with engine.connect() as connection:
+        assert connection.scalar(text(waiting)) == 2

@@ -127,6 +127,10 @@ def test_a_cancelled_gate_is_shut_now_and_stays_so(shop: Shop) -> None:
     )
     assert shut_gate(shop, session, "cancelled") == [outcome, ended_at, sequence]
     assert follow_session(shop, session, "active") == ["session_ended"]
+    # As after a clock that was set back.
+    later = clock.to_microseconds(session.end_time)
+    shop.services.redis.hset(keys.session_params(session.session_id), "end", later)
+    before = shop.redis_state()
     with pytest.raises(errors.SessionEnded):
         shop.bid(bidder, session, "130")
     assert shop.redis_state() == before

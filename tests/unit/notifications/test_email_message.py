@@ -39,10 +39,12 @@ HOSTILE = [
 ]
 
 
-def message(username: str = "ada", product: str = "Camera", rank: int = 1) -> EmailMessage:
+def message(
+    username: str = "ada", product: str = "Camera", rank: int = 1, kind: str = "session_ended"
+) -> EmailMessage:
     notice = Notice(
         notification_id=UUID(int=1),
-        kind="session_ended",
+        kind=kind,
         session_id=UUID(int=2),
         product_name=product,
         rank=rank,
@@ -79,6 +81,12 @@ def test_winners_are_told_what_they_pay(rank: int, told: bool) -> None:
     for text in texts(message(rank=rank)):
         assert "with your bid of 150.00 SEK" in text
         assert ("You pay" in text) is (text.count("130.01 SEK") == 2) is told
+
+
+def test_a_successor_is_told_that_an_item_came_free() -> None:
+    found = message(rank=2, kind="offer_opened")
+    assert found["Subject"] == "An item came free for you"
+    assert all("Camera came free for you at rank 2." in text for text in texts(found))
 
 
 @pytest.mark.parametrize("rank", [1, 2])

@@ -158,5 +158,9 @@ class WebhookEndpoint(Schema):
 class WebhookEndpointSecret(Schema):
     endpoint = fields.Nested(WebhookEndpoint, required=True)
     secret = fields.String(
-        required=True, metadata={"description": "Keep it: it is not shown again."}
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Keep it: it is not shown again, and null in a repeated response."
+        },
     )

@@ -14,8 +14,6 @@ depends_on = None
 
 CONTRACTS = "nothing: the check allows more, and the version before writes no events"
 
-_KIND = op.f("ck_notifications_kind_known")
-
 
 def upgrade() -> None:
     _allow_kinds("'session_ended', 'offer_opened', 'session_cancelled'")
@@ -31,8 +29,9 @@ def upgrade() -> None:
 
 
 def _allow_kinds(kinds: str) -> None:
-    op.drop_constraint(_KIND, "notifications")
-    op.create_check_constraint(_KIND, "notifications", f"kind IN ({kinds})")
+    name = op.f("ck_notifications_kind_known")
+    op.drop_constraint(name, "notifications")
+    op.create_check_constraint(name, "notifications", f"kind IN ({kinds})")
 
 
 def downgrade() -> None:

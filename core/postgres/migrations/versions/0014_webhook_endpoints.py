@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
     )
     op.alter_column("shop_events", "session_id", nullable=True)
+    op.create_index(op.f("ix_shop_events_session_id"), "shop_events", ["session_id"])
     _deliveries()
 
 
@@ -116,6 +117,7 @@ def downgrade() -> None:
         ["next_attempt_at"],
         postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
     )
+    op.drop_index(op.f("ix_shop_events_session_id"), "shop_events")
     op.execute("DELETE FROM shop_events WHERE session_id IS NULL")
     op.alter_column("shop_events", "session_id", nullable=False)
     op.drop_table("webhook_endpoints")

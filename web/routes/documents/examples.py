@@ -148,7 +148,7 @@ _VALUES: dict[str, Any] = {
 # Where a schema's field means something else than its name does elsewhere.
 _SPECIAL: dict[type[Schema], dict[str, Any]] = {
     schemas.Session: {"final_price": None},
-    schemas.Export: {"kind": "results", "created_at": _CLOSED_AT},
+    schemas.Export: {"kind": "results", "state": "done", "created_at": _CLOSED_AT},
     schemas.NewExport: {"kind": "results"},
     schemas.PlacedBid: {"status": "accepted"},
     schemas.Results: {"status": "ended"},
@@ -164,6 +164,10 @@ _SPECIAL: dict[type[Schema], dict[str, Any]] = {
     },
     schemas.Health: {"status": "healthy", "persist_backlog": "ok"},
     schemas.Readiness: {"status": "ready"},
+}
+# Fields that a body shows where not all can be sent together.
+_SHOWN: dict[type[Schema], tuple[str, ...]] = {
+    schemas.SessionChanges: ("version", "name", "description"),
 }
 _WHEN_DEGRADED: dict[type[Schema], dict[str, Any]] = {
     schemas.Health: {"status": "degraded", "database": "unreachable"},
@@ -205,6 +209,7 @@ def body_example(schema: Schema, status: int = 200) -> Any:
     example = {
         name: special[name] if name in special else _field_example(name, field)
         for name, field in schema.fields.items()
+        if name in _SHOWN.get(kind, schema.fields)
     }
     return [example] if schema.many else example
 

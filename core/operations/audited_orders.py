@@ -1,10 +1,25 @@
-"""Recomputes what winners pay, from the rankings alone: bids may be archived."""
+"""Checks offers, and recomputes prices to pay from the rankings alone: bids may be archived."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.postgres.models import BiddingSession, Ranking
+from core.postgres.models import BiddingSession, Offer, Ranking
 from core.rules.pricing import OrderTerms, RankedBid, price_to_pay, rival_rank
 from core.rules.scoring import is_winning, score, terms_of
+
+
+def wrong_offers(
+    session: BiddingSession, rankings: Sequence[Ranking], offers: Sequence[Offer]
+) -> Iterator[str]:
+    """No more items are taken than there are, and each offer is of a rank of this session."""
+    taken = [offer.place for offer in offers if offer.state in ("open", "paid")]
+    if len(taken) > session.inventory:
+        yield f"{len(taken)} offers are open or paid for {session.inventory} items"
+    if len(set(taken)) < len(taken) or max(taken, default=0) > session.inventory:
+        yield f"the places {sorted(taken)} are not of {session.inventory} different items"
+    ranked = {(row.rank, row.user_id) for row in rankings}
+    for offer in offers:
+        if (offer.rank, offer.user_id) not in ranked:
+            yield f"the offer at rank {offer.rank} is not that rank's member's"
 
 
 def wrong_prices(session: BiddingSession, rankings: Sequence[Ranking]) -> Iterator[str]:

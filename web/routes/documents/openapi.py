@@ -34,7 +34,7 @@ from web.guards.tokens import Auth
 from web.http import body, schemas
 from web.http.fields import Price, Text
 from web.http.statuses import title_of
-from web.routes import examples
+from web.routes.documents import examples
 
 # The one place that says which version this is.
 VERSION = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -77,6 +77,7 @@ _TAGS = {
     "live": "The live board over a WebSocket.",
     "exports": "Files of results, bids and offers.",
     "admin": "Products, sessions and figures, for admins.",
+    "webhooks": "Systems of the shop that are told of events, for admins.",
     "service": "Health checks.",
     "metrics": "Metrics for Prometheus.",
 }

@@ -4,8 +4,8 @@ from functools import cache
 from typing import Any
 
 from web.http import frames
-from web.routes import examples
-from web.routes.openapi import VERSION, new_spec, tidied
+from web.routes.documents import examples
+from web.routes.documents.openapi import VERSION, new_spec, tidied
 
 _DESCRIPTION = """\
 The live board of a session. The server sends; a client may send the text `ping`, in messages of

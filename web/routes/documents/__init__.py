@@ -1,0 +1,1 @@
+"""The API documents, generated from the declared routes and schemas."""
