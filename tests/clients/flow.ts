@@ -44,6 +44,8 @@ while (results.error?.code === "results_pending") {
   await new Promise((resolve) => setTimeout(resolve, 200));
   results = await anybody.GET("/api/results/{session_id}", { params });
 }
+const final = of(results);
+if (typeof final === "string") throw new Error("CSV was not asked for.");
 
 console.log(
   JSON.stringify({
@@ -54,6 +56,6 @@ console.log(
     refused: [refused.response.status, refused.error?.code, refused.error?.upset_price],
     board: board.leaderboard.map((entry) => [entry.username, entry.price]),
     mine: [mine.rank, mine.is_winner],
-    winners: of(results).winners.map((entry) => entry.username),
+    winners: final.winners.map((entry) => entry.username),
   }),
 );
