@@ -76,9 +76,10 @@ def kill_closer(context: RoundContext) -> None:
 def kill_helper(context: RoundContext) -> None:
     """Kill the pool's processes; their tasks return to the queue."""
     before = _weights(context)
-    with table_locked(context, "users"):
+    # The close may read it.
+    with table_locked(context, "users", mode="SHARE"):
         context.close()
-        await_statement(context, "%UPDATE users u%")
+        await_statement(context, "%WITH counted AS%")
         for child in context.stack["helper"].children():
             child.kill()
     context.wait_for(
