@@ -37,6 +37,7 @@ from core.orders.places import OfferState, end_offers, open_offers
 from core.orders.prices import write_winners_prices
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, Offer
+from core.sessions.sessions import locked
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ class Offers:
         Raises OfferNotFound, OfferExpired after the deadline, OfferSettled in another state.
         """
         with self._database.begin() as db:
-            session = _locked(db, session_id)
+            session = locked(db, session_id)
             offer = db.get(Offer, offer_id)
             if offer is None or offer.session_id != session_id:
                 raise errors.OfferNotFound
@@ -204,23 +205,11 @@ class Offers:
         self._tell_successors(db, session.id, [rank for rank in ranks if rank > session.inventory])
 
 
-def _locked(db: Session, session_id: UUID) -> BiddingSession:
-    """The session with its row locked until the transaction ends."""
-    session = db.scalar(
-        select(BiddingSession)
-        .where(BiddingSession.id == session_id)
-        .with_for_update(of=BiddingSession)
-    )
-    if session is None:
-        raise errors.SessionNotFound(session_id)
-    return session
-
-
 def _locked_soon(db: Session, session_id: UUID) -> BiddingSession:
     """The same for a sweep: a session that somebody keeps locked must not hold up the others."""
     db.execute(_WAIT_BRIEFLY)
     try:
-        return _locked(db, session_id)
+        return locked(db, session_id)
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
             raise _SessionLocked from None
