@@ -38,6 +38,7 @@ from tests.support.quiet import pytest_runtest_makereport
 from tests.support.tables import empty_tables
 from tests.support.workers import cores, own_database, own_redis, workers_for
 from web import create_app
+from worker import celery_app
 
 # What it is named by is a hook of pytest's.
 __all__ = [
@@ -88,7 +89,10 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "UNCACHED_PAGES_PER_MINUTE": "0",
         }
         _create_test_database()
-        yield load_settings()
+        settings = load_settings()
+        # Celery keeps the broker of its first use, which may be a test's that changes addresses.
+        assert celery_app.app.conf["broker_url"] == settings.broker_url
+        yield settings
 
 
 @pytest.fixture(scope="session")
