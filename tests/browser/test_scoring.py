@@ -12,7 +12,7 @@ from tests.browser.visitor import Visitor
 
 CASES = 500
 SCRIPT = """async (cases) => {
-  const { score, priceToPass } = await import("/board/scoring.js");
+  const { score, priceToPass } = await import("/board/lib/scoring.js");
   return cases.map(([terms, price, seconds, weight, target]) => [
     score(terms, price, seconds, weight), priceToPass(terms, seconds, weight, target)]);
 }"""
@@ -47,7 +47,7 @@ def test_score_and_price_to_pass_agree_with_core(visit: Callable[..., Visitor]) 
 
 
 STEP = """async ([own, entries]) => {
-  const { nextStep } = await import("/board/scoring.js");
+  const { nextStep } = await import("/board/lib/scoring.js");
   const terms = { alpha: 1, beta: 0, gamma: 0, upset_price: 100, inventory: 100 };
   const leaderboard = [...Array(entries).keys()].map((at) => ({ rank: at + 1, score: 1000 - at }));
   return nextStep(terms, { leaderboard, total_count: 200, threshold_score: 901 }, own, 1, 1);

@@ -1,15 +1,24 @@
-import { showAccount } from "./account.js";
-import { showAdmin } from "./admin.js";
-import { call, get, hasToken, me, restoreAccount, signOut } from "./api.js";
-import { h } from "./dom.js";
-import { showList } from "./list.js";
-import { showSession } from "./session.js";
+import { showAccount } from "./member/account.js";
+import { call, get, hasToken, me, restoreAccount, signOut } from "./lib/api.js";
+import { h } from "./lib/dom.js";
+import { common, nav } from "./lib/messages.js";
+import { html, render } from "./lib/ui.js";
+import { showList } from "./member/list.js";
+import { showSession } from "./member/session.js";
 
 const main = document.getElementById("main");
 const RETRY_MS = 2000;
 let stop = () => {};
 let routeRequest = 0;
 let newsRequest = 0;
+
+/** A view that the URL's fragment names: its pattern and who may open it. */
+const ROUTES = [
+  [/^#\/session\/([0-9a-f-]{36})$/i, (id) => showSession(main, id)],
+  [/^#\/account$/, () => showAccount(main), () => !me()],
+  [/^#\/admin(?:\/(.*))?$/, showConsole, () => me()?.is_admin],
+  [/(?:)/, () => showList(main)],
+];
 
 /** Show the view that the URL names, unless the URL changes meanwhile. */
 async function route() {
@@ -24,25 +33,35 @@ async function route() {
     else stopNew();
   } catch (error) {
     if (own !== routeRequest) return;
-    main.replaceChildren(h("h1", {}, "Not available"), h("p", {}, error.message));
+    main.replaceChildren(h("h1", {}, common.notAvailable), h("p", {}, error.message));
     if (error.status === 0 || error.status >= 500) setTimeout(() => own === routeRequest && route(), RETRY_MS);
   }
 }
 
 function show(hash) {
-  const session = hash.match(/^#\/session\/([0-9a-f-]{36})$/i);
-  if (session) return showSession(main, session[1]);
-  if (hash === "#/account" && !me()) return showAccount(main);
-  if (hash === "#/admin" && me()?.is_admin) return showAdmin(main);
-  return showList(main);
+  const [pattern, open] = ROUTES.find(([pattern, , mayOpen]) => pattern.test(hash) && (!mayOpen || mayOpen()));
+  return open(...hash.match(pattern).slice(1));
+}
+
+/** The shop's console. Members never load it. */
+async function showConsole(path) {
+  const { Console } = await import("./console/console.js");
+  return mount(html`<${Console} path=${path ?? ""} />`);
+}
+
+/** Render a Preact view; a function that removes it. */
+function mount(view) {
+  main.replaceChildren();
+  render(view, main);
+  return () => render(null, main);
 }
 
 function showNav() {
   const account = me();
-  const out = h("button", { type: "button", class: "quiet", click: signOut }, "Sign out");
-  const guest = hasToken() ? h("span", { class: "who" }, "Signing in …") : h("a", { href: "#/account" }, "Sign in");
-  document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, "Sessions"),
-    account?.is_admin ? h("a", { href: "#/admin" }, "Admin") : "",
+  const out = h("button", { type: "button", class: "quiet", click: signOut }, nav.signOut);
+  const guest = hasToken() ? h("span", { class: "who" }, nav.signingIn) : h("a", { href: "#/account" }, nav.signIn);
+  document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, nav.sessions),
+    account?.is_admin ? h("a", { href: "#/admin" }, nav.admin) : "",
     ...(account ? [h("span", { class: "who" }, account.username), out] : [guest]));
 }
 

@@ -1,11 +1,11 @@
-import { BID_PATH, call, get, me, now, syncClock } from "./api.js";
-import { announce, field, form, h } from "./dom.js";
-import { counted, facts, place, price, score } from "./format.js";
+import { BID_PATH, call, get, me, now, syncClock } from "../lib/api.js";
+import { announce, field, form, h } from "../lib/dom.js";
+import { counted, facts, place, price, score } from "../lib/format.js";
 import { tick, timer } from "./list.js";
-import { watch } from "./live.js";
-import { Plot } from "./plot.js";
-import { nextStep, priceToPass } from "./scoring.js";
-import { throttle } from "./throttle.js";
+import { watch } from "../lib/live.js";
+import { Plot } from "../lib/plot.js";
+import { nextStep, priceToPass } from "../lib/scoring.js";
+import { throttle } from "../lib/throttle.js";
 
 const OWN_PLACE_MS = 1000;
 const RELOAD_SPREAD_MS = 1000;

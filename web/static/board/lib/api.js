@@ -2,15 +2,16 @@
 // automatically (no CSRF), and is never part of a URL.
 
 import { showNotice } from "./dom.js";
+import { common } from "./messages.js";
 
 const TOKEN = "flashbid.token";
 export const BID_PATH = "/api/bid";
 const TIMEOUT_MS = 10_000;
 // Codes that mean the token is unusable; a wrong password is a 401, too.
 const INVALID_TOKEN_CODES = new Set(["token_invalid", "token_expired", "token_revoked"]);
-const UNREACHABLE = "Can't reach the server. Trying again …";
-const BID_UNCONFIRMED = "We couldn't confirm your bid. Tap again; the same bid never counts twice.";
-const ACTION_UNCONFIRMED = "We couldn't confirm this. Please try again.";
+const UNREACHABLE = common.unreachable;
+const BID_UNCONFIRMED = common.unconfirmedBid;
+const ACTION_UNCONFIRMED = common.unconfirmedAction;
 let offsetMs = null;
 let isExact = false;
 let account = null;
@@ -75,7 +76,7 @@ async function documentOf(response) {
 /** All messages by field, or else the problem's detail. */
 function messageOf(problem) {
   const messages = Object.entries(problem.errors ?? {}).map(([name, texts]) => `${name}: ${[texts].flat().join(" ")}`);
-  return messages.join(" ") || problem.detail || "The request failed. Please try again.";
+  return messages.join(" ") || problem.detail || common.failed;
 }
 
 export const me = () => account;

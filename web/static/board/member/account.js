@@ -1,5 +1,5 @@
-import { authenticate } from "./api.js";
-import { field, form, h } from "./dom.js";
+import { authenticate } from "../lib/api.js";
+import { field, form, h } from "../lib/dom.js";
 
 /** The forms to sign in and sign up. */
 export function showAccount(main) {

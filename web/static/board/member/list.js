@@ -1,6 +1,6 @@
-import { get, now } from "./api.js";
-import { h } from "./dom.js";
-import { countdown, facts } from "./format.js";
+import { get, now } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { countdown, facts } from "../lib/format.js";
 
 const REFRESH_MS = 5000;
 const LAST_SECONDS_MS = 10_000;
