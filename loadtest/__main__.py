@@ -14,7 +14,8 @@ from loadtest.sale import members, plan
 from loadtest.sale.api import Api, Unreachable
 from loadtest.sale.plan import plan_from_options
 from loadtest.sale.sale import open_sale
-from loadtest.traffic import crowd
+from loadtest.traffic import crowd, open_model
+from loadtest.traffic.open_model import Part
 
 MAX_PROCESSES = 64
 MAX_WATCHERS = 50_000
@@ -152,9 +153,6 @@ def _flash(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> int:
-    # Imported here because only this command needs gevent.
-    from loadtest.traffic.open_model import Part, run  # noqa: PLC0415
-
     load_plan = plan_from_options(options)
     all_members = members.read_tokens(options.tokens, load_plan.members)
     session_id = options.session
@@ -165,7 +163,8 @@ def _open(options: argparse.Namespace) -> int:
         session_id = open_sale(Api(options.host, admin), load_plan).session_id
         print(f"Session {session_id}, ledger in {options.ledger}", flush=True)
     number, count = options.part
-    run(options.host, load_plan, session_id, all_members, options.ledger, Part(number - 1, count))
+    part = Part(number - 1, count)
+    open_model.run(options.host, load_plan, session_id, all_members, options.ledger, part)
     return 0
 
 

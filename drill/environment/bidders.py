@@ -1,22 +1,23 @@
 """Members who bid until they are told to stop, whatever answers come; a ledger of it all."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from statistics import median
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Ledger
 from loadtest.sale.members import MemberToken
 from loadtest.sale.prices import RisingPrices
-from loadtest.sale.sending import send_bid
+from loadtest.traffic.connection import Connection, Target
+from loadtest.traffic.sending import Sender
 
 CONNECTIONS = 12
 TIMEOUT_SECONDS = 6.0
@@ -39,9 +40,11 @@ class Crowd:
         *,
         may_lower: bool,
     ) -> None:
-        self.port, self.session_id, self._members = port, session_id, members
+        self.session_id, self._members = session_id, members
+        self._target = Target("127.0.0.1", port)
+        self._sender = Sender(self._target, session_id)
         self._folder, self._seed, self._may_lower = folder, seed, may_lower
-        self._stop, self._lock = Event(), Lock()
+        self._stop = Event()
         self.counts: Counter[str] = Counter()
         self.pause_seconds = PAUSE_SECONDS
         # When each bid was accepted, in seconds of `time.monotonic()`, in that order.
@@ -70,36 +73,33 @@ class Crowd:
     def bidding(self) -> Iterator["Crowd"]:
         path = ledger.ledger_path(self._folder, self.session_id)
         with Ledger(path, mode="closed", session_id=self.session_id, plan=[]) as book:
-            threads = [
-                Thread(target=self._bid_on, args=(book, number), daemon=True)
-                for number in range(CONNECTIONS)
-            ]
-            for thread in threads:
-                thread.start()
+            thread = Thread(target=lambda: asyncio.run(self._bid_all(book)), daemon=True)
+            thread.start()
             try:
                 yield self
             finally:
                 self._stop.set()
-                for thread in threads:
-                    thread.join()
+                thread.join()
 
-    def _bid_on(self, book: Ledger, number: int) -> None:
+    async def _bid_all(self, book: Ledger) -> None:
+        await asyncio.gather(*(self._bid_on(book, number) for number in range(CONNECTIONS)))
+
+    async def _bid_on(self, book: Ledger, number: int) -> None:
         random = Random(f"{self._seed}:{number}")
         own, prices = self._members[number::CONNECTIONS], RisingPrices()
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        connection = Connection(self._target, TIMEOUT_SECONDS)
         while not self._stop.is_set():
             member, price = random.choice(own), Decimal(random.randint(10_000, 99_999)) / 100
             if not self._may_lower:
                 price = prices.raised(member.user_id, price)
             sent_at = time.monotonic()
-            attempt = send_bid(connection, self.session_id, member, price)
+            attempt = await self._sender.send(connection, member, price)
             answered_at = time.monotonic()
-            with self._lock:
-                book.attempt(attempt)
-                self.counts[attempt.kind] += 1
-                self.counts[f"status {attempt.status}"] += 1
-                if attempt.kind == ledger.ACCEPTED:
-                    self._accepted_at.append(answered_at)
-                    self._took.append(answered_at - sent_at)
-            time.sleep(self.pause_seconds if attempt.is_confirmed else BACKOFF_SECONDS)
+            book.attempt(attempt)
+            self.counts[attempt.kind] += 1
+            self.counts[f"status {attempt.status}"] += 1
+            if attempt.kind == ledger.ACCEPTED:
+                self._accepted_at.append(answered_at)
+                self._took.append(answered_at - sent_at)
+            await asyncio.sleep(self.pause_seconds if attempt.is_confirmed else BACKOFF_SECONDS)
         connection.close()

@@ -30,9 +30,9 @@ from loadtest.sale.api import Api, Unreachable
 from loadtest.sale.members import MemberToken
 from loadtest.sale.plan import LoadPlan, plan_from_options
 from loadtest.sale.sale import SaleSession, join_sale, open_sale
-from loadtest.sale.sending import PATH, bid_request
 from loadtest.settings import DATA_PATH
 from loadtest.traffic.locust_state import SimulatedBidder, locust_state
+from loadtest.traffic.sending import PATH, bid_request
 from loadtest.traffic.spectator import Spectator
 
 JOIN = "join-sale"

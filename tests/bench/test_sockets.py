@@ -1,5 +1,6 @@
 """The load generators against a real HTTP server."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -79,11 +80,7 @@ def plan_from_options(server: Server, folder: Path, rate: float | None = None) -
 
 
 def run(server: Server, folder: Path, rate: float | None) -> Tally:
-    generator = Generator(plan_from_options(server, folder, rate))
-    try:
-        return generator.run()
-    finally:
-        generator.close()
+    return asyncio.run(Generator(plan_from_options(server, folder, rate)).run())
 
 
 def test_every_answer_is_counted_and_no_price_is_sent_twice(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """A sale over HTTP in several sessions at once, and a ledger of every answer."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
-from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -18,7 +18,8 @@ from loadtest.ledger.verify import Verdict, VerificationInput, verify
 from loadtest.sale.api import Api, Refused
 from loadtest.sale.members import MemberToken, admin_token
 from loadtest.sale.prices import RisingPrices
-from loadtest.sale.sending import send_bid
+from loadtest.traffic.connection import Connection, Target
+from loadtest.traffic.sending import Sender
 
 CONNECTIONS = 12
 # Longer than any stall of a busy machine: a bid that is answered late is answered.
@@ -32,7 +33,7 @@ class Sale:
     """Opens sessions, lets members bid in all of them, closes them, judges the books."""
 
     def __init__(self, port: int, folder: Path, sessions: int) -> None:
-        self._port, self._folder = port, folder
+        self._target, self._folder = Target("127.0.0.1", port), folder
         self.members: Sequence[MemberToken] = ()
         host = f"http://127.0.0.1:{port}"
         self._api = Api(host, admin_token(host, name="admin", password="admin-password"))
@@ -61,15 +62,13 @@ class Sale:
                 path = ledger.ledger_path(self._folder, session)
                 book = Ledger(path, mode="closed", session_id=session, plan=[])
                 self._books[session] = books_open.enter_context(book)
-            threads = [Thread(target=self._bid_on, args=(n,)) for n in range(CONNECTIONS)]
-            for thread in threads:
-                thread.start()
+            thread = Thread(target=lambda: asyncio.run(self._bid_all()))
+            thread.start()
             try:
                 yield
             finally:
                 self._stop.set()
-                for thread in threads:
-                    thread.join()
+                thread.join()
 
     def close(self) -> None:
         """End all sessions; returns when the results of all are there."""
@@ -114,29 +113,35 @@ class Sale:
             else:
                 return
 
-    def _bid_on(self, number: int) -> None:
+    async def _bid_all(self) -> None:
+        await asyncio.gather(*(self._bid_on(number) for number in range(CONNECTIONS)))
+
+    async def _bid_on(self, number: int) -> None:
         """One member's app after the other: a bid that is not answered yes is sent again."""
         random = Random(number)
         own, prices = self.members[number::CONNECTIONS], RisingPrices()
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_SECONDS)
+        connection = Connection(self._target, ANSWER_SECONDS)
         while not self._stop.is_set():
             session, member = random.choice(self.sessions), random.choice(own)
             any_price = Decimal(random.randint(10_000, 99_999)) / 100
             price = prices.raised((session, member.user_id), any_price)
-            while not self._bid(connection, session, member, price) and not self._stop.is_set():
-                time.sleep(BACKOFF_SECONDS)
+            while not await self._bid(connection, session, member, price):
+                if self._stop.is_set():
+                    break
+                await asyncio.sleep(BACKOFF_SECONDS)
         connection.close()
 
-    def _bid(
-        self, connection: HTTPConnection, session: str, member: MemberToken, price: Decimal
+    async def _bid(
+        self, connection: Connection, session: str, member: MemberToken, price: Decimal
     ) -> bool:
         """Whether the bid was answered. A broken connection is tried again, once, at once."""
         sent_at = time.time()
-        attempt = send_bid(connection, session, member, price)
+        sender = Sender(self._target, session)
+        attempt = await sender.send(connection, member, price)
         if attempt.kind == ledger.CONNECTION:
             self._keep(session, attempt)
             self.retried_connections += 1
-            attempt = send_bid(connection, session, member, price)
+            attempt = await sender.send(connection, member, price)
         self._keep(session, attempt)
         if attempt.kind == ledger.ACCEPTED:
             self.accepted[session].append(sent_at)

@@ -1,5 +1,6 @@
 """The open model against a server that stands still for a while."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Semaphore, Thread
 
-import gevent
 import pytest
 
 from loadtest.ledger import ledger
@@ -89,14 +89,17 @@ class Bidding:
             "a", self.start, self.start + PLAN.duration, 1, PricingTerms(100, 0.5, 1000, 2)
         )
         with Ledger(self._path, mode="open", session_id="a") as book:
-            self._generator = Generator(self._host, PLAN, sale, book)
-            self._ready.set()
-            self._generator.run([MemberToken(USER, "token")], Part(0, 1))
-        gevent.get_hub().destroy()
+            asyncio.run(self._bid(Generator(self._host, PLAN, sale, book)))
+
+    async def _bid(self, generator: Generator) -> None:
+        loop = asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(generator.stop)
+        self._ready.set()
+        await generator.run([MemberToken(USER, "token")], Part(0, 1))
 
     def stop(self) -> list[Attempt]:
         """All attempts, in the order of the schedule."""
-        self._generator.stop()
+        self._stop()
         self._thread.join(PATIENCE_SECONDS)
         attempts = ledger.read([self._path]).attempts
         return sorted(attempts, key=lambda attempt: attempt.intended_at)

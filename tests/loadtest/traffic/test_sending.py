@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from loadtest.sale.members import MemberToken
-from loadtest.sale.sending import bid_request
+from loadtest.traffic.sending import bid_request
 from web.http.fast_json import read_bid
 
 SESSION = UUID(int=7)
