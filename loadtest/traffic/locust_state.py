@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-from loadtest.ledger.frames import Sightings
 from loadtest.ledger.ledger import Attempt, Ledger
 from loadtest.sale import prices
 from loadtest.sale.members import MemberToken
@@ -41,7 +40,6 @@ class LocustState:
     ledger: Ledger | None = None
     free: deque[SimulatedBidder] = field(default_factory=deque)
     threshold: float | None = None
-    sightings: Sightings | None = None
 
 
 locust_state = LocustState()

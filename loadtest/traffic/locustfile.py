@@ -23,7 +23,6 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger
-from loadtest.ledger.frames import Sightings
 from loadtest.ledger.ledger import Attempt, CpuShare, Ledger, Timing
 from loadtest.sale import members, plan, prices
 from loadtest.sale.api import Api, Unreachable
@@ -33,7 +32,6 @@ from loadtest.sale.sale import SaleSession, join_sale, open_sale
 from loadtest.settings import DATA_PATH
 from loadtest.traffic.locust_state import SimulatedBidder, locust_state
 from loadtest.traffic.sending import PATH, bid_request
-from loadtest.traffic.spectator import Spectator
 
 JOIN = "join-sale"
 MAX_TRIES = 4
@@ -58,13 +56,6 @@ def add_options(parser: ArgumentParser) -> None:
         help="token file written by seed-members (%(default)s)",
     )
     group.add_argument(
-        "--watchers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of WebSockets watching the board (%(default)s)",
-    )
-    group.add_argument(
         "--session", default="", metavar="ID", help="bid in this session instead of creating one"
     )
     group.add_argument(
@@ -82,14 +73,6 @@ def add_options(parser: ArgumentParser) -> None:
             include_in_web_ui=False,
             help=f"an admin's {name}",
         )
-
-
-@events.init.add_listener
-def set_watcher_count(environment: Environment, **_: Any) -> None:
-    """Set the number of watchers. Locust takes a fixed count of 0 for any number."""
-    Spectator.fixed_count = _options(environment).watchers
-    if not Spectator.fixed_count:
-        environment.user_classes.remove(Spectator)
 
 
 @events.init.add_listener
@@ -160,7 +143,6 @@ def _prepare(
         SimulatedBidder(member, load_plan, locust_state.sale) for member in share
     )
     locust_state.threshold = None
-    locust_state.sightings = Sightings(locust_state.sale.ahead)
     if locust_state.ledger:
         locust_state.ledger.close()
     locust_state.ledger = None
@@ -180,19 +162,11 @@ def _sample(sale: SaleSession) -> None:
         locust_state.ledger.sample(
             at=time.time(), members=Member.present, in_flight=Member.waiting, cpu=busy.share()
         )
-        _write_sightings()
         gevent.sleep(1)
-
-
-def _write_sightings() -> None:
-    """Write this process's sightings to the ledger, if it has watchers."""
-    if Spectator.fixed_count and locust_state.sightings and locust_state.ledger:
-        locust_state.sightings.write(locust_state.ledger)
 
 
 @events.test_stop.add_listener
 def end(**_: Any) -> None:
-    _write_sightings()
     if locust_state.ledger and locust_state.sale:
         print(
             f"loadtest: verify with: python -m loadtest verify {locust_state.ledger.path.parent} "
@@ -219,9 +193,7 @@ class FlashSale(LoadTestShape):
         if level == 0.0:
             return None
         wanted = max(1, round(level * locust_state.plan.members))
-        return wanted + Spectator.fixed_count, float(
-            min(MAX_SPAWNS_PER_SECOND, max(1, locust_state.plan.members))
-        )
+        return wanted, float(min(MAX_SPAWNS_PER_SECOND, max(1, locust_state.plan.members)))
 
 
 class Member(FastHttpUser):
@@ -356,4 +328,4 @@ def _timing(sent_at: float, began: float) -> Timing:
     return Timing(sent_at, sent_at, sent_at + time.perf_counter() - began)
 
 
-__all__ = ["FlashSale", "Member", "Spectator"]
+__all__ = ["FlashSale", "Member"]

@@ -97,14 +97,6 @@ def test_as_many_members_come_as_the_curve_says(
     assert spawn_rate >= count, "all of them within the second until the next tick"
 
 
-def test_watchers_come_beside_the_members(
-    closed: ModuleType, sale_at: Callable[[float], SaleSession], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sale_at(60.5)
-    monkeypatch.setattr(closed.Spectator, "fixed_count", 7)
-    assert closed.FlashSale().tick()[0] == PLAN.members + 7
-
-
 def test_when_all_is_over_everybody_goes_home(
     closed: ModuleType, sale_at: Callable[[float], SaleSession]
 ) -> None:
