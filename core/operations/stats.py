@@ -9,10 +9,20 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import func, select
 
+from core import errors
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, BidLogOffset, Product, User
 from core.redis import clock, keys
 from core.rules.lifecycle import Status, status_at
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """A session's counts. `persist_backlog`: accepted bids not yet in PostgreSQL."""
+
+    bids_accepted: int
+    bids_persisted: int
+    persist_backlog: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,20 @@ class Statistics:
             bids_accepted=given_out - skipped,
             bids_persisted=given_out - skipped - backlog,
             persist_backlog=backlog,
+        )
+
+    def of_session(self, session_id: UUID) -> SessionStats:
+        """One session's counts. Raises SessionNotFound."""
+        with self._database.begin() as db:
+            offset = db.get(BidLogOffset, session_id)
+        if offset is None:
+            raise errors.SessionNotFound(session_id)
+        persisted = offset.persisted_sequence
+        given_out = self._last_sequences([session_id], {session_id: persisted})[session_id]
+        return SessionStats(
+            bids_accepted=given_out - offset.skipped_sequences,
+            bids_persisted=persisted - offset.skipped_sequences,
+            persist_backlog=given_out - persisted,
         )
 
     def _last_sequences(

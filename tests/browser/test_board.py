@@ -162,12 +162,10 @@ def test_countdown_reaches_zero_and_the_results_appear(
     expect(visitor.page.locator(".timer")).to_have_text("Ended")
 
 
-def test_admin_creates_and_closes_a_session(visit: Visit, admin: Client) -> None:
-    visitor = visit(admin).go("/#/admin")
-    form = visitor.page.get_by_role("form", name="New session")
-    form.get_by_label("Name").fill("A new lamp")
-    form.get_by_role("button").click()
-    expect(visitor.page.get_by_role("heading", name="A new lamp")).to_be_visible()
+def test_admin_pauses_and_closes_a_session(
+    visit: Visit, admin: Client, new_session: NewSession
+) -> None:
+    visitor = visit(admin).watch(new_session()["session_id"])
     visitor.page.get_by_role("button", name="Deactivate").click()
     expect(visitor.page.locator(".timer")).to_contain_text("Paused")
     visitor.page.get_by_role("button", name="Activate", exact=True).click()

@@ -12,7 +12,7 @@ from core.notifications.channels import ChannelState
 from core.notifications.email import EmailView
 from core.notifications.outbox import DeliveryStatus
 from core.operations.admin_log import AdminAction
-from core.operations.stats import Stats
+from core.operations.stats import SessionStats, Stats
 from core.rules.lifecycle import Status
 from core.sessions.products import Product
 from core.sessions.sessions import SessionView, Terms
@@ -162,6 +162,18 @@ def cancel_session(session_id: UUID, reason: str, version: int | None) -> Sessio
     cancelled = services().session_edits.cancel(session_id, reason, version)
     enqueue.close(session_id)
     return cancelled
+
+
+@blueprint.get("/sessions/<session_id>/stats")
+@operation(
+    auth=Auth.ADMIN,
+    scope="sales:write",
+    response=schemas.SessionStats(),
+    refuses=(errors.SessionNotFound,),
+)
+def session_stats(session_id: UUID) -> SessionStats:
+    """Get a session's key figures."""
+    return services().statistics.of_session(session_id)
 
 
 @blueprint.get("/members")

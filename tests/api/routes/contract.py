@@ -22,10 +22,8 @@ OWN_OFFER = (
     " settled_at version"
 )
 OFFER = f"{OWN_OFFER} user_id username email"
-STATS = (
-    "total_users total_products active_sessions total_bids sessions bids_accepted"
-    " bids_persisted persist_backlog"
-)
+SESSION_STATS = "bids_accepted bids_persisted persist_backlog"
+STATS = f"total_users total_products active_sessions total_bids sessions {SESSION_STATS}"
 BID = (
     "status session_id sequence price score rank response_time user_weight is_winning"
     " accepted_at replayed message"
@@ -249,6 +247,9 @@ CONTRACT = {
     ),
     "GET /api/admin/exports": Route("admin", 200, EXPORT, query=PAGE, headers="X-Total-Count"),
     "GET /api/admin/exports/{export_id}": Route("admin", 200, EXPORT, codes="404 export_not_found"),
+    "GET /api/admin/sessions/{session_id}/stats": Route(
+        "admin", 200, SESSION_STATS, codes=NO_SESSION
+    ),
     "GET /api/admin/stats": Route("admin", 200, STATS),
     "POST /api/bid": Route(
         "member",

@@ -260,3 +260,23 @@ def test_stats_count_the_shop(admin: CheckedClient, member: CheckedClient, shop:
     }
     shop.drain(running)
     assert admin.get("/api/admin/stats").json["persist_backlog"] == 0
+
+
+def test_stats_of_a_session_count_its_own_bids(
+    admin: CheckedClient, member: CheckedClient, shop: Shop
+) -> None:
+    session, other = shop.session(), shop.session()
+    path = f"/api/admin/sessions/{session.session_id}/stats"
+    bid(member, str(session.session_id))
+    bid(member, str(other.session_id))
+    shop.drain(session)
+    bid(member, str(session.session_id), 160)
+    assert admin.get(path).json == {
+        "bids_accepted": 2,
+        "bids_persisted": 1,
+        "persist_backlog": 1,
+    }
+    shop.close(session)
+    assert admin.get(path).json["persist_backlog"] == 0
+    unknown = admin.get(f"/api/admin/sessions/{uuid4()}/stats")
+    assert (unknown.status_code, unknown.json["code"]) == (404, "session_not_found")

@@ -90,6 +90,7 @@ NEEDS_REDIS = [
     "GET /api/leaderboard/{sid}",
     "GET /api/leaderboard/{sid}/me",
     "GET /api/admin/stats",
+    "GET /api/admin/sessions/{sid}/stats",
     "PUT /api/admin/sessions/{sid}/close",
     "POST /api/admin/sessions/combined",
 ]

@@ -278,6 +278,8 @@ def test_skipped_sequences_are_counted_as_no_bids(shop: Shop) -> None:
     bid_many(shop, session, 2)
     stats = shop.services.statistics.read()
     assert (stats.bids_accepted, stats.bids_persisted, stats.persist_backlog) == (5, 3, 2)
+    own = shop.services.statistics.of_session(session.session_id)
+    assert (own.bids_accepted, own.bids_persisted, own.persist_backlog) == (5, 3, 2)
 
 
 def test_the_command_shows_what_is_known_to_be_lost(app: Flask, shop: Shop) -> None:

@@ -47,6 +47,9 @@ class Client:
     def put(self, path: str, **body: Any) -> Answer:
         return self._call("PUT", path, body or None)
 
+    def patch(self, path: str, **body: Any) -> Answer:
+        return self._call("PATCH", path, body)
+
     def bid(self, session_id: str, price: float) -> Answer:
         return self.post("/api/bid", session_id=session_id, price=price)
 

@@ -48,7 +48,14 @@ from web.http.schemas.sales import (
     SessionsQuery,
     SessionTerms,
 )
-from web.http.schemas.service import AdminAction, Health, Problem, Readiness, Stats
+from web.http.schemas.service import (
+    AdminAction,
+    Health,
+    Problem,
+    Readiness,
+    SessionStats,
+    Stats,
+)
 
 __all__ = [
     "Account",
@@ -92,6 +99,7 @@ __all__ = [
     "SearchedSessionsQuery",
     "Session",
     "SessionChanges",
+    "SessionStats",
     "SessionTerms",
     "SessionsQuery",
     "Standing",

@@ -14,7 +14,15 @@ from web.http.fields import (
 )
 
 
-class Stats(Schema):
+class SessionStats(Schema):
+    bids_accepted = Integer(required=True)
+    bids_persisted = Integer(required=True)
+    persist_backlog = Integer(
+        required=True, metadata={"description": "Accepted bids not yet in PostgreSQL."}
+    )
+
+
+class Stats(SessionStats):
     total_users = Integer(required=True)
     total_products = Integer(required=True)
     active_sessions = Integer(required=True)
@@ -24,11 +32,6 @@ class Stats(Schema):
         values=Integer(),
         required=True,
         metadata={"description": "Number of sessions by status."},
-    )
-    bids_accepted = Integer(required=True)
-    bids_persisted = Integer(required=True)
-    persist_backlog = Integer(
-        required=True, metadata={"description": "Accepted bids not yet in PostgreSQL."}
     )
 
 

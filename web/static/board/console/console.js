@@ -1,11 +1,12 @@
 // The shop's console: a page per subject, named by the rest of the URL's fragment.
 
-import { common, console as texts } from "../lib/messages.js";
+import { common, console as texts, consoleSessions as sessions } from "../lib/messages.js";
 import { html, useEffect, useState } from "../lib/ui.js";
 
 /** Subject, its text in the menu, and the module whose default export is its view. */
 const SUBJECTS = [
   ["", texts.overview, () => import("./overview.js")],
+  ["sessions", sessions.title, () => import("./sessions.js")],
 ];
 
 /** `path` is what follows `#/admin/`; its first part names the subject, the rest is the view's. */

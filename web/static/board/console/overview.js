@@ -1,15 +1,14 @@
-import { call, get } from "../lib/api.js";
-import { console as texts } from "../lib/messages.js";
-import { Field, Form, Heading, html, useLoaded, useRef } from "../lib/ui.js";
+import { get } from "../lib/api.js";
+import { console as texts, consoleSessions as sessions } from "../lib/messages.js";
+import { Heading, html, useLoaded, useRef } from "../lib/ui.js";
 
 const REFRESH_MS = 2000;
-const NUMBERS = ["upset_price", "inventory", "alpha", "beta", "gamma", "duration_minutes"];
 
-/** Key figures and the form for new sessions. */
+/** The shop's key figures. */
 export default function Overview() {
   return html`<${Heading}>${texts.title}</${Heading}>
     <section class="panel" aria-label=${texts.figures}><${Figures} /></section>
-    <section class="panel"><h2>${texts.newSession}</h2><${NewSession} /></section>`;
+    <p><a class="button" href="#/admin/sessions/new">${sessions.create}</a></p>`;
 }
 
 function Figures() {
@@ -26,21 +25,4 @@ function Figures() {
   };
   const { data } = useLoaded(read, [], REFRESH_MS);
   return html`<dl class="stats">${data?.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
-}
-
-function NewSession() {
-  const number = (label, name, value, min, step = "any") => html`<${Field} ...${{ label, name, type: "number", defaultValue: value, min, step, required: true }} />`;
-  return html`<${Form} label=${texts.newSession} button=${texts.create} submit=${create}>
-    <${Field} label=${texts.name} name="name" required maxlength="200" />
-    <${Field} label=${texts.description} name="description" maxlength="1000" />
-    ${number(texts.startingPrice, "upset_price", 100, 0.01, "0.01")} ${number(texts.items, "inventory", 5, 1, 1)}
-    ${number(texts.minutes, "duration_minutes", 60, 0)} ${number(texts.alpha, "alpha", 0.5, 0)}
-    ${number(texts.beta, "beta", 1000, 0)} ${number(texts.gamma, "gamma", 2, 0)}
-  </${Form}>`;
-}
-
-async function create(values) {
-  for (const name of NUMBERS) values[name] = Number(values[name]);
-  const session = await call("POST", "/api/admin/sessions/combined", values);
-  location.hash = `#/session/${session.session_id}`;
 }

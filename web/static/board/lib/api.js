@@ -7,6 +7,7 @@ import { common } from "./messages.js";
 const TOKEN = "flashbid.token";
 export const BID_PATH = "/api/bid";
 const TIMEOUT_MS = 10_000;
+const FILE_TIMEOUT_MS = 600_000;
 // Codes that mean the token is unusable; a wrong password is a 401, too.
 const INVALID_TOKEN_CODES = new Set(["token_invalid", "token_expired", "token_revoked"]);
 const UNREACHABLE = common.unreachable;
@@ -35,14 +36,26 @@ export class Problem extends Error {
   }
 }
 
-export async function call(method, path, body) {
+export const call = async (...request) => (await exchange(...request))[1];
+
+/** A page of a list, and how many items all pages have. */
+export async function getPage(path) {
+  const [response, items] = await exchange("GET", path);
+  return { items, total: Number(response.headers.get("X-Total-Count")) };
+}
+
+/** A file as a blob: a link cannot send the token. */
+export const getFile = (path) => call("GET", path, null, { read: (response) => response.blob(), timeoutMs: FILE_TIMEOUT_MS });
+
+/** The response and what `read` makes of it. `extra`: more headers. Throws Problem. */
+async function exchange(method, path, body, { extra, read, timeoutMs } = {}) {
   const token = sessionStorage.getItem(TOKEN);
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: read ? "*/*" : "application/json", ...extra };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
-  const [response, data] = await send(path, { method, headers, body: body && JSON.stringify(body) });
+  const [response, data] = await send(path, { method, headers, body: body && JSON.stringify(body) }, read, timeoutMs);
   syncClock(response.headers.get("Date"), false);
-  if (response.ok) return data;
+  if (response.ok) return [response, data];
   if (INVALID_TOKEN_CODES.has(data.code) && token === sessionStorage.getItem(TOKEN)) clearLogin();
   throw new Problem(response.status, data.code, messageOf(data), data);
 }
@@ -52,11 +65,11 @@ export const get = (path) => call("GET", path);
 /** Hide the notice after any response or WebSocket message. */
 export const markReachable = () => showNotice("");
 
-/** The response and its JSON. Reads are retried by the caller, actions only by the member. */
-async function send(path, options) {
+/** The response and its content. Reads are retried by the caller, actions only by the member. */
+async function send(path, options, read, timeoutMs = TIMEOUT_MS) {
   try {
-    const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const data = await documentOf(response);
+    const response = await fetch(path, { ...options, signal: AbortSignal.timeout(timeoutMs) });
+    const data = await documentOf(response, read);
     markReachable();
     return [response, data];
   } catch {
@@ -68,9 +81,9 @@ async function send(path, options) {
 }
 
 /** A truncated success is an error; for a failure the status is enough. */
-async function documentOf(response) {
+async function documentOf(response, read = () => response.json()) {
   if (response.status === 204) return null;
-  return response.ok ? response.json() : response.json().catch(() => ({}));
+  return response.ok ? read(response) : response.json().catch(() => ({}));
 }
 
 /** All messages by field, or else the problem's detail. */

@@ -1,6 +1,6 @@
 // The parts that every view is built of, on Preact. Text is inserted as text, never as markup.
 
-import { html, render, useCallback, useEffect, useRef, useState } from "../vendor/preact.js";
+import { createContext, html, render, useCallback, useContext, useEffect, useRef, useState } from "../vendor/preact.js";
 import { common } from "./messages.js";
 
 export { html, render, useEffect, useRef, useState };
@@ -34,38 +34,60 @@ export function useLoaded(load, inputs, everyMs) {
   return { ...loaded, reload };
 }
 
-/** A form that shows the message of the error with which `submit(values)` fails. */
+/** What the server refuses about each field of the form, by name. */
+const Refused = createContext({});
+let controls = 0;
+
+/** A form that shows the error with which `submit(values)` fails, beside the fields that it is about. */
 export function Form({ label, button, submit, children }) {
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState(null);
   const [isSending, setSending] = useState(false);
   const handle = async (event) => {
     event.preventDefault();
-    setProblem("");
+    const form = event.target;
+    setProblem(null);
     setSending(true);
     try {
-      await submit(Object.fromEntries(new FormData(event.target)));
+      await submit(Object.fromEntries(new FormData(form)));
     } catch (error) {
-      setProblem(error.message);
+      const refused = error.data?.errors ?? {};
+      const marked = Object.keys(refused).filter((name) => form.elements[name]);
+      const isAllMarked = marked.length && marked.length === Object.keys(refused).length;
+      setProblem({ text: isAllMarked ? common.marked : error.message, refused });
+      form.elements[marked[0]]?.focus();
     }
     setSending(false);
   };
   return html`<form aria-label=${label} onSubmit=${handle}>
-    ${children}
-    <p class="problem" role="alert">${problem}</p>
+    <${Refused.Provider} value=${problem?.refused ?? {}}>${children}</${Refused.Provider}>
+    <p class="problem" role="alert">${problem?.text}</p>
     <button type="submit" disabled=${isSending}>${button}</button>
   </form>`;
 }
 
-/** A labelled input, with a hint below it. */
-export function Field({ label, hint, ...attributes }) {
-  return html`<label>${label}<input ...${attributes} />${hint && html`<small>${hint}</small>`}</label>`;
+/** A label around the control that `make(attributes)` returns; below it what is wrong, and a hint. */
+function Labelled({ label, hint, name, make }) {
+  const [id] = useState(() => `about-${++controls}`);
+  const refused = [useContext(Refused)[name] ?? []].flat().join(" ");
+  const isInvalid = refused ? "true" : undefined;
+  const about = refused || hint;
+  return html`<div class="field">
+    <label>${label}${make({ name, "aria-invalid": isInvalid, "aria-describedby": about ? id : undefined })}</label>
+    ${about && html`<small id=${id}>${refused && html`<span class="problem">${refused} </span>`}${hint}</small>`}
+  </div>`;
+}
+
+/** A labelled input, with a hint below it; of type `textarea`, one of several lines. */
+export function Field({ label, hint, name, ...attributes }) {
+  const tag = attributes.type === "textarea" ? "textarea" : "input";
+  return html`<${Labelled} ...${{ label, hint, name }} make=${(own) => html`<${tag} ...${attributes} ...${own} />`} />`;
 }
 
 /** A labelled choice among `options`, pairs of value and text. */
-export function Choice({ label, options, value, ...attributes }) {
-  return html`<label>${label}<select ...${attributes}>
+export function Choice({ label, hint, name, options, value, ...attributes }) {
+  return html`<${Labelled} ...${{ label, hint, name }} make=${(own) => html`<select ...${attributes} ...${own}>
     ${options.map(([each, text]) => html`<option value=${each} selected=${each === value}>${text}</option>`)}
-  </select></label>`;
+  </select>`} />`;
 }
 
 /** Buttons to the pages before and after, unless there is only one page. */
@@ -78,18 +100,27 @@ export function Pages({ page, pages, go }) {
   </p>`;
 }
 
-/** Ask in a dialog before `button` is done; whether it was chosen. The focus returns to where it was. */
-export function ask({ title, text, button }) {
+/**
+ * Ask in a dialog before `button` is done. The values of its `fields` if it was chosen, without fields {}, else null:
+ * by `back` or Escape. The focus returns to where it was.
+ */
+export function ask({ title, text, button, fields, back = common.cancel }) {
   const dialog = document.body.appendChild(document.createElement("dialog"));
-  const close = (choice) => () => dialog.close(choice);
-  render(html`<h2 id="asked">${title}</h2><p>${text}</p><p class="actions">
-    <button type="button" onClick=${close("yes")}>${button}</button>
-    <button type="button" class="quiet" onClick=${close("")}>${common.cancel}</button>
-  </p>`, dialog);
+  let chosen = null;
+  const choose = (event) => {
+    event.preventDefault();
+    chosen = Object.fromEntries(new FormData(event.target));
+    dialog.close();
+  };
+  render(html`<form onSubmit=${choose}><h2 id="asked">${title}</h2><p>${text}</p>${fields}<p class="actions">
+    <button type="submit">${button}</button>
+    <button type="button" class="quiet" onClick=${() => dialog.close()}>${back}</button>
+  </p></form>`, dialog);
   dialog.setAttribute("aria-labelledby", "asked");
   dialog.showModal();
   return new Promise((resolve) => dialog.addEventListener("close", () => {
-    resolve(dialog.returnValue === "yes");
+    resolve(chosen);
+    render(null, dialog);
     dialog.remove();
   }));
 }
