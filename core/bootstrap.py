@@ -31,6 +31,7 @@ from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
 from core.operations.archiving import Archiving
 from core.operations.audit import Audit
+from core.operations.configuration import Configurations
 from core.operations.stats import Statistics
 from core.orders.exports import Exports
 from core.orders.listing import OfferLists
@@ -88,6 +89,7 @@ class Services:
     audit: Audit
     weights: Weights
     statistics: Statistics
+    configurations: Configurations
     exports: Exports
 
 
@@ -191,6 +193,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         audit=Audit(database, redis),
         weights=weights,
         statistics=Statistics(database, redis),
+        configurations=Configurations(settings, database, redis, mailer, webhooks),
         exports=Exports(
             engine, database, redis, sessions, results, folder=Path(settings.exports_folder)
         ),

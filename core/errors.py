@@ -243,10 +243,14 @@ class InvalidCredentials(Refusal):
 
 
 class AccountNotFound(Refusal):
-    detail = "No account has this name."
+    detail = "No account has this name or id."
 
     def __init__(self, username: str | None = None) -> None:
         super().__init__(f"No account is named {username!r}." if username else None)
+
+
+class OwnAccount(Refusal):
+    detail = "You cannot disable your own account. Another admin can."
 
 
 class AccountDisabled(Refusal):

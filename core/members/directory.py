@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import or_, select
 
+from core import errors
 from core.postgres.database import Database, page_of
 from core.postgres.models import User
 
@@ -43,6 +44,14 @@ class Directory:
         with self._database.begin() as db:
             rows, total = page_of(db, chosen, page=page, page_size=page_size)
             return [_member(user) for user in rows], total
+
+    def get(self, user_id: UUID) -> Member:
+        """One member. Raises AccountNotFound."""
+        with self._database.begin() as db:
+            user = db.get(User, user_id)
+            if user is None:
+                raise errors.AccountNotFound
+            return _member(user)
 
 
 def _member(user: User) -> Member:

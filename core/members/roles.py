@@ -47,13 +47,19 @@ class Membership:
         """Revoke admin rights, from the next request on."""
         return self._set_admin(username, is_admin=False)
 
-    def disable(self, username: str) -> str:
-        """Refuse the member's logins and tokens.
+    def disable(self, username: str, *, by: UUID | None = None) -> str:
+        """Refuse the member's logins and tokens. `by`: the admin who asks, for a member's id;
+        None: an operator.
+
+        An admin cannot disable the own account, and must still be an admin at that moment, also
+        when two disable each other: one admin always remains. Raises OwnAccount, AdminRequired.
 
         Redis is updated before the commit: if it is down nothing changes, and Redis never
         accepts a member that PostgreSQL has disabled.
         """
         with self._database.begin() as db:
+            if by is not None:
+                _require_other_admin(db, by, username)
             user = _locked(db, username)
             user.disabled_at = user.disabled_at or datetime.now(UTC)
             db.flush()
@@ -117,6 +123,17 @@ class Membership:
             user.is_admin = is_admin
         log.info("role_set", user_id=str(user.id), is_admin=is_admin)
         return user.username
+
+
+def _require_other_admin(db: Session, admin_id: UUID, user_id: str) -> None:
+    """Lock both accounts, in one order for all, and check the admin's."""
+    if UUID(user_id) == admin_id:
+        raise errors.OwnAccount
+    both = select(User).where(User.id.in_((admin_id, UUID(user_id)))).order_by(User.id)
+    locked = {user.id: user for user in db.scalars(both.with_for_update())}
+    admin = locked.get(admin_id)
+    if admin is None or not admin.is_admin or admin.disabled_at is not None:
+        raise errors.AdminRequired
 
 
 def _locked(db: Session, name: str) -> User:

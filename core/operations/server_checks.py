@@ -1,6 +1,6 @@
 """What is wrong with how the servers are set up, in sentences for an operator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,19 @@ class Finding:
     is_fatal: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class RedisNode:
+    """How a Redis keeps what it has accepted. None where the server does not say: hosted ones
+    forbid CONFIG. `can_append`: its last write to the append-only file succeeded.
+    """
+
+    version: str
+    maxmemory_policy: str | None
+    appendonly: bool
+    appendfsync: str | None
+    can_append: bool
+
+
 def check_servers(settings: Settings) -> list[tuple[str, Finding]]:
     """The findings of PostgreSQL and Redis by name, over connections of their own."""
     engine, redis = create_database_engine(settings), create_redis(settings)
@@ -65,46 +78,59 @@ def check_database(engine: Engine) -> list[Finding]:
 def check_redis(redis: Redis) -> list[Finding]:
     """Whether Redis answers, keeps what it has accepted, and deletes nothing of its own accord.
 
-    On a cluster each master; equal findings once.
+    On a cluster each master.
     """
     try:
-        nodes = redis.masters() if isinstance(redis, ClusterClient) else [None]
-        return list(dict.fromkeys(found for node in nodes for found in _check_node(redis, node)))
+        return findings_of(read_redis(redis))
     except outages.REDIS as error:
         return [Finding(f"{outages.reason_of(error)} Start it, or correct the REDIS_* settings.")]
 
 
-def _check_node(redis: Redis, node: Any) -> Iterator[Finding]:
-    target = {} if node is None else {"target_nodes": node}
-    policy = redis.info("memory", **target).get("maxmemory_policy")
-    if policy not in (None, "noeviction"):
-        yield Finding(
-            f"maxmemory-policy is {policy}: with its memory full, Redis deletes bids. "
-            "Set it to noeviction."
-        )
+def findings_of(nodes: Iterable[RedisNode]) -> list[Finding]:
+    """How these may lose bids; equal findings once."""
+    return list(dict.fromkeys(finding for node in nodes for finding in _check(node)))
+
+
+def read_redis(redis: Redis) -> list[RedisNode]:
+    """How Redis is set up; on a cluster each master. Raises what outages.REDIS has."""
+    nodes = redis.masters() if isinstance(redis, ClusterClient) else [None]
+    return [_read_node(redis, {} if node is None else {"target_nodes": node}) for node in nodes]
+
+
+def _read_node(redis: Redis, target: Mapping[str, Any]) -> RedisNode:
     persistence = redis.info("persistence", **target)
-    if persistence.get("aof_last_write_status", "ok") != "ok":
+    return RedisNode(
+        version=redis.info("server", **target)["redis_version"],
+        maxmemory_policy=redis.info("memory", **target).get("maxmemory_policy"),
+        appendonly=bool(persistence.get("aof_enabled")),
+        appendfsync=_append_fsync(redis, target),
+        can_append=persistence.get("aof_last_write_status", "ok") == "ok",
+    )
+
+
+def _check(node: RedisNode) -> Iterator[Finding]:
+    if node.maxmemory_policy not in (None, "noeviction"):
+        yield Finding(
+            f"maxmemory-policy is {node.maxmemory_policy}: with its memory full, Redis deletes "
+            "bids. Set it to noeviction."
+        )
+    if not node.can_append:
         yield Finding("It cannot write its append-only file. See its log and its disk.")
-    yield from _durability(persistence, _append_fsync(redis, target))
-
-
-def _durability(persistence: Mapping[str, Any], append_fsync: str | None) -> Iterator[Finding]:
-    if not persistence.get("aof_enabled"):
+    if not node.appendonly:
         yield Finding(
             "appendonly is no: a restart of Redis loses accepted bids. "
             "Set appendonly yes and appendfsync always.",
             is_fatal=False,
         )
-    elif append_fsync not in (None, "always"):
+    elif node.appendfsync not in (None, "always"):
         yield Finding(
-            f"appendfsync is {append_fsync}: a crash of its host loses the last accepted bids. "
-            "Set it to always.",
+            f"appendfsync is {node.appendfsync}: a crash of its host loses the last accepted "
+            "bids. Set it to always.",
             is_fatal=False,
         )
 
 
 def _append_fsync(redis: Redis, target: Mapping[str, Any]) -> str | None:
-    """None where the server does not say: hosted ones forbid CONFIG."""
     with suppress(*outages.REDIS):
         found: Mapping[str, str] = redis.config_get("appendfsync", **target)  # type: ignore[assignment]
         return found.get("appendfsync")

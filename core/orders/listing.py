@@ -16,6 +16,8 @@ from core.orders.places import OfferState
 from core.postgres.database import Database
 from core.postgres.models import BiddingSession, Offer, Product, Ranking, User
 
+_NEWEST = (Offer.opened_at.desc(), Offer.id)
+
 
 @dataclass(frozen=True, slots=True)
 class OfferView:
@@ -62,8 +64,16 @@ class OfferLists:
         """One page of a member's offers, newest first, and the total count."""
         with self._database.begin() as db:
             require_account(db, user_id)
-            newest = [Offer.opened_at.desc(), Offer.id]
-            return _page(db, [Offer.user_id == user_id], newest, page, page_size)
+            return _page(db, [Offer.user_id == user_id], _NEWEST, page, page_size)
+
+    def of_account(
+        self, user_id: UUID, *, page: int, page_size: int
+    ) -> tuple[Sequence[OfferView], int]:
+        """The same for admins. Raises AccountNotFound."""
+        with self._database.begin() as db:
+            if db.get(User, user_id) is None:
+                raise errors.AccountNotFound
+            return _page(db, [Offer.user_id == user_id], _NEWEST, page, page_size)
 
 
 def view_of(db: Session, offer_id: UUID) -> OfferView:

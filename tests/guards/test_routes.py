@@ -27,6 +27,9 @@ PUBLIC_EXTRAS = {
 # Admin routes that no API key may call, with the reason.
 NOT_FOR_KEYS = {
     "admin.stats": "figures for people",
+    "admin.disable_member": "who may log in is for admins to decide",
+    "admin.enable_member": "who may log in is for admins to decide",
+    "admin.settings": "the service's own state, for operators",
     "admin.channels": "the service's own state, for operators",
     "admin.email_deliveries": "the service's own state, for operators",
     "admin.admin_actions": "a key must not read what admins do",

@@ -165,3 +165,16 @@ def checked(shop: Shop) -> health.Health:
     """What GET /health says."""
     services = shop.services
     return health.check(services.engine, services.redis, services.bidding, services.backlog)
+
+
+def test_settings_show_masters_that_are_set_up_alike_once(
+    running: BenchServers, cluster: Cluster
+) -> None:
+    with shop_on(running, cluster.settings()) as shop:
+        masters = shop.services.redis.masters()  # type: ignore[attr-defined]
+        read = shop.services.configurations.read
+        [alike] = read().redis
+        shop.services.redis.config_set("appendfsync", "everysec", target_nodes=masters[0])  # type: ignore[call-arg]
+        shown = read()
+        assert {node.appendfsync for node in shown.redis} == {alike.appendfsync, "everysec"}
+        assert [sentence[:23] for sentence in shown.findings] == ["appendfsync is everysec"]

@@ -34,6 +34,7 @@ _NOT_FOUND: dict[str, type[errors.Refusal]] = {
     "delivery_id": errors.DeliveryNotFound,
     "offer_id": errors.OfferNotFound,
     "export_id": errors.ExportNotFound,
+    "user_id": errors.AccountNotFound,
 }
 
 

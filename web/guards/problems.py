@@ -11,6 +11,7 @@ from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import HTTPException
 
 from core import errors, outages
+from core.members import roles
 from web.guards import rate_limits, tokens
 from web.http import body, buckets
 from web.http.requests import UpgradeRequired
@@ -107,6 +108,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.EndpointBySetting: Problem(409, "endpoint_by_setting"),
     errors.InvalidWebhookUrl: Problem(422, "validation_failed"),
     errors.AccountNotFound: Problem(404, "account_not_found"),
+    errors.OwnAccount: Problem(409, "own_account"),
     errors.OfferNotFound: Problem(404, "offer_not_found"),
     errors.OfferExpired: Problem(409, "offer_expired"),
     errors.OfferSettled: Problem(409, "offer_settled"),
@@ -152,6 +154,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.BidNotTaken: Problem(503, "temporarily_unavailable"),
     errors.OutcomeUnknown: Problem(503, "outcome_unknown"),
     errors.BacklogFull: Problem(503, "backlog_full"),
+    roles.RedisNotUpdated: Problem(
+        503,
+        "temporarily_unavailable",
+        "The account is enabled, but Redis is unreachable and still refuses its tokens. Send this "
+        "again in a few seconds; the nightly job does it otherwise.",
+    ),
     errors.ServiceBusy: OVERLOADED,
     **dict.fromkeys(outages.ALL, _UNAVAILABLE),
 }

@@ -1,4 +1,4 @@
-"""Admin routes: products, sessions, statistics, deliveries, admin log."""
+"""Admin routes: products, sessions, members, statistics, settings, deliveries, admin log."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,13 @@ from core.notifications.channels import ChannelState
 from core.notifications.email import EmailView
 from core.notifications.outbox import DeliveryStatus
 from core.operations.admin_log import AdminAction
+from core.operations.configuration import Configuration
 from core.operations.stats import SessionStats, Stats
 from core.rules.lifecycle import Status
 from core.sessions.products import Product
 from core.sessions.sessions import SessionView, Terms
 from web.guards.operation import operation
-from web.guards.tokens import Auth
+from web.guards.tokens import Auth, current_user_id
 from web.http import schemas
 from web.state import services
 from worker import enqueue
@@ -189,11 +190,50 @@ def members(search: str, page: int, page_size: int) -> tuple[Sequence[Member], i
     return services().directory.list(search, page=page, page_size=page_size)
 
 
+@blueprint.get("/members/<user_id>")
+@operation(
+    auth=Auth.ADMIN,
+    scope="members:read",
+    response=schemas.Member(),
+    refuses=(errors.AccountNotFound,),
+)
+def member(user_id: UUID) -> Member:
+    """Get a member."""
+    return services().directory.get(user_id)
+
+
+@blueprint.put("/members/<user_id>/disable")
+@operation(
+    auth=Auth.ADMIN,
+    response=schemas.Member(),
+    refuses=(errors.AccountNotFound, errors.OwnAccount),
+)
+def disable_member(user_id: UUID) -> Member:
+    """Refuse a member's logins and tokens at once. Standing bids stay. Safe to repeat."""
+    services().membership.disable(str(user_id), by=current_user_id())
+    return services().directory.get(user_id)
+
+
+@blueprint.put("/members/<user_id>/enable")
+@operation(auth=Auth.ADMIN, response=schemas.Member(), refuses=(errors.AccountNotFound,))
+def enable_member(user_id: UUID) -> Member:
+    """Let a member log in again; tokens that have not expired work again. Safe to repeat."""
+    services().membership.enable(str(user_id))
+    return services().directory.get(user_id)
+
+
 @blueprint.get("/stats")
 @operation(auth=Auth.ADMIN, response=schemas.Stats())
 def stats() -> Stats:
     """Get the shop's key figures."""
     return services().statistics.read()
+
+
+@blueprint.get("/settings")
+@operation(auth=Auth.ADMIN, response=schemas.Configuration())
+def settings() -> Configuration:
+    """Show versions, how Redis keeps bids, which channels are on, and the settings that matter."""
+    return services().configurations.read()
 
 
 @blueprint.get("/channels")

@@ -72,6 +72,20 @@ def withdraw_offer(session_id: UUID, offer_id: UUID, hand_on: bool) -> OfferView
     return services().offers.settle(session_id, offer_id, OfferState.WITHDRAWN, hand_on=hand_on)
 
 
+@blueprint.get("/admin/members/<user_id>/offers")
+@operation(
+    auth=Auth.ADMIN,
+    scope="orders:read",
+    query=schemas.PageQuery(),
+    response=schemas.Offer(many=True),
+    paged=True,
+    refuses=(errors.AccountNotFound,),
+)
+def member_offers(user_id: UUID, page: int, page_size: int) -> tuple[Sequence[OfferView], int]:
+    """List a member's offers, newest first."""
+    return services().offer_lists.of_account(user_id, page=page, page_size=page_size)
+
+
 @blueprint.get("/offers")
 @operation(
     auth=Auth.MEMBER,

@@ -45,6 +45,7 @@ NOTIFICATION = (
     " message pay_by created_at read_at"
 )
 CHANNEL = "channel is_on waiting given_up disabled_endpoints"
+CONFIGURATION = "versions redis findings confirming_replicas channels settings"
 EMAIL_DELIVERY = (
     "delivery_id session_id user_id status attempts last_error created_at next_attempt_at"
     " delivered_at"
@@ -130,6 +131,7 @@ class Route:
 
 
 NO_SESSION = "404 session_not_found"
+NO_ACCOUNT = "404 account_not_found"
 NO_ENDPOINT = "404 endpoint_not_found"
 NO_OFFER = "404 offer_not_found 409 offer_expired 409 offer_settled"
 IS_OVER = "409 session_ended 409 session_cancelled"
@@ -186,6 +188,14 @@ CONTRACT = {
     ),
     "GET /api/admin/members": Route(
         "admin", 200, MEMBER, query=f"search? {PAGE}", headers="X-Total-Count"
+    ),
+    "GET /api/admin/members/{user_id}": Route("admin", 200, MEMBER, codes=NO_ACCOUNT),
+    "PUT /api/admin/members/{user_id}/disable": Route(
+        "admin", 200, MEMBER, codes=f"{NO_ACCOUNT} 409 own_account"
+    ),
+    "PUT /api/admin/members/{user_id}/enable": Route("admin", 200, MEMBER, codes=NO_ACCOUNT),
+    "GET /api/admin/members/{user_id}/offers": Route(
+        "admin", 200, OFFER, query=PAGE, codes=NO_ACCOUNT, headers="X-Total-Count"
     ),
     "GET /api/admin/sessions/{session_id}/offers": Route(
         "admin", 200, OFFER, query=f"state? {PAGE}", codes=NO_SESSION, headers="X-Total-Count"
@@ -251,6 +261,7 @@ CONTRACT = {
         "admin", 200, SESSION_STATS, codes=NO_SESSION
     ),
     "GET /api/admin/stats": Route("admin", 200, STATS),
+    "GET /api/admin/settings": Route("admin", 200, CONFIGURATION),
     "POST /api/bid": Route(
         "member",
         200,

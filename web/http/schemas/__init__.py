@@ -50,9 +50,11 @@ from web.http.schemas.sales import (
 )
 from web.http.schemas.service import (
     AdminAction,
+    Configuration,
     Health,
     Problem,
     Readiness,
+    RedisNode,
     SessionStats,
     Stats,
 )
@@ -65,6 +67,7 @@ __all__ = [
     "Board",
     "Cancellation",
     "Channel",
+    "Configuration",
     "DeliveriesQuery",
     "EmailDelivery",
     "Entry",
@@ -91,6 +94,7 @@ __all__ = [
     "Problem",
     "Product",
     "Readiness",
+    "RedisNode",
     "Registration",
     "RequestSchema",
     "ResultEntry",

@@ -51,6 +51,56 @@ class AdminAction(Schema):
     )
 
 
+class RedisNode(Schema):
+    version = fields.String(required=True)
+    maxmemory_policy = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "`noeviction`: with its memory full, Redis deletes no bids."},
+    )
+    appendonly = fields.Boolean(required=True)
+    appendfsync = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null if the server does not say."},
+    )
+    can_append = fields.Boolean(
+        required=True, metadata={"description": "Whether the last write of its file succeeded."}
+    )
+
+
+class Configuration(Schema):
+    versions = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "By program: flashbid, python, postgresql, redis."},
+    )
+    redis = fields.Nested(
+        RedisNode,
+        many=True,
+        required=True,
+        metadata={"description": "How Redis keeps bids; of a cluster, each set-up once."},
+    )
+    findings = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "How Redis may lose bids, in sentences."},
+    )
+    confirming_replicas = Integer(
+        required=True, metadata={"description": "Replicas that must confirm a bid."}
+    )
+    channels = fields.Dict(
+        keys=fields.String(),
+        values=fields.Boolean(),
+        required=True,
+        metadata={"description": "Whether `email` and `webhook` are on."},
+    )
+    settings = fields.Dict(
+        keys=fields.String(), required=True, metadata={"description": "By name, as in effect."}
+    )
+
+
 class Health(Schema):
     status = fields.String(required=True, validate=validate.OneOf(["healthy", "degraded"]))
     database = fields.String(required=True, validate=validate.OneOf(DATABASE_STATES))

@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Any
 
+from core.operations.configuration import VERSION
 from web.http import frames
 from web.routes.documents import examples
-from web.routes.documents.openapi import VERSION, new_spec, tidied
+from web.routes.documents.openapi import new_spec, tidied
 
 _DESCRIPTION = """\
 The live board of a session. The server sends; a client may send the text `ping`, in messages of

@@ -1,7 +1,6 @@
 """The OpenAPI 3.1 document, generated from the route declarations and the schemas."""
 
 import re
-import tomllib
 from collections import defaultdict
 from functools import cache
 from http import HTTPStatus
@@ -15,8 +14,8 @@ from marshmallow import Schema, ValidationError
 from marshmallow.fields import Enum, Field
 
 from core import errors
-from core.config import PROJECT_ROOT
 from core.members.api_keys import Scope
+from core.operations.configuration import VERSION
 from web.guards.idempotency import HEADER, KEY_PATTERN, REPLAYED_HEADER
 from web.guards.operation import Operation
 from web.guards.problems import (
@@ -36,8 +35,6 @@ from web.http.fields import Price, Text
 from web.http.statuses import title_of
 from web.routes.documents import examples
 
-# The one place that says which version this is.
-VERSION = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["version"]
 _PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TOKEN_PROBLEMS = tuple(
     problem for problem in dict.fromkeys(PROBLEMS.values()) if problem.code.startswith("token_")

@@ -1,20 +1,30 @@
 // The shop's console: a page per subject, named by the rest of the URL's fragment.
 
-import { common, console as texts, consoleSessions as sessions } from "../lib/messages.js";
+import {
+  common, console as texts, consoleDeliveries as deliveries, consoleLog as log, consoleMembers as members, consoleSessions as sessions,
+  consoleSettings as settings, consoleWebhooks as webhooks,
+} from "../lib/messages.js";
 import { html, useEffect, useState } from "../lib/ui.js";
 
 /** Subject, its text in the menu, and the module whose default export is its view. */
 const SUBJECTS = [
   ["", texts.overview, () => import("./overview.js")],
   ["sessions", sessions.title, () => import("./sessions.js")],
+  ["members", members.title, () => import("./members.js")],
+  ["webhooks", webhooks.title, () => import("./webhooks.js")],
+  ["emails", deliveries.emails, () => import("./emails.js")],
+  ["actions", log.title, () => import("./actions.js")],
+  ["settings", settings.title, () => import("./settings.js")],
 ];
 
 /** `path` is what follows `#/admin/`; its first part names the subject, the rest is the view's. */
 export function Console({ path }) {
   const [subject, ...rest] = path.split("/");
   const [name, , load] = SUBJECTS.find(([each]) => each === subject) ?? SUBJECTS[0];
-  const [View, setView] = useState(null);
-  useEffect(() => void load().then((module) => setView(() => module.default)), [name]);
+  const [loaded, setLoaded] = useState({});
+  useEffect(() => void load().then((module) => setLoaded({ name, View: module.default })), [name]);
+  // While a module loads, the view before must not take the new path for its own.
+  const View = loaded.name === name && loaded.View;
   return html`<nav class="subjects" aria-label=${texts.menu}>
       ${SUBJECTS.map(([each, text]) => html`<a href=${each ? `#/admin/${each}` : "#/admin"} aria-current=${each === name ? "page" : undefined}>${text}</a>`)}
     </nav>
