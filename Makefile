@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reset flash drill test test-fast coverage test-browser test-clients test-scale test-tools test-alerts soak lint types format check bench lock docs release-check clean
+.PHONY: help setup run demo reset flash drill test test-fast coverage test-browser test-clients test-scale test-tools test-alerts soak lint types format check bench lock client docs release-check clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ setup: $(INSTALLED) ## Install everything into .venv (PYTHON=python3.12 chooses 
 
 run: $(INSTALLED) ## Run the project with its servers; Ctrl-C stops it
 	@exec $(BIN)/python -m dev run
+
+demo: $(INSTALLED) ## Run a shop that sells and a crowd that bids, to look at; Ctrl-C stops it
+	@PYTHONPATH=clients/python exec $(BIN)/python -m dev.demo
 
 reset: $(INSTALLED) ## Delete the data of `make run`
 	@exec $(BIN)/python -m dev reset
@@ -45,7 +48,7 @@ coverage: $(INSTALLED) ## Run the tests with branch coverage, the processes they
 test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path to choose one)
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
 
-test-clients: $(INSTALLED) ## Lint the API documents and run a generated TypeScript client (needs Node.js)
+test-clients: $(INSTALLED) ## Lint the API documents and run the Python client and a TypeScript one (needs Node.js)
 	@exec $(BIN)/python -m pytest tests/clients $(ARGS)
 
 test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
@@ -87,6 +90,9 @@ bench: $(INSTALLED) ## Measure the performance promises (options: ARGS="--help")
 lock: ## Write requirements.lock, the hashes of requirements.txt (needs uv: pip install uv)
 	@uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header requirements.txt --output-file requirements.lock
+
+client: $(INSTALLED) ## Write the types of the Python client anew (clients/python)
+	@PYTHONPATH=. exec $(BIN)/python clients/python/generate.py
 
 docs: $(INSTALLED) ## Build the documentation into site/ (ARGS="serve" shows it while you write)
 	@NO_MKDOCS_2_WARNING=1 exec $(BIN)/python -m mkdocs $(or $(ARGS),build --strict)

@@ -32,6 +32,7 @@ from core.operations.admin_log import AdminActions
 from core.operations.archiving import Archiving
 from core.operations.audit import Audit
 from core.operations.configuration import Configurations
+from core.operations.simulations import Simulations
 from core.operations.stats import Statistics
 from core.orders.exports import Exports
 from core.orders.listing import OfferLists
@@ -90,6 +91,7 @@ class Services:
     weights: Weights
     statistics: Statistics
     configurations: Configurations
+    simulations: Simulations
     exports: Exports
 
 
@@ -194,6 +196,7 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         weights=weights,
         statistics=Statistics(database, redis),
         configurations=Configurations(settings, database, redis, mailer, webhooks),
+        simulations=Simulations(database, sessions, results),
         exports=Exports(
             engine, database, redis, sessions, results, folder=Path(settings.exports_folder)
         ),

@@ -99,8 +99,8 @@ class Stack:
             if self.release.exit_code(START_TIMEOUT_SECONDS) != 0:
                 raise DevError(f"The release step failed:\n{self.log_tails()}")
         self.restart_ended()
-        wait_until(lambda: self._is_up() or self._has_failed(), START_TIMEOUT_SECONDS)
-        if self._has_failed() or not self._is_up():
+        wait_until(lambda: self._is_up() or self.has_failed(), START_TIMEOUT_SECONDS)
+        if self.has_failed() or not self._is_up():
             raise DevError(f"The processes did not come up:\n{self.log_tails()}")
 
     def restart_ended(self) -> list[str]:
@@ -163,7 +163,8 @@ class Stack:
         lines = self.processes[name].log.read_text().splitlines()
         return sum(all(word in line for word in words) for line in lines)
 
-    def _has_failed(self) -> bool:
+    def has_failed(self) -> bool:
+        """Whether a process is not running."""
         return any(not process.is_running() for process in self.processes.values())
 
     def _is_up(self) -> bool:

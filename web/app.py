@@ -17,6 +17,7 @@ from web.commands import archive as archive_command
 from web.commands import exports as export_commands
 from web.commands import members as member_commands
 from web.commands import service as service_commands
+from web.commands import simulations as simulation_command
 from web.guards import rate_limits, tokens
 from web.guards.problems import register_error_handlers
 from web.http import cors
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     api_key_commands.register(app)
     archive_command.register(app)
     export_commands.register(app)
+    simulation_command.register(app)
     cors.init_app(app, settings.cors_origins)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

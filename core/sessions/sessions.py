@@ -25,7 +25,7 @@ from core.redis.replication import Replication
 from core.redis.scripts import Outcome
 from core.rules.lifecycle import Status, status_at
 from core.rules.pricing import OrderTerms
-from core.rules.scoring import tells_cents, terms_of
+from core.rules.scoring import Coefficients, tells_cents, terms_of
 from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
 from core.sessions.shop_events import Milestone, note
@@ -290,7 +290,7 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
 
 def new_session(terms: Terms, now: datetime, allow_lower_bids: bool) -> BiddingSession:
     """A session of these terms; `allow_lower_bids` if they do not say."""
-    _require_telling_cents(terms)
+    require_telling_cents(terms)
     start = now if terms.start_time is None else terms.start_time.astimezone(UTC)
     if start > now + MAX_START_AHEAD:
         raise errors.InvalidTerms("start_time", "Must be at most ten years ahead.")
@@ -316,7 +316,7 @@ def require_offers_after(end: datetime, offers_end: datetime | None) -> None:
         raise errors.InvalidTerms("offers_end", "Must be after the session's end.")
 
 
-def _require_telling_cents(terms: Terms) -> None:
+def require_telling_cents(terms: Coefficients) -> None:
     """Raises InvalidTerms, by the term with the largest part in the score beside the price's."""
     if tells_cents(terms):
         return

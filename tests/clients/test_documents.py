@@ -11,14 +11,6 @@ import pytest
 
 from dev.stack import Stack
 from tests.support.http.client import Client
-from tests.system.conftest import (  # noqa: F401 - fixtures are found by their names here
-    client,
-    connect,
-    empty_shop,
-    pytest_runtest_makereport,
-    stack,
-    whole_stack,
-)
 
 SOURCES = Path(__file__).parent
 TOOLS_TIMEOUT_SECONDS = 300
@@ -41,7 +33,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def documents(tools: Path, client: Client) -> Path:  # noqa: F811
+def documents(tools: Path, client: Client) -> Path:
     for name in SKIPPED_RULES:
         (tools / name).write_bytes(client.get(f"/{name}").body)
     return tools
@@ -69,9 +61,9 @@ def test_redocly_finds_nothing(documents: Path, name: str) -> None:
 
 
 def test_a_typescript_client_runs_a_sale(
-    empty_shop: None,  # noqa: F811
+    empty_shop: None,
     documents: Path,
-    stack: Stack,  # noqa: F811
+    stack: Stack,
 ) -> None:
     run(documents, "npx", "openapi-typescript", "openapi.json", "-o", "schema.d.ts", *TYPES)
     run(documents, "npx", "tsc")

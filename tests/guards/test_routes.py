@@ -30,6 +30,7 @@ NOT_FOR_KEYS = {
     "admin.disable_member": "who may log in is for admins to decide",
     "admin.enable_member": "who may log in is for admins to decide",
     "admin.settings": "the service's own state, for operators",
+    "admin.simulate": "figures for people",
     "admin.channels": "the service's own state, for operators",
     "admin.email_deliveries": "the service's own state, for operators",
     "admin.admin_actions": "a key must not read what admins do",

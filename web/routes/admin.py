@@ -15,6 +15,7 @@ from core.operations.admin_log import AdminAction
 from core.operations.configuration import Configuration
 from core.operations.stats import SessionStats, Stats
 from core.rules.lifecycle import Status
+from core.rules.simulation import Crowd, Simulation
 from core.sessions.products import Product
 from core.sessions.sessions import SessionView, Terms
 from web.guards.operation import operation
@@ -234,6 +235,25 @@ def stats() -> Stats:
 def settings() -> Configuration:
     """Show versions, how Redis keeps bids, which channels are on, and the settings that matter."""
     return services().configurations.read()
+
+
+@blueprint.post("/simulations")
+@operation(
+    auth=Auth.ADMIN,
+    body=schemas.NewSimulation(),
+    response=schemas.Simulation(),
+    refuses=(
+        errors.SessionNotFound,
+        errors.SessionNotEnded,
+        errors.ResultsPending,
+        errors.SessionCancelled,
+    ),
+)
+def simulate(session_id: UUID | None, crowd: Crowd, terms: dict[str, Any]) -> Simulation:
+    """Simulate a sale to a crowd, or a past session under other terms. Changes nothing."""
+    if session_id is None:
+        return services().simulations.of_crowd(terms, crowd)
+    return services().simulations.of_session(session_id, terms)
 
 
 @blueprint.get("/channels")

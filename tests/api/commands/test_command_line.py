@@ -109,6 +109,7 @@ def run(services: Services, *arguments: str) -> Result:
         ("rebuild", ANY_ID),
         ("verify", ANY_ID),
         ("export", ANY_ID, "--output", "export.csv"),
+        ("simulate", "--session", ANY_ID),
         ("promote", "ada"),
         ("demote", "ada"),
         ("disable-member", "ada"),

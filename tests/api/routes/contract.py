@@ -59,6 +59,10 @@ WEBHOOK_ENDPOINT = (
     " created_at"
 )
 ADMIN_ACTION = "action_id created_at actor actor_id action details outcome"
+SIMULATION = (
+    "terms runs bids refused winners highest_bid_losses underbid_winners revenue_as_bid"
+    " revenue_second_score second_worth loyalty_worth places"
+)
 EXPORT = (
     "export_id session_id kind format state row_count size_bytes sha256 error created_at"
     " finished_at expires_at"
@@ -244,6 +248,14 @@ CONTRACT = {
     ),
     "POST /api/admin/webhook-endpoints/{endpoint_id}/test": Route(
         "admin", 202, WEBHOOK_DELIVERY, codes=NO_ENDPOINT
+    ),
+    "POST /api/admin/simulations": Route(
+        "admin",
+        200,
+        SIMULATION,
+        body="session_id? alpha? beta? gamma? upset_price? inventory? duration_minutes? bidders?"
+        " late_share? lowest_price? highest_price? largest_weight? runs? seed?",
+        codes=f"{NO_SESSION} 409 session_not_ended 409 results_pending 409 session_cancelled",
     ),
     "GET /api/admin/actions": Route(
         "admin", 200, ADMIN_ACTION, query=PAGE, headers="X-Total-Count"

@@ -58,6 +58,7 @@ from web.http.schemas.service import (
     SessionStats,
     Stats,
 )
+from web.http.schemas.simulations import NewSimulation, Simulation
 
 __all__ = [
     "Account",
@@ -81,6 +82,7 @@ __all__ = [
     "NewProduct",
     "NewProductAndSession",
     "NewSession",
+    "NewSimulation",
     "NewWebhookEndpoint",
     "Notification",
     "NotificationsQuery",
@@ -106,6 +108,7 @@ __all__ = [
     "SessionStats",
     "SessionTerms",
     "SessionsQuery",
+    "Simulation",
     "Standing",
     "Stats",
     "WebhookDeliveriesQuery",

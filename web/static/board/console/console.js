@@ -2,7 +2,7 @@
 
 import {
   common, console as texts, consoleDeliveries as deliveries, consoleLog as log, consoleMembers as members, consoleSessions as sessions,
-  consoleSettings as settings, consoleWebhooks as webhooks,
+  consoleSettings as settings, consoleSimulator, consoleWebhooks as webhooks,
 } from "../lib/messages.js";
 import { html, useEffect, useState } from "../lib/ui.js";
 
@@ -15,6 +15,7 @@ const SUBJECTS = [
   ["emails", deliveries.emails, () => import("./emails.js")],
   ["actions", log.title, () => import("./actions.js")],
   ["settings", settings.title, () => import("./settings.js")],
+  ["simulator", consoleSimulator.menu, () => import("./simulator.js")],
 ];
 
 /** `path` is what follows `#/admin/`; its first part names the subject, the rest is the view's. */
