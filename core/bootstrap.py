@@ -27,6 +27,8 @@ from core.notifications.channels import Channels
 from core.notifications.email import Mailer
 from core.notifications.endpoints import Endpoints
 from core.notifications.inbox import Notifications
+from core.notifications.outbid import Outbid
+from core.notifications.reminders import Reminders
 from core.notifications.webhooks import Webhooks
 from core.operations.admin_log import AdminActions
 from core.operations.archiving import Archiving
@@ -79,6 +81,8 @@ class Services:
     loader: SessionLoader
     closing: Closing
     announcing: Announcing
+    outbid: Outbid
+    reminders: Reminders
     notifications: Notifications
     mailer: Mailer
     webhooks: Webhooks
@@ -114,17 +118,18 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         replication,
         allow_lower_bids=settings.allow_lower_bids,
         currency=settings.currency,
+        image_hosts=settings.image_hosts,
     )
     is_cluster = bool(settings.redis_cluster)
     weights = (ClusterWeights if is_cluster else Weights)(database, redis)
     guard = ClusterBacklogGuard if is_cluster else BacklogGuard
     backlog = guard(redis, max_bids=settings.backlog_max_bids)
     revocations = (ClusterRevocations if is_cluster else Revocations)(database, redis)
-    mailer = Mailer(database, runtime.loop, settings.mail)
+    mailer = Mailer(database, runtime.loop, settings.mail, public_url=settings.public_url)
     destinations = settings.webhook_destinations
     webhooks = Webhooks(database, runtime.loop, settings.webhook, destinations)
     announcing = Announcing(database, by_email=mailer.is_on)
-    offers = Offers(database, announcing.tell_successors)
+    offers = Offers(database, announcing.tell_successors, announcing.tell_offers_ended)
     results = Results(database, sessions)
     accounts = Accounts(
         database,
@@ -148,9 +153,9 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
         api_keys=ApiKeys(database),
         idempotency=Idempotency(database),
         admin_actions=AdminActions(database),
-        catalogue=Catalogue(database),
+        catalogue=Catalogue(database, settings.image_hosts),
         sessions=sessions,
-        session_edits=SessionEdits(database, redis, sessions, replication),
+        session_edits=SessionEdits(database, redis, sessions, replication, settings.image_hosts),
         bidding=Bidding(
             runtime,
             create_calls(settings, redis, runtime, settings.redis_replicas, retries=0),
@@ -184,6 +189,8 @@ def bootstrap(settings: Settings, *, password_hasher: PasswordHasher | None = No
             replication=replication,
         ),
         announcing=announcing,
+        outbid=Outbid(database, redis, by_email=mailer.is_on),
+        reminders=Reminders(database, redis, by_email=mailer.is_on),
         notifications=Notifications(database),
         mailer=mailer,
         webhooks=webhooks,

@@ -4,6 +4,7 @@
 member can act on.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from uuid import UUID
 
@@ -62,6 +63,22 @@ class InvalidWebhookUrl(Refusal):
     @property
     def extra(self) -> dict[str, object]:
         return {"errors": {"url": [self.detail]}}
+
+
+class InvalidImageUrl(Refusal):
+    """A picture that is on none of the shop's image hosts. `origins`: where it may be."""
+
+    def __init__(self, origins: Sequence[str] = ("https://images.shop.example",)) -> None:
+        super().__init__(
+            f"Must begin with {' or '.join(f'{origin}/' for origin in origins)}, in lower case and "
+            "without port. The setting IMAGE_HOSTS lists these hosts."
+            if origins
+            else "This shop shows no pictures: the setting IMAGE_HOSTS lists no host."
+        )
+
+    @property
+    def extra(self) -> dict[str, object]:
+        return {"errors": {"image_url": [self.detail]}}
 
 
 class OfferNotFound(Refusal):

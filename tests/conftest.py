@@ -80,6 +80,8 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             # A developer's .env must not make tests write to people.
             "SMTP_HOST": "",
             "WEBHOOK_URL": "",
+            "IMAGE_HOSTS": "images.shop.example",
+            "PUBLIC_URL": "",
             "METRICS_FOLDER": str(folder / "metrics"),
             "EXPORTS_FOLDER": str(folder / "exports"),
             # The machine may be busy; tests of overload set their own.

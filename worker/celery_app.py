@@ -86,6 +86,8 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "sweep-deleted-accounts": {"task": "worker.tasks.sweep_deleted_accounts", **every_tick},
         "sweep-offers": {"task": "worker.tasks.sweep_offers", **every_tick},
         "sweep-announcements": {"task": "worker.tasks.sweep_announcements", **every_sweep},
+        "tell-outbid": {"task": "worker.tasks.tell_outbid", **every_sweep},
+        "tell-starting": {"task": "worker.tasks.tell_starting", **every_sweep},
         "sweep-weights": {"task": "worker.tasks.sweep_weights", **every_sweep},
         "fan-out-events": {"task": "worker.tasks.fan_out_events", **every_tick},
         "sweep-exports": {"task": "worker.tasks.sweep_exports", **every_sweep},
@@ -102,6 +104,10 @@ def _beat_schedule() -> dict[str, dict[str, Any]]:
         "purge-responses-nightly": {
             "task": "worker.tasks.purge_responses",
             "schedule": crontab(hour="4", minute="27"),
+        },
+        "purge-events-nightly": {
+            "task": "worker.tasks.purge_events",
+            "schedule": crontab(hour="4", minute="37"),
         },
         "fill-account-keys-nightly": {
             "task": "worker.tasks.fill_account_keys",

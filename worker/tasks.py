@@ -27,6 +27,7 @@ ANNOUNCE_SECONDS = 10.0
 DELIVER_SECONDS = 10.0
 FAN_OUT_SECONDS = 10.0
 SWEEP_SECONDS = 10.0
+PURGE_SECONDS = 120.0
 
 RETRY_OUTAGES: dict[str, Any] = {
     "autoretry_for": (*outages.ALL, TemporarilyUnavailable),
@@ -154,6 +155,24 @@ def sweep_offers() -> None:
         sweep_offers.delay()
 
 
+@app.task
+@put_off_in_an_outage
+def tell_outbid() -> None:
+    """Tell members who were winning that they no longer are."""
+    if members := services().outbid.look(seconds=SWEEP_SECONDS):
+        log.info("outbid_told", members=members)
+        send_emails.delay()
+
+
+@app.task
+@put_off_in_an_outage
+def tell_starting() -> None:
+    """Tell members whose sessions start soon, and forget reminders of those that have started."""
+    if members := services().reminders.tell_due(seconds=SWEEP_SECONDS):
+        log.info("starting_told", members=members)
+        send_emails.delay()
+
+
 @app.task(**RETRY_OUTAGES)
 def recompute_weights(session_id: str) -> None:
     """Recompute the weights of an ended session's bidders."""
@@ -199,6 +218,12 @@ def purge_revocations() -> None:
 def purge_responses() -> None:
     """Delete stored responses that no Idempotency-Key repeats any more."""
     log.info("responses_purged", responses=services().idempotency.purge())
+
+
+@app.task(**RETRY_OUTAGES)
+def purge_events() -> None:
+    """Delete old events for the shop's systems whose deliveries have all ended."""
+    log.info("events_purged", events=services().webhooks.purge_events(seconds=PURGE_SECONDS))
 
 
 @app.task(**RETRY_OUTAGES)

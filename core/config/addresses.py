@@ -62,6 +62,11 @@ def _is_plain(sender: Address) -> bool:
     )
 
 
+def is_domain(text: str) -> bool:
+    """Whether it is a host name in ASCII, without a dot at its end. An IPv4 address is one, too."""
+    return _DOMAIN.fullmatch(text) is not None
+
+
 def read_mail_host(read: SettingsReader) -> str:
     """A host name or an IP address; empty if the channel is off."""
     host = read.text("SMTP_HOST", "").strip()

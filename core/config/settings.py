@@ -47,9 +47,12 @@ from core.config.web import (
     read_access_log,
     read_cors_origins,
     read_exports_folder,
+    read_image_hosts,
     read_metrics_folder,
+    read_public_url,
 )
 from core.rules.destinations import Destinations
+from core.rules.images import ImageHosts
 
 __all__ = [
     "DEBUG_JWT_SECRET",
@@ -91,6 +94,9 @@ class Settings:
     web_threads: int
     max_queue_wait_ms: int
     cors_origins: tuple[str, ...]
+    # Where members find the page, without a slash at the end; empty: e-mails have no links.
+    public_url: str
+    image_hosts: ImageHosts
     trusted_proxies: int
     hsts_seconds: int
     live_max_watchers: int
@@ -285,6 +291,8 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         web_threads=read.integer("WEB_THREADS", 16, low=1, high=256),
         max_queue_wait_ms=read.integer("MAX_QUEUE_WAIT_MS", 1000, low=0, high=600_000),
         cors_origins=read_cors_origins(read),
+        public_url=read_public_url(read),
+        image_hosts=read_image_hosts(read),
         trusted_proxies=read.integer("TRUSTED_PROXIES", 0, low=0, high=10),
         hsts_seconds=read.integer("HSTS_SECONDS", 0, low=0, high=100_000_000),
         access_log=read_access_log(read),

@@ -5,8 +5,10 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 
+from core.config.addresses import is_domain
 from core.config.channels import is_loopback
 from core.config.reader import ConfigError, SettingsReader, is_ipv6
+from core.rules.images import ImageHosts
 
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[(?P<ipv6>[0-9a-f:.]+)])(?::[0-9]{1,5})?"
@@ -65,6 +67,29 @@ def read_cors_origins(read: SettingsReader) -> tuple[str, ...]:
                 f"CORS_ORIGINS must be origins like https://shop.example, but one is {origin!r}."
             )
     return origins
+
+
+def read_public_url(read: SettingsReader) -> str:
+    url = read.text("PUBLIC_URL", "").strip().lower().rstrip("/")
+    if url and not (url.startswith(("https://", "http://")) and _is_origin(url)):
+        raise ConfigError(
+            "PUBLIC_URL must be where members find the page, like https://sale.shop.example, "
+            f"but is {url!r}."
+        )
+    return url
+
+
+def read_image_hosts(read: SettingsReader) -> ImageHosts:
+    # Browsers compare hosts in lower case.
+    names = tuple(read.text("IMAGE_HOSTS", "").lower().replace(",", " ").split())
+    for name in names:
+        if not is_domain(name):
+            raise ConfigError(
+                "IMAGE_HOSTS must be host names like images.shop.example, separated by commas, "
+                f"but one is {name!r}. It takes no scheme, port, path or *; write other letters "
+                "in their ASCII form, which begins with xn--."
+            )
+    return ImageHosts(names)
 
 
 def _is_origin(text: str) -> bool:

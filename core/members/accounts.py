@@ -40,6 +40,7 @@ class Account:
     is_admin: bool
     weight: float
     created_at: datetime
+    email_news: bool
 
 
 class Accounts:
@@ -123,6 +124,15 @@ class Accounts:
             raise errors.AdminRequired
         return account
 
+    def want_email_news(self, user_id: UUID, wanted: bool) -> Account:
+        """Switch on or off that news beyond results and offers comes by e-mail, too."""
+        with self._database.begin() as db:
+            user = db.get(User, user_id)
+            if user is None:
+                raise errors.TokenInvalid
+            user.email_news = wanted
+        return _account(user)
+
     def _create(self, username: str, email: str, password: str, *, force_admin: bool) -> Account:
         self._policy.check(password, username=username, email=email)
         password_hash = self._passwords.hash(identity.canonical_password(password))
@@ -197,4 +207,5 @@ def _account(user: User) -> Account:
         is_admin=user.is_admin,
         weight=user.weight,
         created_at=user.created_at,
+        email_news=user.email_news,
     )

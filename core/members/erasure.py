@@ -18,7 +18,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisSilent
-from sqlalchemy import Text, cast, exists, func, or_, select, text, update
+from sqlalchemy import Text, cast, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,7 @@ from core.postgres.models import (
     BiddingSession,
     DeletedAccount,
     Ranking,
+    Reminder,
     ShopEvent,
     User,
 )
@@ -182,9 +183,11 @@ class Erasure:
         user.password_hash = password_hash
         user.is_admin = False
         user.weight = NEW_MEMBER_WEIGHT
+        user.email_news = False
         user.erased_at = datetime.now(UTC)
         user.disabled_at = user.disabled_at or user.erased_at
         db.execute(_CANCEL_EMAILS, {"user_id": user.id})
+        db.execute(delete(Reminder).where(Reminder.user_id == user.id))
         db.execute(_RENAME_IN_ACTIONS, names)
 
     def _settle_one(self, user_id: UUID) -> bool:

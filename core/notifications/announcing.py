@@ -9,13 +9,12 @@ notified in one step, once its bids are persisted.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ARRAY, Uuid, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
-from core.notifications.inbox import OFFER_OPENED
+from core.notifications.inbox import NotificationKind
 from core.notifications.shop_events import session_ended
 from core.postgres.database import Database
 from core.postgres.models import Announcement, BiddingSession
@@ -30,15 +29,22 @@ _NOTIFY = """
     WITH notified AS (
         INSERT INTO notifications (session_id, user_id, kind)
         SELECT session_id, user_id, :kind
-          FROM rankings
-         WHERE session_id = :session_id AND {ranks}
+          FROM {those}
         RETURNING id, user_id)
     INSERT INTO email_deliveries (notification_id)
     SELECT notified.id FROM notified JOIN users ON users.id = user_id
      WHERE :by_email AND erased_at IS NULL
 """
-_WRITE_NOTIFICATIONS = text(_NOTIFY.format(ranks="rank > :after AND rank <= :through"))
-_WRITE_TO_RANKS = text(_NOTIFY.format(ranks="rank = ANY(:ranks)"))
+_RANKS = "rankings WHERE session_id = :session_id AND "
+_WRITE_NOTIFICATIONS = text(_NOTIFY.format(those=_RANKS + "rank > :after AND rank <= :through"))
+_WRITE_TO_RANKS = text(_NOTIFY.format(those=_RANKS + "rank = ANY(:ranks)"))
+# A member hears of its offer's end once, whoever asks again.
+_WRITE_OFFERS_ENDED = text(
+    _NOTIFY.format(
+        those="offers WHERE session_id = :session_id AND id = ANY(:ids)"
+        " AND state IN ('expired', 'withdrawn') ON CONFLICT DO NOTHING"
+    )
+).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 
 _WRITE_CANCELLED = text("""
     WITH notified AS (
@@ -52,14 +58,6 @@ _WRITE_CANCELLED = text("""
          WHERE :by_email AND erased_at IS NULL)
     SELECT count(*) FROM notified
 """)
-
-
-class NotificationKind(StrEnum):
-    """The kinds of notifications."""
-
-    SESSION_ENDED = "session_ended"
-    OFFER_OPENED = OFFER_OPENED
-    SESSION_CANCELLED = "session_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +117,18 @@ class Announcing:
                 "kind": NotificationKind.OFFER_OPENED.value,
                 "session_id": session_id,
                 "ranks": list(ranks),
+                "by_email": self._by_email,
+            },
+        )
+
+    def tell_offers_ended(self, db: Session, session_id: UUID, ids: Sequence[UUID]) -> None:
+        """Notify the members of those of these offers that have expired or were withdrawn."""
+        db.execute(
+            _WRITE_OFFERS_ENDED,
+            {
+                "kind": NotificationKind.OFFER_ENDED.value,
+                "session_id": session_id,
+                "ids": list(ids),
                 "by_email": self._by_email,
             },
         )

@@ -27,6 +27,7 @@ from core.notifications.outbox import (
     DeliveryProgress,
     DeliveryStatus,
     Outbox,
+    Overtaken,
     progress_of,
 )
 from core.postgres.database import Database
@@ -68,12 +69,14 @@ class Mailer:
         loop: EventLoop,
         settings: MailSettings | None,
         *,
+        public_url: str = "",
         retry_delays: Sequence[timedelta] = RETRY_DELAYS,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._database = database
         self._loop = loop
         self._settings = settings
+        self._public_url = public_url
         self._deadline_seconds = deadline_seconds
         self._outbox = Outbox(
             database, EmailDelivery, retry_delays=retry_delays, turn_lock=_TURN_LOCK
@@ -93,7 +96,7 @@ class Mailer:
         server = MailServer(self._settings, self._loop, deadline_seconds=self._deadline_seconds)
         with closing(server):
             try:
-                send = partial(_send, server, self._settings)
+                send = partial(_send, server, self._settings, self._public_url)
                 return self._outbox.deliver(send, seconds=seconds)
             except ChannelDown as down:
                 log.warning("mail_server_unreachable", reason=str(down))
@@ -120,13 +123,22 @@ class Mailer:
             rows = db.execute(newest.offset((page - 1) * page_size).limit(page_size))
             return [
                 EmailView(
-                    delivery_id=row.id, session_id=session_id, user_id=user_id, **progress_of(row)
+                    delivery_id=row.id,
+                    session_id=session_id,  # type: ignore[arg-type] # each e-mail is about one
+                    user_id=user_id,
+                    **progress_of(row),
                 )
                 for row, session_id, user_id in rows
             ], total
 
 
-def _send(server: MailServer, settings: MailSettings, db: Session, delivery: EmailDelivery) -> None:
+def _send(
+    server: MailServer,
+    settings: MailSettings,
+    public_url: str,
+    db: Session,
+    delivery: EmailDelivery,
+) -> None:
     row = db.execute(
         notices()
         .add_columns(User.username, User.email)
@@ -138,13 +150,17 @@ def _send(server: MailServer, settings: MailSettings, db: Session, delivery: Ema
         raise DeliveryFailed("the account is gone", final=True)
     columns = dict(found)
     username, address = columns.pop("username"), columns.pop("email")
+    notice, now = Notice(**columns), datetime.now(UTC)
+    if notice.is_overtaken(now):
+        raise Overtaken
     try:
         message = compose(
-            Notice(**columns),
+            notice,
             username=username,
             address=address,
             sender=settings.sender,
-            sent_at=datetime.now(UTC),
+            sent_at=now,
+            public_url=public_url,
         )
     except InvalidAddress:
         raise DeliveryFailed("no usable address", final=True) from None

@@ -1,4 +1,4 @@
-"""Composes the e-mail about a session's result or its cancellation. Pure: it sends nothing."""
+"""Composes the e-mail of a notification. Pure: it sends nothing."""
 
 import re
 from dataclasses import replace
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from core.notifications.inbox import OFFER_OPENED, Notice
+from core.notifications.inbox import Notice, NotificationKind, utc
 from core.rules.identity import deliverable
 
 _TEMPLATES = Environment(
@@ -24,49 +24,84 @@ _TEMPLATES = Environment(
 # that is not the rest of a number.
 _LINKING = re.compile(r"[.\u3002\uff0e\uff61\u2024:\uff1a@\uff20](?!\s|$)(?!(?<=\d.)\d)")
 
+_SUBJECTS: dict[str, str] = {
+    NotificationKind.SESSION_CANCELLED: "The sale was cancelled",
+    NotificationKind.OFFER_OPENED: "An item came free for you",
+    NotificationKind.OFFER_ENDED: "Your offer has ended",
+    NotificationKind.OUTBID: "You were outbid",
+    NotificationKind.STARTING: "A sale starts soon",
+}
+# Come by e-mail only to members who have switched that on.
+_AT_WILL = (NotificationKind.OUTBID, NotificationKind.STARTING)
+
 
 class InvalidAddress(Exception):
     """The address is malformed. Raised without it: addresses must not be logged."""
 
 
 def compose(
-    notice: Notice, *, username: str, address: str, sender: Address, sent_at: datetime
+    notice: Notice,
+    *,
+    username: str,
+    address: str,
+    sender: Address,
+    sent_at: datetime,
+    public_url: str = "",
 ) -> EmailMessage:
     """The message in plain text and HTML.
 
     Its headers contain no text that a member or an admin chose, and its text no name that mail
-    programs would turn into a link. Its Message-ID derives from the notification, so that
-    clients recognise a duplicate.
+    programs would turn into a link; its own links lead to `public_url`, if that is given. Its
+    Message-ID derives from the notification, so that clients recognise a duplicate.
     """
     message = EmailMessage()
     message["From"] = sender
     message["To"] = _recipient(address)
     message["Subject"] = _subject(notice)
     message["Date"] = format_datetime(sent_at)
-    message["Message-ID"] = f"<{notice.notification_id}@{sender.domain}>"
+    message["Message-ID"] = _message_id(notice, sender)
     # RFC 3834: suppresses automatic replies.
     message["Auto-Submitted"] = "auto-generated"
     words = {
         "notice": replace(
             notice,
-            product_name=unlinked(notice.product_name),
+            product_name=unlinked(notice.product_name or ""),
             cancel_reason=unlinked(notice.cancel_reason or ""),
         ),
         "username": unlinked(username),
+        "next_step": _next_step(notice),
+        "is_at_will": notice.kind in _AT_WILL,
+        "session_url": f"{public_url}/#/session/{notice.session_id}" if public_url else "",
+        "account_url": f"{public_url}/#/account" if public_url else "",
     }
-    template = "session_cancelled" if notice.rank is None else "session_ended"
-    message.set_content(_TEMPLATES.get_template(f"{template}.txt").render(words))
-    html = _TEMPLATES.get_template(f"{template}.html").render(words)
+    message.set_content(_TEMPLATES.get_template("notice.txt").render(words))
+    html = _TEMPLATES.get_template("notice.html").render(words)
     message.add_alternative(html, subtype="html")
     return message
 
 
+def _message_id(notice: Notice, sender: Address) -> str:
+    """One that becomes new again is another message each time."""
+    is_renewed = notice.kind == NotificationKind.OUTBID
+    edition = f".{int(notice.created_at.timestamp() * 1_000_000)}" if is_renewed else ""
+    return f"<{notice.notification_id}{edition}@{sender.domain}>"
+
+
 def _subject(notice: Notice) -> str:
-    if notice.kind == OFFER_OPENED:
-        return "An item came free for you"
-    if notice.rank is None:
-        return "The sale was cancelled"
-    return "You won" if notice.is_winner else "The sale has ended"
+    if notice.kind == NotificationKind.SESSION_ENDED:
+        return "You won" if notice.is_winner else "The sale has ended"
+    return _SUBJECTS[notice.kind]
+
+
+def _next_step(notice: Notice) -> str:
+    """What the member can do now, in a sentence."""
+    if notice.pay_by is not None:
+        return f"Pay {notice.price_to_pay} {notice.currency} by {utc(notice.pay_by)}."
+    if notice.kind == NotificationKind.OUTBID:
+        return f"Bid again before {utc(notice.end_time)}."
+    if notice.kind == NotificationKind.STARTING:
+        return f"Be there at {notice.starts_at}."
+    return "See how the sale ended."
 
 
 def unlinked(name: str) -> str:

@@ -11,15 +11,16 @@ from secrets import token_bytes
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, true, update
+from sqlalchemy import func, insert, literal, select, true, update
 from sqlalchemy.orm import Session
 
 from core import errors
 from core.config.channels import WEBHOOK_SECRET_PREFIX, WebhookSettings, is_webhook_url
 from core.members.idempotency import store_response
+from core.notifications.inbox import NotificationKind
 from core.notifications.shop_events import SETTING_ENDPOINT, TEST, keep_setting_endpoint
 from core.postgres.database import Database, page_of
-from core.postgres.models import ShopEvent, WebhookDelivery, WebhookEndpoint
+from core.postgres.models import Notification, ShopEvent, User, WebhookDelivery, WebhookEndpoint
 from core.rules.destinations import Destinations
 
 log = structlog.get_logger(__name__)
@@ -193,8 +194,17 @@ def record_failure(database: Database, endpoint_id: UUID, *, is_gone: bool) -> N
             .values(state=EndpointState.DISABLED.value, state_reason=reason, state_since=now)
             .returning(WebhookEndpoint.id)
         )
+        if is_disabled:
+            _tell_admins(db)
     if is_disabled:
         log.error("webhook_endpoint_disabled", endpoint_id=str(endpoint_id), reason=reason)
+
+
+def _tell_admins(db: Session) -> None:
+    admins = select(User.id, literal(NotificationKind.WEBHOOK_DISABLED.value)).where(
+        User.is_admin, User.disabled_at.is_(None), User.erased_at.is_(None)
+    )
+    db.execute(insert(Notification).from_select(["user_id", "kind"], admins))
 
 
 def _set_state(row: WebhookEndpoint, state: EndpointState) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -15,54 +16,142 @@ from core.postgres.database import Database
 from core.postgres.models import BiddingSession, Notification, Offer, Product, Ranking
 from core.rules import scoring
 
-# A place came free after the end and is offered to the member.
-OFFER_OPENED = "offer_opened"
+
+class NotificationKind(StrEnum):
+    """The kinds of notifications, as they are stored: of each a member has at most one a session.
+
+    Its `topic` is what clients see.
+    """
+
+    SESSION_ENDED = "session_ended"
+    SESSION_CANCELLED = "session_cancelled"
+    # A place came free after the end and is offered to the member.
+    OFFER_OPENED = "offer_opened"
+    # The member's offer has expired, or the shop has withdrawn it.
+    OFFER_ENDED = "offer_ended"
+    OUTBID = "outbid"
+    STARTING = "starting"
+    # For admins.
+    WEBHOOK_DISABLED = "webhook_disabled"
+
+    @property
+    def topic(self) -> str:
+        """What it is about."""
+        return _TOPICS.get(self, self.value)
+
+
+_TOPICS = {
+    NotificationKind.SESSION_ENDED: "result",
+    NotificationKind.SESSION_CANCELLED: "cancelled",
+    NotificationKind.OFFER_OPENED: "offer",
+    NotificationKind.OFFER_ENDED: "offer",
+}
+# About the member's own rank, price and offer.
+_OF_RESULTS = (
+    NotificationKind.SESSION_ENDED,
+    NotificationKind.OFFER_OPENED,
+    NotificationKind.OFFER_ENDED,
+)
+_SENTENCES = {
+    NotificationKind.SESSION_CANCELLED: "The sale of {it.product_name} was cancelled: "
+    "{it.cancel_reason}",
+    NotificationKind.OFFER_OPENED: "{it.product_name} came free for you at rank {it.rank}."
+    "{it.pays}",
+    NotificationKind.OUTBID: "You were outbid in {it.product_name}: your bid no longer wins.",
+    NotificationKind.STARTING: "{it.product_name} starts soon, at {it.starts_at}.",
+    NotificationKind.WEBHOOK_DISABLED: "A webhook endpoint was disabled because it failed. Its "
+    "state_reason says why.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """How a session ended for one member. A cancelled one has no rank and no price."""
+    """One notification. Rank and prices are the member's, in those about results and offers;
+    session, product, currency and inventory are None in those about no session.
+    """
 
     notification_id: UUID
     kind: str
-    session_id: UUID
-    product_name: str
+    session_id: UUID | None
+    product_name: str | None
     rank: int | None
     price: Decimal | None
     price_to_pay: Decimal | None
-    currency: str
-    inventory: int
+    currency: str | None
+    inventory: int | None
     created_at: datetime
     read_at: datetime | None
     # The deadline of the member's offer while it is open.
     pay_by: datetime | None = None
+    offer_state: str | None = None
     cancel_reason: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+    @property
+    def topic(self) -> str:
+        """What it is about, as clients see it."""
+        return NotificationKind(self.kind).topic
 
     @property
     def is_winner(self) -> bool:
         """Whether the member won an item."""
-        return self.rank is not None and scoring.is_winning(self.rank, self.inventory)
+        return (
+            self.rank is not None
+            and self.inventory is not None
+            and scoring.is_winning(self.rank, self.inventory)
+        )
 
     @property
     def message(self) -> str:
-        """The outcome in a sentence."""
-        if self.rank is None:
-            return f"The sale of {self.product_name} was cancelled: {self.cancel_reason}"
-        if self.kind == OFFER_OPENED:
-            return f"{self.product_name} came free for you at rank {self.rank}.{self._pays}"
+        """What has happened, in a sentence."""
+        match self.kind:
+            case NotificationKind.SESSION_ENDED:
+                return self._result
+            case NotificationKind.OFFER_ENDED:
+                return self._ended_offer
+        return _SENTENCES[NotificationKind(self.kind)].format(it=self)
+
+    @property
+    def pays(self) -> str:
+        """What the member pays until when, as far as it was offered."""
+        if self.price_to_pay is None:
+            return ""
+        by = f" by {utc(self.pay_by)}" if self.pay_by else ""
+        return f" You pay {self.price_to_pay} {self.currency}{by}."
+
+    @property
+    def starts_at(self) -> str:
+        """When the session starts."""
+        return utc(self.start_time)
+
+    def is_overtaken(self, now: datetime) -> bool:
+        """Whether it is too late to act on it: it is not worth an e-mail any more."""
+        limits = {
+            NotificationKind.OUTBID: self.end_time,
+            NotificationKind.STARTING: self.start_time,
+        }
+        limit = limits.get(NotificationKind(self.kind))
+        return limit is not None and (now >= limit or self.cancel_reason is not None)
+
+    @property
+    def _result(self) -> str:
         bid = f"rank {self.rank} with your bid of {self.price} {self.currency}"
         if self.is_winner:
-            return f"You won {self.product_name}: {bid}.{self._pays}"
+            return f"You won {self.product_name}: {bid}.{self.pays}"
         places = "place" if self.inventory == 1 else f"{self.inventory} places"
         return f"You did not win {self.product_name}: {bid}; the first {places} won."
 
     @property
-    def _pays(self) -> str:
-        """What the member pays until when, as far as it was offered."""
-        if self.price_to_pay is None:
-            return ""
-        by = f" by {self.pay_by.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.pay_by else ""
-        return f" You pay {self.price_to_pay} {self.currency}{by}."
+    def _ended_offer(self) -> str:
+        if self.offer_state == "withdrawn":
+            return f"The shop has withdrawn its offer of {self.product_name} to you."
+        return f"Your offer of {self.product_name} has expired: it was not paid in time."
+
+
+def utc(moment: datetime | None) -> str:
+    """A time for a sentence."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
 
 
 class Notifications:
@@ -75,7 +164,8 @@ class Notifications:
         self, user_id: UUID, *, unread_only: bool, page: int, page_size: int
     ) -> tuple[Sequence[Notice], int]:
         """One page of a member's notifications, newest first, and the total count."""
-        own = [Notification.user_id == user_id]
+        # One of a newer version, which ran before this one, has no sentence here.
+        own = [Notification.user_id == user_id, Notification.kind.in_(list(NotificationKind))]
         if unread_only:
             own.append(Notification.read_at.is_(None))
         newest = notices().where(*own).order_by(Notification.created_at.desc(), Notification.id)
@@ -110,7 +200,8 @@ class Notifications:
 
 
 def notices() -> Select[*tuple[Any, ...]]:
-    """Notifications joined with their results, if they have any, in the columns of a Notice."""
+    """Notifications with what they are about, in the columns of a Notice."""
+    is_of_results = Notification.kind.in_(_OF_RESULTS)
     return (
         select(
             Notification.id.label("notification_id"),
@@ -123,19 +214,25 @@ def notices() -> Select[*tuple[Any, ...]]:
             BiddingSession.currency,
             BiddingSession.inventory,
             BiddingSession.cancel_reason,
+            BiddingSession.start_time,
+            BiddingSession.end_time,
             Notification.created_at,
             Notification.read_at,
+            Offer.state.label("offer_state"),
             case((Offer.state == "open", Offer.expires_at)).label("pay_by"),
         )
         .outerjoin(
             Ranking,
-            (Ranking.session_id == Notification.session_id)
+            is_of_results
+            & (Ranking.session_id == Notification.session_id)
             & (Ranking.user_id == Notification.user_id),
         )
         .outerjoin(
             Offer,
-            (Offer.session_id == Notification.session_id) & (Offer.user_id == Notification.user_id),
+            is_of_results
+            & (Offer.session_id == Notification.session_id)
+            & (Offer.user_id == Notification.user_id),
         )
-        .join(BiddingSession, BiddingSession.id == Notification.session_id)
-        .join(Product, Product.id == BiddingSession.product_id)
+        .outerjoin(BiddingSession, BiddingSession.id == Notification.session_id)
+        .outerjoin(Product, Product.id == BiddingSession.product_id)
     )

@@ -50,6 +50,10 @@ class DeliveryFailed(Exception):
         self.final = final
 
 
+class Overtaken(Exception):
+    """The delivery is not worth making any more. Its row is deleted."""
+
+
 class ChannelDown(Exception):
     """The channel's server is unreachable; nothing was attempted. The message is logged."""
 
@@ -104,8 +108,8 @@ class Outbox(Generic[D]):
     def deliver(self, send: Callable[[Session, D], None], *, seconds: float) -> Delivered:
         """Attempt every delivery that is due, for at most `seconds`.
 
-        `send` may raise DeliveryFailed, or ChannelDown, which ends the call. Returns at once
-        while another process delivers on the channel.
+        `send` may raise DeliveryFailed, Overtaken, or ChannelDown, which ends the call. Returns at
+        once while another process delivers on the channel.
         """
         deadline = time.monotonic() + seconds
         attempts = 0
@@ -181,7 +185,11 @@ class Outbox(Generic[D]):
             delivery = self._claim(db, delivery_id)
             if delivery is None:
                 return
-            send(db, delivery)
+            try:
+                send(db, delivery)
+            except Overtaken:
+                db.delete(delivery)
+                return
             _mark_delivered(delivery)
         metrics.NOTIFICATIONS.labels(self._channel, "delivered").inc()
 

@@ -26,6 +26,8 @@ SETTING_ENDPOINT = UUID(int=0)
 # Sent to one endpoint because an admin wants it, whatever the endpoint's state.
 TEST = "webhook.test"
 _CHUNK_EVENTS = 1000
+# How long events and the log of their deliveries are kept.
+KEEP_DAYS = 30
 _CHUNK_OLD = 100
 
 
@@ -58,6 +60,18 @@ _FAN_OUT = text(f"""
     UPDATE shop_events SET delivered_at = clock_timestamp()
       FROM due WHERE shop_events.id = due.id
 """)  # noqa: S608 - constants
+_PURGE = text(f"""
+    WITH old AS (
+        SELECT id FROM shop_events
+         WHERE created_at < now() - INTERVAL '{KEEP_DAYS} days' AND delivered_at IS NOT NULL
+           AND NOT EXISTS (SELECT FROM webhook_deliveries
+                            WHERE event_id = shop_events.id AND next_attempt_at IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM sessions
+                            WHERE sessions.id = session_id AND published_at IS NULL)
+         LIMIT {_CHUNK_EVENTS} FOR UPDATE SKIP LOCKED),
+    settled AS (DELETE FROM webhook_deliveries USING old WHERE event_id = old.id)
+    DELETE FROM shop_events USING old WHERE shop_events.id = old.id
+""")  # noqa: S608 - constants
 
 
 def fan_out(db: Session, *, by_setting: bool) -> int:
@@ -69,6 +83,16 @@ def fan_out(db: Session, *, by_setting: bool) -> int:
         keep_setting_endpoint(db)
     done: Any = db.execute(_FAN_OUT, {"by_setting": by_setting})
     return int(done.rowcount) + (_adopt(db) if by_setting else 0)
+
+
+def purge(db: Session) -> int:
+    """Delete old events with the log of their deliveries; returns how many.
+
+    One stays while a delivery of it waits, or its session's results are not published: the
+    session could have the same event again. Safe to repeat and to run side by side.
+    """
+    done: Any = db.execute(_PURGE)
+    return int(done.rowcount)
 
 
 def keep_setting_endpoint(db: Session) -> None:

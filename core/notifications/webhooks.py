@@ -37,7 +37,7 @@ from core.notifications.outbox import (
     Outbox,
     progress_of,
 )
-from core.notifications.shop_events import TEST, fan_out, message_of
+from core.notifications.shop_events import TEST, fan_out, message_of, purge
 from core.postgres.database import Database, page_of
 from core.postgres.models import ShopEvent, WebhookDelivery, WebhookEndpoint
 from core.rules.destinations import Destinations
@@ -147,6 +147,18 @@ class Webhooks:
         while time.monotonic() < deadline:
             with self._database.begin() as db:
                 done = fan_out(db, by_setting=self._settings is not None)
+            events += done
+            if not done:
+                break
+        return events
+
+    def purge_events(self, *, seconds: float) -> int:
+        """Delete events that are old and done with, for at most `seconds`; how many."""
+        deadline = time.monotonic() + seconds
+        events = 0
+        while time.monotonic() < deadline:
+            with self._database.begin() as db:
+                done = purge(db)
             events += done
             if not done:
                 break

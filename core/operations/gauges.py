@@ -22,8 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import outages
 from core.bidlog.backlog import BacklogGuard
 from core.notifications.endpoints import count_disabled
+from core.orders.places import OfferState
 from core.postgres.database import Database
-from core.postgres.models import BiddingSession
+from core.postgres.models import BiddingSession, Offer
 from core.redis import clock, keys
 from core.redis.cluster import ClusterClient
 
@@ -80,7 +81,7 @@ class StateGauges(Collector):
         )
         try:
             self._sessions = read_running_sessions(self._database)
-            disabled = _count_disabled(self._database)
+            disabled, overdue = _read_counts(self._database)
         except SQLAlchemyError:
             up.add_metric(["postgresql"], 0)
         else:
@@ -90,6 +91,11 @@ class StateGauges(Collector):
                 "flashbid_webhook_endpoints_disabled",
                 "Endpoints that get nothing because they failed.",
                 value=disabled,
+            )
+            yield GaugeMetricFamily(
+                "flashbid_offers_overdue_seconds",
+                "Since the earliest deadline of an open offer; 0 when there is none.",
+                value=overdue,
             )
         try:
             # During a PostgreSQL outage, the sessions last known to run.
@@ -130,10 +136,13 @@ def read_running_sessions(database: Database) -> RunningSessions:
     )
 
 
-def _count_disabled(database: Database) -> int:
+def _read_counts(database: Database) -> tuple[int, float]:
+    """How many endpoints are disabled, and for how long open offers are overdue."""
+    overdue = func.extract("epoch", func.clock_timestamp() - func.min(Offer.expires_at))
     with database.begin() as db:
         db.execute(_QUICKLY)
-        return count_disabled(db)
+        seconds = db.scalar(select(overdue).where(Offer.state == OfferState.OPEN.value))
+        return count_disabled(db), max(0.0, float(seconds or 0))
 
 
 def _require_every_master(redis: Redis) -> None:

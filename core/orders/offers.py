@@ -46,6 +46,8 @@ BATCH_OFFERS = 500
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 # Notifies the members at these ranks of a session.
 TellSuccessors = Callable[[Session, UUID, Sequence[int]], None]
+# Notifies the members of those of these offers of a session that were not theirs to end.
+TellEnded = Callable[[Session, UUID, Sequence[UUID]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,13 @@ class Offers:
         self,
         database: Database,
         tell_successors: TellSuccessors,
+        tell_ended: TellEnded,
         *,
         batch_offers: int = BATCH_OFFERS,
     ) -> None:
         self._database = database
         self._tell_successors = tell_successors
+        self._tell_ended = tell_ended
         self._batch_offers = batch_offers
 
     def open_first(self, db: Session, session: BiddingSession) -> None:
@@ -192,6 +196,7 @@ class Offers:
     ) -> int:
         """End those that are open, and offer the places of the unpaid on; returns how many."""
         places = end_offers(db, session.id, ids, state, now=now)
+        self._tell_ended(db, session.id, ids)
         is_over = session.offers_end is not None and now >= session.offers_end
         if state is not OfferState.PAID and hand_on and not is_over:
             self._open(db, session, places, now)

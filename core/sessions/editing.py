@@ -26,6 +26,7 @@ from core.postgres.models import Announcement, BiddingSession, BidLogOffset
 from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
+from core.rules.images import ImageHosts
 from core.rules.lifecycle import Status
 from core.sessions.sessions import (
     Sessions,
@@ -51,20 +52,27 @@ class SessionEdits:
     """Changes and cancels sessions."""
 
     def __init__(
-        self, database: Database, redis: Redis, sessions: Sessions, replication: Replication
+        self,
+        database: Database,
+        redis: Redis,
+        sessions: Sessions,
+        replication: Replication,
+        image_hosts: ImageHosts,
     ) -> None:
         self._database = database
         self._redis = redis
         self._sessions = sessions
         self._replication = replication
+        self._image_hosts = image_hosts
 
     def change(self, session_id: UUID, version: int, changes: Mapping[str, Any]) -> SessionView:
-        """Change any of the terms (and `end_time`) before the start, and a product's name and
-        description or the end, to a later one, until the end.
+        """Change any of the terms (and `end_time`) before the start, and a product's name,
+        description and picture or the end, to a later one, until the end.
 
         Raises VersionConflict unless `version` is the current one, SessionAlreadyStarted,
-        SessionEnded, SessionCancelled and InvalidTerms.
+        SessionEnded, SessionCancelled, InvalidImageUrl and InvalidTerms.
         """
+        self._image_hosts.require(changes.get("image_url"))
         with self._database.begin() as db:
             session = locked(db, session_id)
             now = clock.now(self._redis)
@@ -217,7 +225,7 @@ def _apply(session: BiddingSession, changes: Mapping[str, Any], terms: Mapping[s
     """Whether anything changes."""
     texts = {
         name: changes[name]
-        for name in changes.keys() & {"name", "description"}
+        for name in changes.keys() & {"name", "description", "image_url"}
         if changes[name] != getattr(session.product, name)
     }
     for name, value in texts.items():

@@ -23,6 +23,7 @@ from core.postgres.models import BiddingSession, BidLogOffset, Product
 from core.redis import clock, keys, scripts
 from core.redis.replication import Replication
 from core.redis.scripts import Outcome
+from core.rules.images import ImageHosts
 from core.rules.lifecycle import Status, status_at
 from core.rules.pricing import OrderTerms
 from core.rules.scoring import Coefficients, tells_cents, terms_of
@@ -57,6 +58,7 @@ class SessionView(OrderTerms):
     product_id: UUID
     name: str
     description: str | None
+    image_url: str | None
     currency: str
     start_time: datetime
     end_time: datetime
@@ -87,7 +89,7 @@ class SessionView(OrderTerms):
 class Sessions:
     """Creates, reads and changes sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a sale needs all of these
         self,
         database: Database,
         redis: Redis,
@@ -96,11 +98,13 @@ class Sessions:
         *,
         allow_lower_bids: bool = False,
         currency: str = "EUR",
+        image_hosts: ImageHosts,
     ) -> None:
         """`allow_lower_bids`: for new sessions whose terms do not say; `currency`: for all."""
         self._database = database
         self._allow_lower_bids = allow_lower_bids
         self._currency = currency
+        self._image_hosts = image_hosts
         self._replication = replication
         self._redis = redis
         self._loader = loader
@@ -117,12 +121,16 @@ class Sessions:
             store_response(db, view_of(session, now))
         return self._created(session, now)
 
-    def create_with_product(self, name: str, description: str | None, terms: Terms) -> SessionView:
-        """Create a product and its session in one transaction."""
+    def create_with_product(
+        self, name: str, description: str | None, terms: Terms, image_url: str | None = None
+    ) -> SessionView:
+        """Create a product and its session in one transaction. Raises InvalidImageUrl."""
+        self._image_hosts.require(image_url)
         now = clock.now(self._redis)
         session = new_session(terms, now, self._allow_lower_bids)
         with self._database.begin() as db:
-            self._add(db, session, Product(name=name, description=description), now)
+            product = Product(name=name, description=description, image_url=image_url)
+            self._add(db, session, product, now)
             store_response(db, view_of(session, now))
         return self._created(session, now)
 
@@ -274,6 +282,7 @@ def view_of(session: BiddingSession, now: datetime) -> SessionView:
         product_id=session.product_id,
         name=session.product.name,
         description=session.product.description,
+        image_url=session.product.image_url,
         currency=session.currency,
         **terms_of(session, OrderTerms),
         start_time=session.start_time,
@@ -369,11 +378,8 @@ def _is_running(now: datetime) -> ColumnElement[bool]:
 
 def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:
     """`status_at(...) == status` in SQL; any status when None."""
-    stored, start, end = (
-        BiddingSession.status,
-        BiddingSession.start_time,
-        BiddingSession.end_time,
-    )
+    stored, start = BiddingSession.status, BiddingSession.start_time
+    end = BiddingSession.end_time
     cancelled = stored == Status.CANCELLED.value
     running = _is_running(now)
     scheduled = and_(stored == Status.SCHEDULED.value, start > now)

@@ -3,6 +3,7 @@
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -214,3 +215,37 @@ def test_a_channels_process_says_that_it_is_off_and_what_would_switch_it_on(stac
         assert wait_until(lambda p=process, w=words: stack.count_log_lines(p, *w) >= 1, 30)
         for other in {"helper", "mailer", "notifier"} - {process}:
             assert stack.count_log_lines(other, *words) == 0
+
+
+# News while sessions run
+
+
+def has_looked(services: Services, session_id: str) -> bool:
+    """Whether a look has seen the session's first bid."""
+    with services.engine.connect() as connection:
+        seen = connection.scalar(
+            text("SELECT sequence FROM winners_marks WHERE session_id = :id"),
+            {"id": UUID(session_id)},
+        )
+    return seen == 1
+
+
+def news(member: Client) -> list[str]:
+    return [notice["kind"] for notice in member.get("/api/notifications").json]
+
+
+def test_news_comes_by_itself(
+    services: Services,
+    member: Callable[..., Client],
+    new_session: Callable[..., dict[str, Any]],
+) -> None:
+    ada, bob = member(), member()
+    soon = datetime.now(UTC) + timedelta(minutes=4)
+    coming = new_session(start_time=soon.isoformat())["session_id"]
+    running = new_session(inventory=1, alpha=1, beta=0, gamma=0)["session_id"]
+    assert ada.put(f"/api/sessions/{coming}/reminder").status == 204
+    assert ada.bid(running, 150).status == 200
+    assert wait_until(lambda: has_looked(services, running), TIMEOUT_SECONDS)
+    assert bob.bid(running, 500).status == 200
+    assert wait_until(lambda: sorted(news(ada)) == ["outbid", "starting"], TIMEOUT_SECONDS)
+    assert news(bob) == []

@@ -107,6 +107,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.EndpointNotFound: Problem(404, "endpoint_not_found"),
     errors.EndpointBySetting: Problem(409, "endpoint_by_setting"),
     errors.InvalidWebhookUrl: Problem(422, "validation_failed"),
+    errors.InvalidImageUrl: Problem(422, "validation_failed"),
     errors.AccountNotFound: Problem(404, "account_not_found"),
     errors.OwnAccount: Problem(409, "own_account"),
     errors.OfferNotFound: Problem(404, "offer_not_found"),

@@ -58,6 +58,13 @@ def me() -> Account:
     return services().accounts.get(tokens.current_user_id())
 
 
+@blueprint.patch("/me")
+@operation(auth=Auth.MEMBER, body=schemas.AccountChanges(), response=schemas.Account())
+def change_me(email_news: bool) -> Account:
+    """Say which news you get by e-mail."""
+    return services().accounts.want_email_news(tokens.current_user_id(), email_news)
+
+
 @blueprint.post("/logout")
 @operation(auth=Auth.MEMBER, status=204)
 def logout() -> None:

@@ -34,10 +34,11 @@ blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
     body=schemas.NewProduct(),
     response=schemas.Product(),
     status=201,
+    refuses=(errors.InvalidImageUrl,),
 )
-def add_product(name: str, description: str | None) -> Product:
+def add_product(name: str, description: str | None, image_url: str | None) -> Product:
     """Create a product."""
-    return services().catalogue.add(name, description)
+    return services().catalogue.add(name, description, image_url)
 
 
 @blueprint.get("/products")
@@ -68,10 +69,13 @@ def add_session(product_id: UUID, terms: Terms) -> SessionView:
     body=schemas.NewProductAndSession(),
     response=schemas.Session(),
     status=201,
+    refuses=(errors.InvalidImageUrl,),
 )
-def add_product_and_session(name: str, description: str | None, terms: Terms) -> SessionView:
+def add_product_and_session(
+    name: str, description: str | None, image_url: str | None, terms: Terms
+) -> SessionView:
     """Create a product and its session in one transaction."""
-    return services().sessions.create_with_product(name, description, terms)
+    return services().sessions.create_with_product(name, description, terms, image_url)
 
 
 @blueprint.put("/sessions/<session_id>/activate")
@@ -142,11 +146,12 @@ def all_sessions(
         errors.SessionAlreadyStarted,
         errors.SessionEnded,
         errors.SessionCancelled,
+        errors.InvalidImageUrl,
     ),
 )
 def change_session(session_id: UUID, version: int, changes: dict[str, Any]) -> SessionView:
-    """Change any term before the start; later the name, the description and, to a later one,
-    the end.
+    """Change any term before the start; later the name, the description, the picture and, to a
+    later one, the end.
     """
     return services().session_edits.change(session_id, version, changes)
 

@@ -12,9 +12,11 @@ from core.postgres.models.notifications import (
     Delivery,
     EmailDelivery,
     Notification,
+    Reminder,
     ShopEvent,
     WebhookDelivery,
     WebhookEndpoint,
+    WinnersMark,
 )
 from core.postgres.models.orders import Export, Offer, PassedOver
 from core.postgres.models.records import AdminAction, Archive, SessionEvent, StoredResponse
@@ -40,6 +42,7 @@ __all__ = [
     "PassedOver",
     "Product",
     "Ranking",
+    "Reminder",
     "RevokedToken",
     "SessionEvent",
     "ShopEvent",
@@ -47,4 +50,5 @@ __all__ = [
     "User",
     "WebhookDelivery",
     "WebhookEndpoint",
+    "WinnersMark",
 ]

@@ -45,6 +45,8 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     weight: Mapped[float] = mapped_column(Double, server_default=text("1.0"))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    # Whether news beyond results and offers comes by e-mail, too.
+    email_news: Mapped[bool] = mapped_column(server_default=text("false"))
     # When the member was disabled; None: enabled.
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
     # When the name and the address were replaced; None: they are the member's own.

@@ -4,7 +4,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -42,7 +52,8 @@ class Notification(Base):
     __tablename__ = "notifications"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    # None: about no session, as an endpoint that was disabled.
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id"))
     user_id: Mapped[UUID]
     kind: Mapped[str] = mapped_column(String(20))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
@@ -51,10 +62,42 @@ class Notification(Base):
     __table_args__ = (
         UniqueConstraint("session_id", "user_id", "kind"),
         CheckConstraint(
-            "kind IN ('session_ended', 'offer_opened', 'session_cancelled')", name="kind_known"
+            "kind IN ('session_ended', 'offer_opened', 'session_cancelled', 'offer_ended',"
+            " 'outbid', 'starting', 'webhook_disabled')",
+            name="kind_known",
         ),
         Index("ix_notifications_member", "user_id", text("created_at DESC")),
     )
+
+
+class Reminder(Base):
+    """A member who wants to hear that a session starts. Deleted after the start.
+
+    `told_at`: when the member was told; None: not yet.
+    """
+
+    __tablename__ = "reminders"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    told_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class WinnersMark(Base):
+    """How a running session's board was when it was last looked at for members who were outbid.
+
+    `sequence`: of the last bid then. The last place that won: its score and member in the
+    session's ranking; None: there was an item for everybody.
+    """
+
+    __tablename__ = "winners_marks"
+
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    last_score: Mapped[float | None] = mapped_column(Double)
+    last_member: Mapped[str | None] = mapped_column(String(52))
 
 
 class Delivery:

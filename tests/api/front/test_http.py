@@ -154,6 +154,7 @@ def test_board_page_runs_only_its_own_files(anyone: CheckedClient) -> None:
     policy = anyone.get("/").headers["Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
+    assert rules.pop("img-src") == "'self' https://images.shop.example"
     assert {source for rule in rules.values() for source in rule.split()} == {"'none'", "'self'"}
 
 

@@ -27,7 +27,7 @@ from web.guards import tokens
 
 _PRICES = {"price", "upset_price", "lowest_price", "highest_price"}
 _RULED_BY_WORDS = {
-    *("start_time", "duration_minutes", "end_time", "offers_end", "url"),
+    *("start_time", "duration_minutes", "end_time", "offers_end", "url", "image_url"),
     *("username", "email", "password", "name"),
     *("runs", "highest_price"),
 }
@@ -86,9 +86,9 @@ def _refused_by_words(response: schemathesis.Response) -> bool:
     """Whether a rule refused it that the document has in words alone.
 
     No schema can say that a session must end after now and begin within ten years, that offers
-    must end after it, how much may be simulated at once, which URLs receive webhooks, that its
-    scores must tell cents, which characters are invisible, unassigned or of one script, or that
-    a request has to be a WebSocket's handshake.
+    must end after it, how much may be simulated at once, which URLs receive webhooks or have
+    pictures, that its scores must tell cents, which characters are invisible, unassigned or of one
+    script, or that a request has to be a WebSocket's handshake.
     """
     if response.status_code == HTTPStatus.UPGRADE_REQUIRED:
         return True

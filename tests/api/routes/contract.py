@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 
 # Fields of bodies: `?` may be left out. Fields of answers: all are always there.
-ACCOUNT = "user_id username email is_admin weight created_at"
+ACCOUNT = "user_id username email is_admin weight created_at email_news"
 ACCOUNT_WITH_TOKEN = f"{ACCOUNT} token token_type expires_in"
-PRODUCT = "product_id id name description created_at"
+PRODUCT = "product_id id name description image_url created_at"
 TERMS_AT_WILL = (
     "alpha? beta? gamma? allow_lower_bids? duration_minutes? start_time? pricing? offer_minutes?"
     " offers_end?"
 )
 TERMS = f"upset_price inventory {TERMS_AT_WILL}"
 SESSION = (
-    "session_id product_id name description upset_price base_price inventory alpha beta gamma"
-    " allow_lower_bids pricing offer_minutes offers_end currency start_time end_time"
-    " status is_active final_price version cancelled_at cancel_reason"
+    "session_id product_id name description image_url upset_price base_price inventory"
+    " alpha beta gamma allow_lower_bids pricing offer_minutes offers_end currency"
+    " start_time end_time status is_active final_price version cancelled_at cancel_reason"
 )
-MEMBER = f"{ACCOUNT} is_disabled is_erased"
+MEMBER = "user_id username email is_admin weight created_at is_disabled is_erased"
 OWN_OFFER = (
     "offer_id session_id product_name rank place price_to_pay currency state opened_at expires_at"
     " settled_at version"
@@ -155,14 +155,15 @@ CONTRACT = {
         codes="401 invalid_credentials 403 account_disabled",
     ),
     "GET /api/auth/me": Route("member", 200, ACCOUNT),
+    "PATCH /api/auth/me": Route("member", 200, ACCOUNT, body="email_news"),
     "POST /api/auth/logout": Route("member", 204),
-    "POST /api/admin/products": Route("admin", 201, PRODUCT, body="name description?"),
+    "POST /api/admin/products": Route("admin", 201, PRODUCT, body="name description? image_url?"),
     "GET /api/admin/products": Route("admin", 200, PRODUCT),
     "POST /api/admin/sessions": Route(
         "admin", 201, SESSION, body=f"product_id {TERMS}", codes="404 product_not_found"
     ),
     "POST /api/admin/sessions/combined": Route(
-        "admin", 201, SESSION, body=f"name description? {TERMS}"
+        "admin", 201, SESSION, body=f"name description? image_url? {TERMS}"
     ),
     "PUT /api/admin/sessions/{session_id}/activate": Route(
         "admin", 200, SESSION, codes=f"{NO_SESSION} {IS_OVER}"
@@ -180,7 +181,8 @@ CONTRACT = {
         "admin",
         200,
         SESSION,
-        body=f"version name? description? end_time? upset_price? inventory? {TERMS_AT_WILL}",
+        body="version name? description? image_url? end_time? upset_price? inventory?"
+        f" {TERMS_AT_WILL}",
         codes=f"{NO_SESSION} {IS_OVER} 409 version_conflict 409 session_already_started",
     ),
     "PUT /api/admin/sessions/{session_id}/cancel": Route(
@@ -323,6 +325,13 @@ CONTRACT = {
         "member", 204, codes="404 notification_not_found"
     ),
     "POST /api/notifications/read": Route("member", 204),
+    "GET /api/reminders": Route(
+        "member", 200, "session_id start_time name", query=PAGE, headers="X-Total-Count"
+    ),
+    "PUT /api/sessions/{session_id}/reminder": Route(
+        "member", 204, codes=f"{NO_SESSION} {IS_OVER} 409 session_already_started"
+    ),
+    "DELETE /api/sessions/{session_id}/reminder": Route("member", 204, codes=NO_SESSION),
     "GET /ws/{session_id}": Route("public", 101, codes="426 upgrade_required", is_unlimited=True),
     "GET /health": Route("public", 200, HEALTH),
     "GET /ready": Route("public", 200, READINESS, is_unlimited=True),

@@ -143,6 +143,7 @@ BOUNDS = {
     ("Registration", "password"): {"minLength": 6, "maxLength": 128},
     ("NewProduct", "name"): {"minLength": 1, "maxLength": 200},
     ("NewProduct", "description"): {"maxLength": 1000},
+    ("NewProduct", "image_url"): {"maxLength": 2000},
     ("NewSession", "inventory"): {"minimum": 1},
     ("NewSession", "duration_minutes"): {"exclusiveMinimum": 0, "maximum": 43200},
     ("NewSession", "offer_minutes"): {"exclusiveMinimum": 0, "maximum": 525600},

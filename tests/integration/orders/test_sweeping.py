@@ -29,7 +29,13 @@ BREAK_RANK_2 = """
 
 def in_batches(shop: Shop, batch: int = BATCH) -> Offers:
     services = shop.services
-    return Offers(services.database, services.announcing.tell_successors, batch_offers=batch)
+    announcing = services.announcing
+    return Offers(
+        services.database,
+        announcing.tell_successors,
+        announcing.tell_offers_ended,
+        batch_offers=batch,
+    )
 
 
 def overdue_session(shop: Shop, bidders: int = 10, inventory: int = 5) -> SessionView:
@@ -133,7 +139,8 @@ def test_a_sweep_killed_at_any_statement_loses_no_place_and_sells_none_twice(sho
     assert [state for _, _, state in offers(shop)] == ["expired"] * 4 + ["open"] * 4
     told = "SELECT count(*), count(DISTINCT data) FROM shop_events WHERE event LIKE 'offer.%'"
     assert shop.rows(told) == [(12, 12)]
-    assert shop.rows("SELECT count(*) FROM notifications") == [(4,)]
+    kinds = "SELECT kind, count(*) FROM notifications GROUP BY kind ORDER BY kind"
+    assert shop.rows(kinds) == [("offer_ended", 4), ("offer_opened", 4)]
 
 
 def test_without_one_transaction_a_kill_loses_a_place(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from core import errors
 from core.redis import clock, keys
+from core.rules.images import ImageHosts
 from core.rules.lifecycle import Status, status_at
 from core.sessions.sessions import MAX_START_AHEAD, Sessions, SessionView, Terms
 from tests.support.factories import Shop
@@ -120,6 +121,7 @@ def test_a_session_allows_lower_bids_as_its_terms_say_or_the_shop(
         services.loader,
         services.sessions._replication,
         allow_lower_bids=by_default,
+        image_hosts=ImageHosts(),
     )
     terms = replace(TERMS, allow_lower_bids=asked)
     made = sessions.create_with_product("Item", None, terms)

@@ -13,6 +13,7 @@ from core.config.passwords import PasswordSettings
 from core.config.redis import Replicas
 from core.config.web import reach_of
 from core.rules.destinations import Destinations
+from core.rules.images import ImageHosts
 
 SECRET = "x" * 32
 DEFAULTS = {
@@ -23,6 +24,8 @@ DEFAULTS = {
     "web_threads": 16,
     "max_queue_wait_ms": 1000,
     "cors_origins": (),
+    "public_url": "",
+    "image_hosts": ImageHosts(),
     "trusted_proxies": 0,
     "hsts_seconds": 0,
     "live_max_watchers": 5000,
@@ -126,6 +129,17 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("CORS_ORIGINS", "https://shop.example/"),
         ("CORS_ORIGINS", "http://::1:3000"),
         ("CORS_ORIGINS", "http://[shop]:3000"),
+        ("PUBLIC_URL", "sale.shop.example"),
+        ("PUBLIC_URL", "https://sale.shop.example/page"),
+        ("PUBLIC_URL", "javascript://alert"),
+        ("IMAGE_HOSTS", "https://images.shop.example"),
+        ("IMAGE_HOSTS", "images.shop.example:443"),
+        ("IMAGE_HOSTS", "images.shop.example, *.shop.example"),
+        ("IMAGE_HOSTS", "images.shop.example/"),
+        ("IMAGE_HOSTS", "images.shop.example."),
+        ("IMAGE_HOSTS", "eve@images.shop.example"),
+        ("IMAGE_HOSTS", "bücher.example"),
+        ("IMAGE_HOSTS", "images.shop.example;script-src"),
         ("HOST", "127.0.0.1:8000"),
         ("HOST", "http://shop.example"),
         ("HOST", "[shop.example]"),
@@ -233,6 +247,15 @@ def test_origins_are_in_lower_case_as_browsers_send_them() -> None:
         CORS_ORIGINS="HTTPS://Shop.Example http://[::1]:3000 http://[FE80::A]"
     ).cors_origins
     assert origins == ("https://shop.example", "http://[::1]:3000", "http://[fe80::a]")
+
+
+def test_the_page_is_where_the_setting_says_without_a_slash_at_the_end() -> None:
+    assert load(PUBLIC_URL="https://Sale.Shop.example/").public_url == "https://sale.shop.example"
+
+
+def test_hosts_of_pictures_are_in_lower_case_and_separated_by_commas_or_spaces() -> None:
+    hosts = load(IMAGE_HOSTS="Images.Shop.example, cdn.example a-b.example").image_hosts
+    assert hosts.names == ("images.shop.example", "cdn.example", "a-b.example")
 
 
 def test_the_broker_is_the_next_database_of_the_same_redis() -> None:

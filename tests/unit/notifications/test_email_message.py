@@ -1,16 +1,17 @@
 """E-mails: nothing that somebody chose is in a header, or a link."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.headerregistry import Address
 from email.message import EmailMessage
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from core.notifications.email_message import compose, unlinked
-from core.notifications.inbox import Notice
+from core.notifications.inbox import Notice, NotificationKind
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 # What mail programs turn into links: schemes, host names with any of IDNA's dots, addresses.
@@ -39,28 +40,41 @@ HOSTILE = [
 ]
 
 
-def message(
-    username: str = "ada", product: str = "Camera", rank: int = 1, kind: str = "session_ended"
-) -> EmailMessage:
-    notice = Notice(
+def notice_of(kind: str, rank: int | None = 1, **more: Any) -> Notice:
+    facts: dict[str, Any] = {
+        "product_name": "Camera",
+        "price_to_pay": Decimal("130.01") if rank == 1 else None,
+        "created_at": NOW,
+        "pay_by": NOW if rank == 1 else None,
+    }
+    return Notice(
         notification_id=UUID(int=1),
         kind=kind,
         session_id=UUID(int=2),
-        product_name=product,
         rank=rank,
         price=Decimal("150.00"),
-        price_to_pay=Decimal("130.01") if rank == 1 else None,
         currency="SEK",
         inventory=1,
-        created_at=NOW,
         read_at=None,
+        **facts | more,
     )
+
+
+def message(
+    username: str = "ada",
+    product: str = "Camera",
+    rank: int | None = 1,
+    kind: str = "session_ended",
+    public_url: str = "",
+    **more: Any,
+) -> EmailMessage:
     return compose(
-        notice,
+        notice_of(kind, product_name=product, rank=rank, **more),
         username=username,
         address="ada@shop.example",
         sender=Address("The Shop", "sales", "shop.example"),
         sent_at=NOW,
+        public_url=public_url,
     )
 
 
@@ -81,6 +95,75 @@ def test_winners_are_told_what_they_pay(rank: int, told: bool) -> None:
     for text in texts(message(rank=rank)):
         assert "with your bid of 150.00 SEK" in text
         assert ("You pay" in text) is (text.count("130.01 SEK") == 2) is told
+
+
+PAGE = "https://sale.shop.example"
+SESSION_URL = f"{PAGE}/#/session/{UUID(int=2)}"
+KINDS: dict[str, dict[str, Any]] = {
+    "session_ended": {},
+    "session_cancelled": {"rank": None, "cancel_reason": "The lamp broke."},
+    "offer_opened": {"rank": 2},
+    "offer_ended": {"rank": 2, "offer_state": "expired"},
+    "outbid": {"rank": None, "end_time": NOW},
+    "starting": {"rank": None, "start_time": NOW},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_email_links_to_the_page_and_says_how_to_switch_news_off(kind: str) -> None:
+    found = message(kind=kind, public_url=PAGE, **KINDS[kind])
+    for text in texts(found):
+        assert SESSION_URL in text
+        assert f"{PAGE}/#/account" in text
+        assert "Next step: " in text
+        news = "You get this because you have switched on news by e-mail."
+        assert (news in text) is (kind in ("outbid", "starting"))
+        assert "always comes by e-mail" in text or news in text
+
+
+def test_every_kind_of_a_member_can_be_an_email() -> None:
+    assert set(KINDS) == set(NotificationKind) - {NotificationKind.WEBHOOK_DISABLED}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_the_address_of_the_page_there_is_no_link(kind: str) -> None:
+    for text in texts(message(kind=kind, **KINDS[kind])):
+        assert "http" not in text
+        assert "href" not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("session_ended", "Next step: Pay 130.01 SEK by 2030-01-31 00:00 UTC."),
+        ("outbid", "Next step: Bid again before 2030-01-31 00:00 UTC."),
+        ("starting", "Next step: Be there at 2030-01-31 00:00 UTC."),
+    ],
+)
+def test_an_email_says_the_next_step(kind: str, step: str) -> None:
+    for text in texts(message(kind=kind, **KINDS[kind])):
+        assert step in text
+
+
+def test_an_email_that_is_new_again_is_another_message() -> None:
+    first = message(kind="outbid", **KINDS["outbid"])
+    again = message(kind="outbid", **KINDS["outbid"], created_at=NOW + timedelta(minutes=1))
+    assert first["Message-ID"] != again["Message-ID"]
+    assert first["Message-ID"] == message(kind="outbid", **KINDS["outbid"])["Message-ID"]
+
+
+@pytest.mark.parametrize("kind", ["outbid", "starting"])
+def test_news_is_overtaken_by_the_time_that_it_is_about(kind: str) -> None:
+    limit = {"start_time": NOW, "end_time": NOW}
+    assert notice_of(kind, **limit).is_overtaken(NOW)
+    assert not notice_of(kind, **limit).is_overtaken(NOW - timedelta(seconds=1))
+    assert notice_of(kind, **limit, cancel_reason="Broken.").is_overtaken(NOW - timedelta(days=1))
+    assert not notice_of("session_ended", **limit).is_overtaken(NOW)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_with_braces_is_a_name(kind: str) -> None:
+    assert "{it.kind}" in notice_of(kind, **KINDS[kind], product_name="{it.kind}").message
 
 
 def test_a_successor_is_told_that_an_item_came_free() -> None:

@@ -2,6 +2,7 @@
 
 from web.http.schemas.accounts import (
     Account,
+    AccountChanges,
     AccountWithToken,
     Login,
     Member,
@@ -29,6 +30,7 @@ from web.http.schemas.notifications import (
     NewWebhookEndpoint,
     Notification,
     NotificationsQuery,
+    Reminder,
     WebhookDeliveriesQuery,
     WebhookDelivery,
     WebhookEndpoint,
@@ -62,6 +64,7 @@ from web.http.schemas.simulations import NewSimulation, Simulation
 
 __all__ = [
     "Account",
+    "AccountChanges",
     "AccountWithToken",
     "AdminAction",
     "BidRequest",
@@ -98,6 +101,7 @@ __all__ = [
     "Readiness",
     "RedisNode",
     "Registration",
+    "Reminder",
     "RequestSchema",
     "ResultEntry",
     "Results",

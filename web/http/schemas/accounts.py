@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from web.http.fields import (
     EmailAddress,
+    Flag,
     Identifier,
     Integer,
     Moment,
@@ -52,6 +53,16 @@ class NewApiKey(RequestSchema):
     name = Title(required=True, validate=[validate.Length(1, 50), no_outer_spaces])
 
 
+class AccountChanges(RequestSchema):
+    email_news = Flag(
+        required=True,
+        metadata={
+            "description": "Whether being outbid and starts of sales come by e-mail, too. Results "
+            "and offers always do."
+        },
+    )
+
+
 class Account(Schema):
     user_id = Identifier(required=True)
     username = Text(required=True)
@@ -59,6 +70,7 @@ class Account(Schema):
     is_admin = fields.Boolean(required=True)
     weight = Number(required=True)
     created_at = Moment(required=True)
+    email_news = fields.Boolean(required=True)
 
 
 class AccountWithToken(Account):
@@ -72,5 +84,8 @@ class MembersQuery(PageQuery):
 
 
 class Member(Account):
+    class Meta:
+        exclude = ("email_news",)
+
     is_disabled = fields.Boolean(required=True)
     is_erased = fields.Boolean(required=True)

@@ -49,9 +49,9 @@ def final_price_field() -> Price:
     )
 
 
-def currency_field() -> fields.String:
+def currency_field(**kwargs: Any) -> fields.String:
     """The currency of the prices beside it."""
-    return fields.String(required=True, metadata={"description": "ISO 4217 code."})
+    return fields.String(required=True, metadata={"description": "ISO 4217 code."}, **kwargs)
 
 
 def search_field(description: str) -> Text:

@@ -4,8 +4,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from core.notifications.announcing import NotificationKind
 from core.notifications.endpoints import EndpointState
+from core.notifications.inbox import NotificationKind
 from core.notifications.outbox import DeliveryStatus
 from core.notifications.shop_events import TEST, EventKind
 from web.http.fields import (
@@ -20,6 +20,7 @@ from web.http.fields import (
 from web.http.schemas.base import PageQuery, RequestSchema, currency_field
 
 EVENTS = [kind.value for kind in EventKind]
+TOPICS = list(dict.fromkeys(kind.topic for kind in NotificationKind))
 DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
 
@@ -42,21 +43,25 @@ class WebhookDeliveriesQuery(DeliveriesQuery):
 
 class Notification(Schema):
     notification_id = Identifier(required=True)
-    kind = fields.String(
-        required=True, validate=validate.OneOf([kind.value for kind in NotificationKind])
+    kind = fields.String(required=True, attribute="topic", validate=validate.OneOf(TOPICS))
+    session_id = Identifier(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null for `webhook_disabled`, as the product and the currency."},
     )
-    session_id = Identifier(required=True)
-    product_name = Text(required=True)
+    product_name = Text(required=True, allow_none=True)
     rank = Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "Null if the session was cancelled."},
+        metadata={"description": "Null unless it is about the member's result or offer."},
     )
     price = Price(required=True, allow_none=True)
     price_to_pay = Price(required=True, allow_none=True)
-    currency = currency_field()
+    currency = currency_field(allow_none=True)
     is_winner = fields.Boolean(required=True)
-    message = fields.String(required=True, metadata={"description": "The outcome as a sentence."})
+    message = fields.String(
+        required=True, metadata={"description": "What has happened, in a sentence."}
+    )
     pay_by = Moment(
         required=True,
         allow_none=True,
@@ -64,6 +69,12 @@ class Notification(Schema):
     )
     created_at = Moment(required=True)
     read_at = Moment(required=True, allow_none=True)
+
+
+class Reminder(Schema):
+    session_id = Identifier(required=True)
+    start_time = Moment(required=True)
+    name = Text(required=True)
 
 
 class Channel(Schema):

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, post_load, validate
 
+from core.rules.images import MAX_URL_LENGTH
 from core.rules.lifecycle import Status
 from core.rules.pricing import DEFAULT_OFFER_MINUTES, MAX_OFFER_MINUTES, Pricing
 from core.rules.scoring import MAX_COEFFICIENT
@@ -45,6 +46,12 @@ class NewProduct(RequestSchema):
     name = Title(required=True, validate=[validate.Length(1, 200), no_outer_spaces])
     description = Text(
         load_default=None, allow_none=True, multiline=True, validate=validate.Length(max=1000)
+    )
+    image_url = Text(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(max=MAX_URL_LENGTH),
+        metadata={"description": "An https URL on one of the hosts in IMAGE_HOSTS."},
     )
 
 
@@ -161,6 +168,7 @@ class Product(Schema):
     )
     name = Text(required=True)
     description = Text(required=True, allow_none=True, multiline=True)
+    image_url = Text(required=True, allow_none=True)
     created_at = Moment(required=True)
 
 
@@ -169,6 +177,7 @@ class Session(Schema):
     product_id = Identifier(required=True)
     name = Text(required=True)
     description = Text(required=True, allow_none=True, multiline=True)
+    image_url = Text(required=True, allow_none=True)
     upset_price = Price(required=True)
     base_price = Price(required=True, metadata={"description": "Same as upset_price."})
     inventory = Integer(required=True)
