@@ -13,7 +13,6 @@ SHARING_FOLDERS = ("tests/system", "tests/live")
 # The longest first.
 LONG_MODULES = (
     "tests/system/",
-    "tests/model/test_controls.py",
     "tests/model/test_auction.py",
     "tests/live/",
     "tests/api/commands/test_command_line.py",

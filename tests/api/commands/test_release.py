@@ -1,17 +1,18 @@
 """`release`: what it checks, says and exits with."""
 
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from redis import Redis
 
 from core.bootstrap import Services
-from core.config import PROJECT_ROOT
 from dev.embedded import RedisServer
+from tests.support import forked
+from tests.support.forked import FLASK
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +22,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-def release(settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "web", "init-db"],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **settings},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+class Done(NamedTuple):
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+
+def release(settings: Mapping[str, str]) -> Done:
+    with tempfile.TemporaryDirectory() as folder:
+        stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
+        command = ["flask", "--app", "web", "init-db"]
+        process = forked.start(FLASK, command, {**os.environ, **settings}, stdout, stderr)
+        process.join()
+        return Done(process.exitcode, stdout.read_text(), stderr.read_text())
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.bootstrap import Services
-from tests.support.http.serving import GUNICORN, logging_to
+from tests.support.forked import GUNICORN
+from tests.support.http.serving import logging_to
 from tests.support.leaks import PATTERNS, leaks_in
 
 # The whole server, but it quotes what it reads, as others do, and hides nothing.
@@ -22,7 +23,6 @@ HttpProtocol.data_received = quote
 logs._hide_quotation = logs._hide_secrets = lambda logger, method, event: event
 run()
 """
-UNMASKED = ("-c", HIDE_NOTHING)
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl"
 BODY = '{"username":"bob","password":"hunter2"}'
 UNREADABLE = [
@@ -34,7 +34,7 @@ UNREADABLE = [
 ]
 
 
-def log_of(log: Path, program: tuple[str, ...], words: str, **settings: str) -> str:
+def log_of(log: Path, program: str, words: str, **settings: str) -> str:
     """What a server says that was sent secrets where it might quote them, each in these words."""
     with logging_to(log, program, **settings) as port:
         for request in UNREADABLE:
@@ -57,4 +57,6 @@ def test_what_a_server_cannot_read_is_in_no_log(
 def test_control_without_masking_every_kind_of_secret_is_found(
     services: Services, tmp_path: Path
 ) -> None:
-    assert leaks_in(log_of(tmp_path / "log", UNMASKED, "Invalid request from")) == PATTERNS.keys()
+    assert (
+        leaks_in(log_of(tmp_path / "log", HIDE_NOTHING, "Invalid request from")) == PATTERNS.keys()
+    )

@@ -16,6 +16,7 @@ from core.bootstrap import Services
 from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
+from tests.support.forked import GUNICORN
 from tests.support.http.raw import (
     HEALTH,
     OPENAPI,
@@ -340,9 +341,9 @@ def test_a_websocket_that_sends_a_megabyte_is_closed(port: int, shop: Shop) -> N
 
 
 def test_a_stop_waits_for_no_silent_or_slow_client(tmp_path: Path, services: Services) -> None:
-    gunicorn = ("-m", "gunicorn", "--graceful-timeout", str(GRACE_SECONDS))
+    options = ("--graceful-timeout", str(GRACE_SECONDS))
     with ExitStack() as stack:
-        with logging_to(tmp_path / "web.log", gunicorn) as port:
+        with logging_to(tmp_path / "web.log", GUNICORN, *options) as port:
             connections = [stack.enter_context(connected(port)) for _ in range(3)]
             connections[1].sendall(LOGIN)
             assert ask(connections[2], HEALTH)[0] == 200

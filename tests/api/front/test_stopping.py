@@ -45,7 +45,7 @@ def is_last(connection: HTTPConnection) -> bool:
 
 def worker_of(port: int) -> list[int]:
     """The children of the one who listens there."""
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         listens = [at.laddr.port for at in child.net_connections("tcp") if at.status == "LISTEN"]
         if port in listens:
             return [worker.pid for worker in child.children()]

@@ -2,32 +2,30 @@
 
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from dev.children import free_port, spawn
+from dev.children import free_port
+from tests.support import forked
+from tests.support.forked import GUNICORN
 from tests.support.leaks import assert_no_leak
 
 START_SECONDS = 30
-GUNICORN = ("-m", "gunicorn")
 _CHANGED = """\
 from web.front import connections, http, server
 {}
-from gunicorn.app.wsgiapp import run
-run()
 """
 
 
-def changed(*changes: str) -> tuple[str, str]:
+def changed(*changes: str) -> str:
     """The same program with other bounds: statements about `server`, `http`, `connections`."""
-    return "-c", _CHANGED.format("\n".join(changes))
+    return _CHANGED.format("\n".join(changes)) + GUNICORN
 
 
 @contextmanager
@@ -44,30 +42,32 @@ def serving(**settings: str) -> Iterator[int]:
 
 
 @contextmanager
-def logging_to(log: Path, program: Sequence[str] = GUNICORN, **settings: str) -> Iterator[int]:
-    """The same with a log that is the caller's; `program` is what Python runs."""
+def logging_to(log: Path, program: str = GUNICORN, *options: str, **settings: str) -> Iterator[int]:
+    """The same with a log that is the caller's; `program` is what Python runs, with gunicorn's
+    `options`.
+    """
     port = free_port()
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_PROCESSES": "1", **settings}
-    with log.open("wb") as output:
-        process = spawn(
-            [
-                *(sys.executable, *program),
-                *("--config", "web/gunicorn_conf.py", "web.asgi:create_asgi_app()"),
-            ],
-            {**os.environ, **environment},
-            output,
-        )
+    process = forked.start(
+        program,
+        [
+            *("gunicorn", *options),
+            *("--config", "web/gunicorn_conf.py", "web.asgi:create_asgi_app()"),
+        ],
+        {**os.environ, **environment},
+        log,
+    )
     try:
         _wait_for(port, process)
         yield port
     finally:
         process.terminate()
-        process.wait()
+        process.join()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, process: BaseProcess) -> None:
     give_up_at = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < give_up_at:
+    while process.is_alive() and time.monotonic() < give_up_at:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
