@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, true, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core import errors, outages
@@ -29,6 +29,7 @@ from core.rules.pricing import OrderTerms
 from core.rules.scoring import Coefficients, tells_cents, terms_of
 from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
+from core.sessions.selecting import newest, soonest
 from core.sessions.shop_events import Milestone, note
 
 log = structlog.get_logger(__name__)
@@ -148,24 +149,18 @@ class Sessions:
         """One page of sessions, newest start first, and the total count."""
         with self._database.begin() as db:
             now = _database_now(db)
-            rows, total = page_of(db, _newest(status, now), page=page, page_size=page_size)
+            rows, total = page_of(db, newest(status, now), page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
-    def soonest_ending(
-        self, status: Status | None, search: str, *, page: int, page_size: int
+    def soonest(
+        self, status: Status | None, search: str = "", *, page: int, page_size: int
     ) -> tuple[Sequence[SessionView], int]:
-        """One page of sessions, soonest end first, and the total count. Those that are over come
-        last, the latest first. `search`: a part of the name.
+        """One page of sessions and the total count: started ones by end, then those to come by
+        start, then those that are over, the latest first. `search`: a part of the name.
         """
         with self._database.begin() as db:
             now = _database_now(db)
-            end, is_over = BiddingSession.end_time, ~_is_running(now)
-            chosen = (
-                select(BiddingSession)
-                .join(BiddingSession.product)
-                .where(_status_is(status, now), Product.name.icontains(search, autoescape=True))
-                .order_by(is_over, case((is_over, None), else_=end), end.desc(), BiddingSession.id)
-            )
+            chosen = soonest(status, search, now)
             rows, total = page_of(db, chosen, page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
@@ -173,7 +168,7 @@ class Sessions:
         """All sessions that accept bids now."""
         with self._database.begin() as db:
             now = _database_now(db)
-            return [view_of(session, now) for session in db.scalars(_newest(Status.ACTIVE, now))]
+            return [view_of(session, now) for session in db.scalars(newest(Status.ACTIVE, now))]
 
     def activate(self, session_id: UUID) -> SessionView:
         """Accept bids; a scheduled session starts now and keeps its end."""
@@ -359,41 +354,3 @@ def require_open(session: BiddingSession, now: datetime) -> None:
 def _database_now(db: Session) -> datetime:
     """For displaying a status only: reading sessions must not depend on Redis."""
     return db.scalar(select(func.clock_timestamp()))  # type: ignore[return-value]
-
-
-def _newest(status: Status | None, now: datetime) -> Select[BiddingSession]:
-    """Sessions of a status, newest start first."""
-    return (
-        select(BiddingSession)
-        .where(_status_is(status, now))
-        .order_by(BiddingSession.start_time.desc(), BiddingSession.id)
-    )
-
-
-def _is_running(now: datetime) -> ColumnElement[bool]:
-    """Whether a session is neither over nor cancelled."""
-    over = (Status.ENDED.value, Status.CANCELLED.value)
-    return and_(BiddingSession.status.not_in(over), BiddingSession.end_time > now)
-
-
-def _status_is(status: Status | None, now: datetime) -> ColumnElement[bool]:
-    """`status_at(...) == status` in SQL; any status when None."""
-    stored, start = BiddingSession.status, BiddingSession.start_time
-    end = BiddingSession.end_time
-    cancelled = stored == Status.CANCELLED.value
-    running = _is_running(now)
-    scheduled = and_(stored == Status.SCHEDULED.value, start > now)
-    match status:
-        case None:
-            return true()
-        case Status.ENDED:
-            return and_(~cancelled, or_(stored == Status.ENDED.value, end <= now))
-        case Status.CANCELLED:
-            return cancelled
-        case Status.SCHEDULED:
-            return and_(running, scheduled)
-        case Status.INACTIVE:
-            return and_(running, stored == Status.INACTIVE.value)
-        case Status.ACTIVE:
-            due = and_(stored == Status.SCHEDULED.value, start <= now)
-            return and_(running, or_(stored == Status.ACTIVE.value, due))

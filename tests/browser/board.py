@@ -16,7 +16,7 @@ USABLE_LIMIT_SECONDS = 5.0
 BOARD_ROWS = 50
 UNREAD = "/api/notifications?unread=true"
 OWN_ACCOUNT = "**/api/auth/me"
-KEPT_TOKEN = f"sessionStorage.getItem({TOKEN_KEY!r})"
+KEPT_TOKEN = f"localStorage.getItem({TOKEN_KEY!r})"
 OWN_PLACE = "**/api/leaderboard/*/me"
 PACED = """async () => {
   const { throttle } = await import("/board/lib/throttle.js");
@@ -62,6 +62,34 @@ class Gate:
             socket.connect_to_server()
         else:
             socket.close(code=1013)
+
+
+class Link:
+    """A page's WebSockets on a network that can lose everything without a word."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.is_silent = False
+        self.pongs = 0
+        self.frames: list[str] = []
+        self._sockets: list[WebSocketRoute] = []
+        visitor.page.route_web_socket("**/ws/*", self._take)
+
+    def send(self, frame: str) -> None:
+        """A frame to the page's newest socket, as the server would send it."""
+        self._sockets[-1].send(frame)
+
+    def _take(self, socket: WebSocketRoute) -> None:
+        self._sockets.append(socket)
+        server = socket.connect_to_server()
+        socket.on_message(lambda text: self.is_silent or server.send(text))
+        server.on_message(lambda text: self.is_silent or self._pass(socket, text))
+
+    def _pass(self, socket: WebSocketRoute, text: str | bytes) -> None:
+        if text == "pong":
+            self.pongs += 1
+        else:
+            self.frames.append(str(text))
+        socket.send(text)
 
 
 def first(held: list[Route], visitor: Visitor) -> Route:

@@ -35,7 +35,7 @@ def test_member_signs_up_bids_and_sees_rank_fall_without_reload(
     expect(visitor.standing).to_contain_text("1st place")
     assert member().bid(session_id, 5000).status == 200
     expect(visitor.standing).to_contain_text("2nd place with €150.00: not winning")
-    expect(visitor.page.locator("#step")).to_contain_text("to reach 1st place")
+    expect(visitor.page.locator("#step")).to_contain_text("for 1st place")
 
 
 def test_raise_that_would_lower_the_score_is_not_placed_and_the_page_says_what_would_help(
@@ -46,13 +46,16 @@ def test_raise_that_would_lower_the_score_is_not_placed_and_the_page_says_what_w
     visitor.bid(150)
     expect(visitor.standing).to_contain_text("1st place with €150.00: winning")
     visitor.bid(160)
-    problem = visitor.page.get_by_role("alert")
+    expect(dialog := visitor.page.get_by_role("dialog")).to_contain_text("loses your early bonus")
+    dialog.get_by_role("button", name="Cancel").click()
+    problem = visitor.page.get_by_role("form", name="Bid").get_by_role("alert")
     expect(problem).to_contain_text("Not placed: €160.00 would not improve your bid")
     expect(problem).to_contain_text("or more.")
     expect(visitor.standing).to_contain_text("1st place with €150.00: winning")
     assert visitor.forgive()
 
     visitor.bid(9_000_000)
+    dialog.get_by_role("button", name="Bid €9,000,000.00").click()
     expect(visitor.standing).to_contain_text("1st place with €9,000,000.00: winning")
     expect(problem).to_be_hidden()
 
@@ -144,7 +147,7 @@ def test_step_shown_as_missing_takes_the_rank(
     assert other.bid(session_id, 200).status == 200
     assert own.bid(session_id, 150).status == 200
     visitor = visit(own).watch(session_id)
-    expect(visitor.page.locator("#step")).to_have_text("Bid €200.01 to reach 1st place")
+    expect(visitor.page.locator("#step")).to_have_text("Bid €200.01 for 1st place")
     visitor.bid(200.01)
     expect(visitor.standing).to_contain_text("1st place")
 

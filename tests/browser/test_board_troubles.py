@@ -8,21 +8,17 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from core.config import PROJECT_ROOT
-from dev.stack import wait_until
 from tests.browser.board import (
     KEPT_TOKEN,
     MARKUP,
     OWN_ACCOUNT,
     PAGE_LIMIT_BYTES,
-    SETTLED_MS,
-    UNREAD,
     USABLE_LIMIT_SECONDS,
     NewSession,
     Visit,
-    first,
     sign_up,
 )
-from tests.support.http.client import RESULTS_TIMEOUT_SECONDS, Client
+from tests.support.http.client import Client
 
 
 @pytest.mark.parametrize("answer", ["none", "cut"])
@@ -112,40 +108,6 @@ def test_list_that_changes_leaves_the_keyboard_where_it_is(
     new_session(name=(name := f"A new one {uuid4().hex}"))
     expect(visitor.page.get_by_role("link", name=name)).to_be_visible()
     assert visitor.page.evaluate("document.activeElement.hash") == f"#/session/{session_id}"
-
-
-@pytest.fixture
-def told(new_session: NewSession, member: Callable[..., Client], admin: Client) -> Client:
-    """A member with news of one session."""
-    session_id, bidder = new_session()["session_id"], member()
-    assert bidder.bid(session_id, 150).status == 200
-    admin.put(f"/api/admin/sessions/{session_id}/close")
-    assert wait_until(lambda: bool(bidder.get(UNREAD).json), RESULTS_TIMEOUT_SECONDS)
-    return bidder
-
-
-def test_news_that_is_opened_is_read(visit: Visit, told: Client) -> None:
-    visitor = visit(told).go()
-    visitor.page.locator("#news").get_by_role("link").click()
-    expect(visitor.page.locator("#news")).to_be_hidden()
-    expect(visitor.page.locator("#results")).to_contain_text("Final price €150.00")
-    assert told.get(UNREAD).json == []
-
-
-def test_news_that_comes_after_the_member_left_is_nobodys(visit: Visit, told: Client) -> None:
-    visitor = visit(told)
-    held: list[Route] = []
-    visitor.page.route("**/api/notifications*", lambda route: held.append(route))  # noqa: PLW0108
-    late = first(held, visitor.go())
-    answer = visitor.page.request.get(
-        f"{visitor.origin}{UNREAD}", headers={"Authorization": f"Bearer {told.token}"}
-    )
-    visitor.page.get_by_role("button", name="Sign out").click()
-    expect(visitor.page.get_by_role("link", name="Sign in")).to_be_visible()
-    with visitor.page.expect_event("requestfinished", lambda request: UNREAD in request.url):
-        late.fulfill(response=answer)
-    visitor.page.wait_for_timeout(SETTLED_MS)
-    expect(visitor.page.locator("#news")).to_be_hidden()
 
 
 def test_names_with_markup_are_text(

@@ -58,14 +58,30 @@ STEP = """async ([own, entries]) => {
     ("own", "step"),
     [
         ({"rank": 1, "price": 1000}, None),
-        ({"rank": 2, "price": 999}, {"rank": 1, "price": 1000.01}),
-        ({"rank": 51, "price": 950}, {"rank": 50, "price": 951.01}),
-        ({"rank": 70, "price": 931}, {"rank": 50, "price": 951.01}),
+        ({"rank": 2, "price": 999}, None),
+        ({"rank": 100, "price": 901}, None),
+        ({"rank": 101, "price": 900}, {"rank": 100, "price": 901.01}),
         ({"rank": 150, "price": 851}, {"rank": 100, "price": 901.01}),
         (None, {"rank": 100, "price": 901.01}),
     ],
 )
-def test_next_step_is_the_place_above_as_far_as_the_board_shows(
+def test_next_step_is_the_last_winning_place_and_winners_have_none(
     visit: Callable[..., Visitor], own: Any, step: Any
 ) -> None:
     assert visit().go().page.evaluate(STEP, [own, 50]) == step
+
+
+RANKS = """async ([points, total]) => {
+  const { rankOf } = await import("/board/lib/scoring.js");
+  const leaderboard = [90, 80, 80, 70].map((score, at) => ({ user_id: "abcd"[at], score }));
+  return points.map((each) => rankOf({ leaderboard, total_count: total }, "b", each));
+}"""
+
+
+def test_rank_of_a_score_is_behind_equal_ones_and_unknown_below_the_listed(
+    visit: Callable[..., Visitor],
+) -> None:
+    page = visit().go().page
+    points = [95, 90, 85, 80, 75, 70]
+    assert page.evaluate(RANKS, [points, 4]) == [1, 2, 2, 3, 3, 4]
+    assert page.evaluate(RANKS, [points, 60]) == [1, 2, 2, 3, 3, None]

@@ -18,7 +18,7 @@ class Visitor:
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         if client is not None:
-            script = f"sessionStorage.setItem({TOKEN_KEY!r}, {client.token!r})"
+            script = f"localStorage.setItem({TOKEN_KEY!r}, {client.token!r})"
             page.add_init_script(script)
 
     def go(self, path: str = "/") -> "Visitor":
@@ -44,7 +44,7 @@ class Visitor:
 
     def check(self) -> None:
         """The browser had nothing to complain of, and asked nobody but us."""
-        assert self.complaints == []
+        assert self.complaints == [], self.complaints
         assert [url for url in self.requested if not url.startswith(self.origin)] == []
 
     def forgive(self) -> list[str]:

@@ -74,13 +74,18 @@ def own_standing(session_id: UUID) -> Standing:
 
 @blueprint.get("/sessions")
 @operation(
-    auth=Auth.PUBLIC, query=schemas.SessionsQuery(), response=schemas.Session(many=True), paged=True
+    auth=Auth.PUBLIC,
+    query=schemas.OrderedSessionsQuery(),
+    response=schemas.Session(many=True),
+    paged=True,
 )
-def sessions(status: str | None, page: int, page_size: int) -> tuple[Sequence[SessionView], int]:
-    """List sessions, latest start first."""
-    return services().sessions.list(
-        Status(status) if status else None, page=page, page_size=page_size
-    )
+def sessions(
+    status: str | None, order: str, page: int, page_size: int
+) -> tuple[Sequence[SessionView], int]:
+    """List sessions, latest start first or soonest first."""
+    all_sessions = services().sessions
+    listed = all_sessions.soonest if order == schemas.SOONEST else all_sessions.list
+    return listed(Status(status) if status else None, page=page, page_size=page_size)
 
 
 @blueprint.get("/sessions/active")

@@ -298,7 +298,7 @@ CONTRACT = {
         "member", 200, STANDING, codes=f"{NO_SESSION} 404 no_bid 409 session_cancelled"
     ),
     "GET /api/sessions": Route(
-        "public", 200, SESSION, query=f"status? {PAGE}", headers="X-Total-Count"
+        "public", 200, SESSION, query=f"status? order? {PAGE}", headers="X-Total-Count"
     ),
     "GET /api/sessions/active": Route("public", 200, SESSION),
     "GET /api/sessions/{session_id}": Route("public", 200, SESSION, codes=NO_SESSION),

@@ -233,6 +233,17 @@ def test_sessions_are_listed_newest_start_first_and_paged(
     assert one.json == listed.json[0]
 
 
+def test_sessions_are_listed_soonest_first_on_demand(anyone: CheckedClient, shop: Shop) -> None:
+    now = clock.now(shop.services.redis)
+    starts = [now + timedelta(days=1), now, now + timedelta(hours=1), now - timedelta(minutes=5)]
+    made = [shop.session(start_time=start) for start in starts]
+    listed = anyone.get("/api/sessions?order=soonest&page_size=3")
+    soonest_first = [str(made[index].session_id) for index in (3, 1, 2)]
+    assert [session["session_id"] for session in listed.json] == soonest_first
+    assert listed.headers["X-Total-Count"] == "4"
+    assert anyone.get("/api/sessions?order=name").status_code == 422
+
+
 def test_sessions_are_filtered_by_what_the_clock_makes_of_them(
     admin: CheckedClient, anyone: CheckedClient, shop: Shop
 ) -> None:

@@ -39,10 +39,12 @@ from web.http.schemas.notifications import (
 )
 from web.http.schemas.offers import Offer, OffersQuery, OwnOffer, Withdrawal
 from web.http.schemas.sales import (
+    SOONEST,
     Cancellation,
     NewProduct,
     NewProductAndSession,
     NewSession,
+    OrderedSessionsQuery,
     Product,
     SearchedSessionsQuery,
     Session,
@@ -63,6 +65,7 @@ from web.http.schemas.service import (
 from web.http.schemas.simulations import NewSimulation, Simulation
 
 __all__ = [
+    "SOONEST",
     "Account",
     "AccountChanges",
     "AccountWithToken",
@@ -91,6 +94,7 @@ __all__ = [
     "NotificationsQuery",
     "Offer",
     "OffersQuery",
+    "OrderedSessionsQuery",
     "OwnBid",
     "OwnBidsQuery",
     "OwnOffer",

@@ -36,6 +36,7 @@ MAX_VERSION = 2_147_483_647
 MAX_DURATION_MINUTES = 43_200
 PRICINGS = [pricing.value for pricing in Pricing]
 STATUSES = [status.value for status in Status]
+NEWEST, SOONEST = "newest", "soonest"
 
 
 def _coefficient(default: float) -> Number:
@@ -154,6 +155,18 @@ class Cancellation(RequestSchema):
 
 class SessionsQuery(PageQuery):
     status = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(STATUSES))
+
+
+class OrderedSessionsQuery(SessionsQuery):
+    order = fields.String(
+        load_default=NEWEST,
+        allow_none=False,
+        validate=validate.OneOf([NEWEST, SOONEST]),
+        metadata={
+            "description": "`newest`: latest start first. `soonest`: those that have started by "
+            "their end, those to come by their start, then those that are over, the latest first."
+        },
+    )
 
 
 class SearchedSessionsQuery(SessionsQuery):

@@ -1,90 +1,85 @@
-import { showAccount } from "./member/account.js";
-import { call, get, hasToken, me, restoreAccount, signOut } from "./lib/api.js";
-import { h } from "./lib/dom.js";
-import { common, nav } from "./lib/messages.js";
-import { html, render } from "./lib/ui.js";
-import { showList } from "./member/list.js";
-import { showSession } from "./member/session.js";
+import Account from "./member/account.js";
+import List from "./member/list.js";
+import News from "./member/news.js";
+import Session from "./member/session.js";
+import { getPage, hasToken, me, restoreAccount, signOut } from "./lib/api.js";
+import { announce } from "./lib/announce.js";
+import { nav } from "./lib/messages.js";
+import { focusHeading, html, render, useEffect, useLoaded, useRef, useState, Waiting } from "./lib/ui.js";
 
 const main = document.getElementById("main");
 const RETRY_MS = 2000;
-let stop = () => {};
-let routeRequest = 0;
-let newsRequest = 0;
+const NEWS_MS = 30_000;
+const ACCOUNT = "#/account";
+let returnTo = "#/";
 
-/** A view that the URL's fragment names: its pattern and who may open it. */
+/** Views by the URL's fragment, and who may open them: others are asked to sign in, or see the list. */
 const ROUTES = [
-  [/^#\/session\/([0-9a-f-]{36})$/i, (id) => showSession(main, id)],
-  [/^#\/account$/, () => showAccount(main), () => !me()],
-  [/^#\/admin(?:\/(.*))?$/, showConsole, () => me()?.is_admin],
-  [/(?:)/, () => showList(main)],
+  [/^#\/session\/([0-9a-f-]{36})$/i, (id) => html`<${Session} id=${id} key=${keyOf(id)} />`],
+  [/^#\/account$/, () => html`<${Account} key=${keyOf(ACCOUNT)} />`],
+  [/^#\/news$/, () => html`<${News} key=${keyOf("news")} />`, () => me()],
+  [/^#\/admin(?:\/(.*))?$/, (path) => html`<${Console} path=${path ?? ""} />`, () => me()?.is_admin],
+  [/(?:)/, () => html`<${List} />`],
 ];
 
-/** Show the view that the URL names, unless the URL changes meanwhile. */
-async function route() {
-  const own = ++routeRequest;
-  stop();
-  stop = () => {};
-  showNav();
-  showNews();
-  try {
-    const stopNew = await show(location.hash);
-    if (own === routeRequest) stop = stopNew;
-    else stopNew();
-  } catch (error) {
-    if (own !== routeRequest) return;
-    main.replaceChildren(h("h1", {}, common.notAvailable), h("p", {}, error.message));
-    if (error.status === 0 || error.status >= 500) setTimeout(() => own === routeRequest && route(), RETRY_MS);
-  }
-}
+/** A view with another key starts anew: these show something else to another member. */
+const keyOf = (name) => `${name} ${me()?.user_id}`;
 
-function show(hash) {
-  const [pattern, open] = ROUTES.find(([pattern, , mayOpen]) => pattern.test(hash) && (!mayOpen || mayOpen()));
-  return open(...hash.match(pattern).slice(1));
+function View() {
+  const [pattern, view, mayOpen] = ROUTES.find(([pattern]) => pattern.test(location.hash));
+  if (!mayOpen || mayOpen()) return view(...location.hash.match(pattern).slice(1));
+  if (me()) return html`<${List} />`;
+  return hasToken() ? html`<${Waiting} />` : html`<${Account} />`;
 }
 
 /** The shop's console. Members never load it. */
-async function showConsole(path) {
-  const { Console } = await import("./console/console.js");
-  return mount(html`<${Console} path=${path ?? ""} />`);
+function Console({ path }) {
+  const [View, setView] = useState(null);
+  useEffect(() => void import("./console/console.js").then(({ Console }) => setView(() => Console)), []);
+  return View ? html`<${View} path=${path} />` : html`<${Waiting} />`;
 }
 
-/** Render a Preact view; a function that removes it. */
-function mount(view) {
-  main.replaceChildren();
-  render(view, main);
-  return () => render(null, main);
-}
-
-function showNav() {
+function Nav() {
   const account = me();
-  const out = h("button", { type: "button", class: "quiet", click: signOut }, nav.signOut);
-  const guest = hasToken() ? h("span", { class: "who" }, nav.signingIn) : h("a", { href: "#/account" }, nav.signIn);
-  document.getElementById("nav").replaceChildren(h("a", { href: "#/" }, nav.sessions),
-    account?.is_admin ? h("a", { href: "#/admin" }, nav.admin) : "",
-    ...(account ? [h("span", { class: "who" }, account.username), out] : [guest]));
+  const link = (hash, text) => html`<a href=${hash} aria-current=${(location.hash || "#/") === hash ? "page" : undefined}>${text}</a>`;
+  if (!account) return html`${link("#/", nav.sessions)}${hasToken() ? html`<span class="who">${nav.signingIn}</span>` : link(ACCOUNT, nav.signIn)}`;
+  return html`${link("#/", nav.sessions)}${link("#/news", html`${nav.news}<${Unread} key=${account.user_id} />`)}
+    ${account.is_admin && link("#/admin", nav.admin)}
+    <a class="who" href=${ACCOUNT}>${account.username}</a>
+    <button type="button" class="quiet" onClick=${signOut}>${nav.signOut}</button>`;
 }
 
-/** Unread notifications of closed sessions. Only the latest request is shown; errors are ignored. */
-async function showNews() {
-  const own = ++newsRequest;
-  const found = me() ? await get("/api/notifications?unread=true").catch(() => []) : [];
-  if (own !== newsRequest) return;
-  const news = document.getElementById("news");
-  news.replaceChildren(...found.map(newsItem));
-  news.hidden = !found.length;
+/** How many notifications are unread. A new one is announced. */
+function Unread() {
+  const { data, reload } = useLoaded(() => getPage("/api/notifications?unread=true", 1, 1), [location.hash], NEWS_MS);
+  const newest = useRef(null);
+  useEffect(() => {
+    addEventListener("news-read", reload);
+    return () => removeEventListener("news-read", reload);
+  }, [reload]);
+  useEffect(() => {
+    const [item] = data?.items ?? [];
+    if (newest.current !== null && item?.created_at > newest.current) announce(item.message);
+    if (data) newest.current = item?.created_at ?? newest.current ?? "";
+  }, [data]);
+  return data?.total > 0 && html` <span class="count">${data.total}<span class="unseen"> ${nav.unread}</span></span>`;
 }
 
-/** One outcome; opening it marks it as read. */
-function newsItem({ notification_id: id, session_id: session, message }) {
-  const read = () => call("PUT", `/api/notifications/${id}/read`).then(showNews, () => null);
-  return h("li", {}, h("a", { href: `#/session/${session}`, click: read }, message));
+function show() {
+  if (location.hash !== ACCOUNT) returnTo = location.hash || "#/";
+  render(html`<${Nav} />`, document.getElementById("nav"));
+  render(html`<${View} />`, main);
+}
+
+function move() {
+  show();
+  focusHeading();
 }
 
 /** Sign in with the stored token, with retries; an invalid one is removed. */
 async function signInWithToken() {
   try {
-    if (await restoreAccount()) dispatchEvent(new Event("signed-in"));
+    if (await restoreAccount()) show();
   } catch {
     setTimeout(signInWithToken, RETRY_MS);
   }
@@ -94,8 +89,13 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-addEventListener("hashchange", route);
-addEventListener("signed-out", route);
-addEventListener("signed-in", () => (location.hash === "#/account" ? (location.hash = "#/") : route()));
+addEventListener("hashchange", move);
+addEventListener("signed-in", () => (location.hash === ACCOUNT ? (location.hash = returnTo) : move()));
+addEventListener("signed-out", () => {
+  show();
+  if (document.activeElement === document.body) focusHeading(); // the button to sign out is gone
+});
+addEventListener("token-changed", signInWithToken);
+main.replaceChildren();
 await signInWithToken();
-if (!me()) route();
+if (!me()) show();

@@ -1,8 +1,8 @@
 // The log of what admins and operators did.
 
-import { consoleLog as texts } from "../lib/messages.js";
 import { Heading, html } from "../lib/ui.js";
 import { Facts, Listing } from "./listing.js";
+import { consoleLog as texts } from "./messages.js";
 import { moment } from "./moments.js";
 
 export default function Log() {

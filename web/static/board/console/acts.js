@@ -1,7 +1,7 @@
 // What buttons of the console do: one thing at a time, and each says how it went.
 
-import { consoleSessions as texts } from "../lib/messages.js";
 import { html, useRef, useState } from "../lib/ui.js";
+import { consoleSessions as texts } from "./messages.js";
 
 /**
  * `act(work)` makes a listener that runs `work(say)`, shows the text that it resolves to or its error, and reloads.

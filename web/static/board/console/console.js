@@ -1,10 +1,11 @@
 // The shop's console: a page per subject, named by the rest of the URL's fragment.
 
-import {
-  common, console as texts, consoleDeliveries as deliveries, consoleLog as log, consoleMembers as members, consoleSessions as sessions,
-  consoleSettings as settings, consoleSimulator, consoleWebhooks as webhooks,
-} from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { html, useEffect, useState } from "../lib/ui.js";
+import {
+  console as texts, consoleDeliveries as deliveries, consoleLog as log, consoleMembers as members, consoleSessions as sessions,
+  consoleSettings as settings, consoleSimulator, consoleWebhooks as webhooks,
+} from "./messages.js";
 
 /** Subject, its text in the menu, and the module whose default export is its view. */
 const SUBJECTS = [

@@ -2,9 +2,9 @@
 
 import { get } from "../lib/api.js";
 import { counted } from "../lib/format.js";
-import { consoleDeliveries as texts } from "../lib/messages.js";
 import { Choice, html, useLoaded, useState } from "../lib/ui.js";
 import { Listing } from "./listing.js";
+import { consoleDeliveries as texts } from "./messages.js";
 import { moment } from "./moments.js";
 
 const STATUSES = [["", texts.any], ...Object.entries(texts.statuses)];

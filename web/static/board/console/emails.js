@@ -1,8 +1,8 @@
 // E-mails to members: which were sent, and why others were not.
 
-import { consoleDeliveries as texts } from "../lib/messages.js";
 import { Heading, html } from "../lib/ui.js";
 import { Channel, Deliveries } from "./deliveries.js";
+import { consoleDeliveries as texts } from "./messages.js";
 
 export default function Emails() {
   const about = ({ user_id: user, session_id: session }) => html`<a href="#/admin/members/${user}">${texts.recipient}</a> · <a href="#/admin/sessions/${session}">${texts.session}</a>`;

@@ -13,8 +13,7 @@ const REFRESH_MS = 5000;
 export function Listing({ path, noun, row }) {
   const [page, setPage] = useState(1);
   const line = useRef();
-  const query = `${path}${path.includes("?") ? "&" : "?"}page=${page}&page_size=${PAGE_SIZE}`;
-  const { data, error, reload } = useLoaded(() => getPage(query), [query], REFRESH_MS);
+  const { data, error, reload } = useLoaded(() => getPage(path, page, PAGE_SIZE), [path, page], REFRESH_MS);
   const [act, outcome] = useActs(reload);
   const go = (to) => {
     setPage(to);
@@ -24,7 +23,7 @@ export function Listing({ path, noun, row }) {
     ${outcome}
     <p class="facts" role="status" tabindex="-1" ref=${line}>${data ? counted(data.total, noun) : !error && common.loading}</p>
     <ul class="rows">${data?.items.map((item) => row(item, act))}</ul>
-    <${Pages} page=${page} pages=${Math.ceil((data?.total ?? 0) / PAGE_SIZE)} go=${go} />`;
+    <${Pages} page=${page} pages=${data?.pages} go=${go} />`;
 }
 
 /** Pairs of a term and what it is; those without are left out. */

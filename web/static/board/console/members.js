@@ -2,10 +2,11 @@
 
 import { call, get, me } from "../lib/api.js";
 import { score } from "../lib/format.js";
-import { common, consoleMembers as texts, consoleSessions as sales } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { ask, Field, Heading, html, useLoaded, useState } from "../lib/ui.js";
 import { useActs } from "./acts.js";
 import { Facts, Listing } from "./listing.js";
+import { consoleMembers as texts, consoleSessions as sales } from "./messages.js";
 import { moment, money } from "./moments.js";
 
 // Kept after the view is left, so that the way back leads to the same members.

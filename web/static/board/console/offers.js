@@ -2,9 +2,10 @@
 
 import { call, get, getPage, now } from "../lib/api.js";
 import { counted } from "../lib/format.js";
-import { common, consoleSessions as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { ask, Choice, html, Pages, useLoaded, useState } from "../lib/ui.js";
 import { useActs } from "./acts.js";
+import { consoleSessions as texts } from "./messages.js";
 import { money, moment } from "./moments.js";
 
 const PAGE_SIZE = 20;
@@ -15,7 +16,7 @@ export function Offers({ session, bidders }) {
   const path = `/api/admin/sessions/${session.session_id}/offers`;
   const [{ state, page }, choose] = useState({ state: "", page: 1 });
   const read = async () => ({
-    ...await getPage(`${path}?page=${page}&page_size=${PAGE_SIZE}${state && `&state=${state}`}`),
+    ...await getPage(`${path}${state && `?state=${state}`}`, page, PAGE_SIZE),
     next: await nextInLine(session, path, bidders),
   });
   const { data, error, reload } = useLoaded(read, [path, state, page], REFRESH_MS);
@@ -25,13 +26,13 @@ export function Offers({ session, bidders }) {
     ${outcome}
     ${data ? html`<p>${data.total ? counted(data.total, texts.offer) : texts.noOffers} · ${data.next}</p>` : !error && html`<p>${common.loading}</p>`}
     <ul class="rows">${data?.items.map((offer) => html`<${Offer} key=${offer.offer_id} offer=${offer} act=${act} path=${path} />`)}</ul>
-    <${Pages} page=${page} pages=${Math.ceil((data?.total ?? 0) / PAGE_SIZE)} go=${(to) => choose({ state, page: to })} />`;
+    <${Pages} page=${page} pages=${data?.pages} go=${(to) => choose({ state, page: to })} />`;
 }
 
 /** Who is offered the next item that comes free: offers go by rank, so the one behind the last offer. */
 async function nextInLine({ session_id: id, offers_end: end }, path, bidders) {
   if (end && Date.parse(end) <= now()) return texts.offersOver(moment(end));
-  const { total } = await getPage(`${path}?page_size=1`);
+  const { total } = await getPage(path, 1, 1);
   const served = total ? (await get(`${path}?page_size=1&page=${total}`))[0].rank : 0;
   if (served >= bidders) return texts.nobodyNext;
   const { rankings: [next] } = await get(`/api/results/${id}?page_size=1&page=${served + 1}`);

@@ -1,6 +1,6 @@
 import { get } from "../lib/api.js";
-import { console as texts, consoleSessions as sessions } from "../lib/messages.js";
 import { Heading, html, useLoaded, useRef } from "../lib/ui.js";
+import { console as texts, consoleSessions as sessions } from "./messages.js";
 
 const REFRESH_MS = 2000;
 

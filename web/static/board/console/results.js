@@ -2,9 +2,9 @@
 
 import { call, get, getFile } from "../lib/api.js";
 import { counted } from "../lib/format.js";
-import { consoleSessions as texts } from "../lib/messages.js";
 import { html, useEffect, useLoaded, useRef } from "../lib/ui.js";
 import { useActs } from "./acts.js";
+import { consoleSessions as texts } from "./messages.js";
 import { money } from "./moments.js";
 import { Offers } from "./offers.js";
 

@@ -1,8 +1,8 @@
 // What a shop can do with a session. Each act resolves to what has happened, or to "" if the admin decides otherwise.
 
 import { call } from "../lib/api.js";
-import { consoleSessions as texts } from "../lib/messages.js";
 import { ask, Field, html } from "../lib/ui.js";
+import { consoleSessions as texts } from "./messages.js";
 import { isPlanned, minutesLater, moment, toInput, toUtc, zone } from "./moments.js";
 
 const pathOf = ({ session_id: id }) => `/api/admin/sessions/${id}`;

@@ -2,8 +2,8 @@
 
 import { get } from "../lib/api.js";
 import { score } from "../lib/format.js";
-import { consoleSessions as texts } from "../lib/messages.js";
 import { html, useLoaded, useRef } from "../lib/ui.js";
+import { consoleSessions as texts } from "./messages.js";
 import { money } from "./moments.js";
 
 const REFRESH_MS = 2000;

@@ -2,9 +2,10 @@
 
 import { get, now } from "../lib/api.js";
 import { countdown } from "../lib/format.js";
-import { common, consoleSessions as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { Heading, html, useEffect, useLoaded, useState } from "../lib/ui.js";
 import { useActs } from "./acts.js";
+import { consoleSessions as texts } from "./messages.js";
 import { isPlanned, moment, money, zone } from "./moments.js";
 import { Results } from "./results.js";
 import { Actions } from "./sale-actions.js";

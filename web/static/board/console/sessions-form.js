@@ -1,8 +1,9 @@
 // The forms that create a session, copy one, and change one.
 
 import { call, get } from "../lib/api.js";
-import { common, consoleSessions as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { Choice, Field, Form, Heading, html, useLoaded, useRef, useState } from "../lib/ui.js";
+import { consoleSessions as texts } from "./messages.js";
 import { isPlanned, toInput, toUtc, zone } from "./moments.js";
 
 const NUMBERS = new Set(["upset_price", "inventory", "duration_minutes", "alpha", "beta", "gamma", "offer_minutes"]);

@@ -2,8 +2,9 @@
 
 import { getPage } from "../lib/api.js";
 import { counted } from "../lib/format.js";
-import { common, consoleSessions as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { Choice, Field, Heading, html, Pages, useLoaded, useState } from "../lib/ui.js";
+import { consoleSessions as texts } from "./messages.js";
 import { money, moment } from "./moments.js";
 import Sale from "./sale.js";
 import { EditSession, NewSession } from "./sessions-form.js";
@@ -24,7 +25,7 @@ export default function Sessions({ rest: [id, verb] }) {
 function List() {
   const [filter, setFilter] = useState(latest);
   const choose = (change) => setFilter((latest = { ...latest, page: 1, ...change }));
-  const { data, error } = useLoaded(() => getPage(`/api/admin/sessions?${queryOf(filter)}`), [filter], REFRESH_MS);
+  const { data, error } = useLoaded(() => getPage(`/api/admin/sessions?${queryOf(filter)}`, filter.page, PAGE_SIZE), [filter], REFRESH_MS);
   const search = (event) => {
     event.preventDefault();
     choose(Object.fromEntries(new FormData(event.target)));
@@ -39,11 +40,11 @@ function List() {
     <p class="problem" role="alert">${error?.message}</p>
     ${data ? html`<p class="facts" role="status">${counted(data.total, texts.session)}</p>` : !error && html`<p>${common.loading}</p>`}
     <ul class="rows">${data?.items.map((session) => html`<${Row} key=${session.session_id} ...${session} />`)}</ul>
-    <${Pages} page=${filter.page} pages=${Math.ceil((data?.total ?? 0) / PAGE_SIZE)} go=${(page) => choose({ page })} />`;
+    <${Pages} page=${filter.page} pages=${data?.pages} go=${(page) => choose({ page })} />`;
 }
 
-function queryOf({ status, search, page }) {
-  const query = new URLSearchParams({ search, page, page_size: PAGE_SIZE });
+function queryOf({ status, search }) {
+  const query = new URLSearchParams({ search });
   if (status) query.set("status", status);
   return query;
 }

@@ -1,9 +1,10 @@
 // What runs with which settings, at a glance.
 
 import { get } from "../lib/api.js";
-import { common, consoleSettings as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { Heading, html, useLoaded } from "../lib/ui.js";
 import { Facts } from "./listing.js";
+import { consoleSettings as texts } from "./messages.js";
 
 const numbers = new Intl.NumberFormat();
 // 0 switches these off.

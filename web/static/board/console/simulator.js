@@ -2,9 +2,9 @@
 
 import { call, get } from "../lib/api.js";
 import { age, price, score, useCurrency } from "../lib/format.js";
-import { consoleSimulator as texts } from "../lib/messages.js";
 import { score as scoreOf } from "../lib/scoring.js";
 import { Choice, Field, Form, Heading, html, useEffect, useLoaded, useRef, useState } from "../lib/ui.js";
+import { consoleSimulator as texts } from "./messages.js";
 
 const [WIDTH, HEIGHT, PAD, STEPS, SHOWN] = [600, 200, 8, 120, 10];
 /** Name, usual value, and bounds of each field. */

@@ -1,10 +1,11 @@
 // One webhook endpoint: its form, its secret, what can be done with it, and what was sent.
 
 import { call, get } from "../lib/api.js";
-import { common, consoleDeliveries as sent, consoleWebhooks as texts } from "../lib/messages.js";
+import { common } from "../lib/messages.js";
 import { ask, Field, Form, Heading, html, useEffect, useLoaded, useRef, useState } from "../lib/ui.js";
 import { useActs } from "./acts.js";
 import { Deliveries } from "./deliveries.js";
+import { consoleDeliveries as sent, consoleWebhooks as texts } from "./messages.js";
 import { moment } from "./moments.js";
 
 const PATH = "/api/admin/webhook-endpoints";

@@ -1,9 +1,9 @@
 // Webhooks: the shop's systems that are told of events, and what was sent to them.
 
-import { consoleDeliveries as sent, consoleWebhooks as texts } from "../lib/messages.js";
 import { Heading, html } from "../lib/ui.js";
 import { Channel } from "./deliveries.js";
 import { Listing } from "./listing.js";
+import { consoleDeliveries as sent, consoleWebhooks as texts } from "./messages.js";
 import { Endpoint, NewEndpoint, SentWebhooks, State } from "./webhooks-endpoint.js";
 
 /** `rest`: nothing, `new`, or an endpoint's id. */

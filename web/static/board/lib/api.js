@@ -1,11 +1,12 @@
-// The token is in sessionStorage: it survives a reload, ends with the tab, is never sent
-// automatically (no CSRF), and is never part of a URL.
+// The token is in localStorage: all tabs sign in and out together. It is never sent automatically
+// (no CSRF), and is never part of a URL. docs/security.md says what that costs.
 
-import { showNotice } from "./dom.js";
+import { showNotice } from "./announce.js";
 import { common } from "./messages.js";
 
 const TOKEN = "flashbid.token";
 export const BID_PATH = "/api/bid";
+const OWN_ACCOUNT = "/api/auth/me";
 const TIMEOUT_MS = 10_000;
 const FILE_TIMEOUT_MS = 600_000;
 // Codes that mean the token is unusable; a wrong password is a 401, too.
@@ -36,37 +37,42 @@ export class Problem extends Error {
   }
 }
 
+/** The response's document. `options`: see `exchange`. */
 export const call = async (...request) => (await exchange(...request))[1];
 
-/** A page of a list, and how many items all pages have. */
-export async function getPage(path) {
-  const [response, items] = await exchange("GET", path);
-  return { items, total: Number(response.headers.get("X-Total-Count")) };
+export const get = (path) => call("GET", path);
+
+/** A page of a list: its `items`, how many there are in `total`, and on how many `pages`. */
+export async function getPage(path, page, size = 50) {
+  const [response, items] = await exchange("GET", `${path}${path.includes("?") ? "&" : "?"}page=${page}&page_size=${size}`);
+  const total = Number(response.headers.get("X-Total-Count"));
+  return { items, total, pages: Math.ceil(total / size) };
 }
 
 /** A file as a blob: a link cannot send the token. */
 export const getFile = (path) => call("GET", path, null, { read: (response) => response.blob(), timeoutMs: FILE_TIMEOUT_MS });
 
-/** The response and what `read` makes of it. `extra`: more headers. Throws Problem. */
-async function exchange(method, path, body, { extra, read, timeoutMs } = {}) {
-  const token = sessionStorage.getItem(TOKEN);
+/**
+ * The response and what `read` makes of it. `extra`: more headers. Fails with a Problem, also when
+ * no response comes within `timeoutMs`.
+ */
+async function exchange(method, path, body, { extra, read, timeoutMs = TIMEOUT_MS } = {}) {
+  const token = localStorage.getItem(TOKEN);
   const headers = { Accept: read ? "*/*" : "application/json", ...extra };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
   const [response, data] = await send(path, { method, headers, body: body && JSON.stringify(body) }, read, timeoutMs);
   syncClock(response.headers.get("Date"), false);
   if (response.ok) return [response, data];
-  if (INVALID_TOKEN_CODES.has(data.code) && token === sessionStorage.getItem(TOKEN)) clearLogin();
+  if (INVALID_TOKEN_CODES.has(data.code) && token === localStorage.getItem(TOKEN)) clearLogin();
   throw new Problem(response.status, data.code, messageOf(data), data);
 }
-
-export const get = (path) => call("GET", path);
 
 /** Hide the notice after any response or WebSocket message. */
 export const markReachable = () => showNotice("");
 
 /** The response and its content. Reads are retried by the caller, actions only by the member. */
-async function send(path, options, read, timeoutMs = TIMEOUT_MS) {
+async function send(path, options, read, timeoutMs) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(timeoutMs) });
     const data = await documentOf(response, read);
@@ -95,22 +101,27 @@ function messageOf(problem) {
 export const me = () => account;
 
 /** Whether a token is stored, though its account may not be loaded yet. */
-export const hasToken = () => Boolean(sessionStorage.getItem(TOKEN));
+export const hasToken = () => Boolean(localStorage.getItem(TOKEN));
 
 /** Load the account of a stored token after a reload; whether that signed a member in. */
 export async function restoreAccount() {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = localStorage.getItem(TOKEN);
   if (!token || account) return false;
-  const found = await get("/api/auth/me");
-  if (token !== sessionStorage.getItem(TOKEN)) return false;
+  const found = await get(OWN_ACCOUNT);
+  if (token !== localStorage.getItem(TOKEN)) return false;
   account = found;
   return true;
 }
 
 export async function authenticate(path, values) {
   account = await call("POST", path, values);
-  sessionStorage.setItem(TOKEN, account.token);
+  localStorage.setItem(TOKEN, account.token);
   delete account.token;
+}
+
+/** Change fields of the own account. */
+export async function changeAccount(values) {
+  account = await call("PATCH", OWN_ACCOUNT, values);
 }
 
 export async function signOut() {
@@ -119,7 +130,14 @@ export async function signOut() {
 }
 
 function clearLogin() {
-  sessionStorage.removeItem(TOKEN);
+  localStorage.removeItem(TOKEN);
   account = null;
   dispatchEvent(new Event("signed-out"));
 }
+
+/** Another tab has signed in or out. */
+addEventListener("storage", ({ key }) => {
+  if (key !== TOKEN && key !== null) return;
+  account = null;
+  dispatchEvent(new Event(hasToken() ? "token-changed" : "signed-out"));
+});

@@ -1,11 +1,34 @@
-const numbers = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+/** The locale of the browser's numbers and dates; English if its name is malformed. */
+export const locale = (() => {
+  try {
+    return Intl.getCanonicalLocales(navigator.language)[0];
+  } catch {
+    return "en";
+  }
+})();
+
+const numbers = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const short = new Intl.NumberFormat(locale, { maximumFractionDigits: 2 });
+const time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const dateAndTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 let money = numbers;
 
 /** Show prices in this session's currency from now on. */
-export const useCurrency = ({ currency }) => (money = new Intl.NumberFormat("en", { style: "currency", currency }));
+export const useCurrency = ({ currency }) => {
+  if (money.resolvedOptions().currency !== currency) money = new Intl.NumberFormat(locale, { style: "currency", currency });
+};
 
 export const price = (value) => (value == null ? "–" : money.format(value));
 export const score = (value) => (value == null ? "–" : numbers.format(value));
+
+/** A number with as many decimals as it needs, at most two. */
+export const number = (value) => short.format(value);
+
+/** A moment: today's by its time alone. */
+export function moment(iso) {
+  const at = new Date(iso);
+  return (at.toDateString() === new Date().toDateString() ? time : dateAndTime).format(at);
+}
 
 /** Milliseconds as 3 d 01:02:03, 1:02:03 or 02:03, rounded up: 00:00 only at the end. */
 export function countdown(milliseconds) {
@@ -30,8 +53,11 @@ export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s
 const SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
 const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
 
+/** 1st, 2nd. */
+export const ordinal = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]}`;
+
 /** 1st place, 2nd place. */
-export const place = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]} place`;
+export const place = (rank) => `${ordinal(rank)} place`;
 
 /** What a session sells, and its starting price. */
 export function facts(session) {

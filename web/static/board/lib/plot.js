@@ -1,65 +1,43 @@
 // The threshold score over time: an SVG line with labels at both ends of each axis.
 
 import { now } from "./api.js";
-import { h } from "./dom.js";
 import { age, score } from "./format.js";
+import { board as texts } from "./messages.js";
+import { html } from "./ui.js";
 
-const NS = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, PAD] = [600, 140, 10];
 const MAX_POINTS = 300;
 
-export class Plot {
-  constructor() {
-    this.points = [];
-    this.svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "plot", preserveAspectRatio: "none" });
-    this.area = shape("path", { class: "area" });
-    this.line = shape("path", { class: "line", "vector-effect": "non-scaling-stroke" });
-    this.svg.append(this.area, this.line);
-    [this.high, this.low, this.start] = [h("span"), h("span"), h("span")];
-    this.caption = h("figcaption", {}, "Score to beat: no bids yet");
-    const drawing = h("div", { class: "drawing", hidden: true }, h("div", { class: "heights", "aria-hidden": "true" }, this.high, this.low), this.svg,
-      h("div", { class: "times", "aria-hidden": "true" }, this.start, h("span", {}, "now")));
-    this.drawing = drawing;
-    this.figure = h("figure", {}, this.caption, drawing);
-  }
-
-  add(atMs, value) {
-    if (value == null) return;
-    this.points.push([atMs, value]);
-    if (this.points.length > MAX_POINTS) this.points.shift();
-    this.draw();
-  }
-
-  /** The latest score holds until now, so the line continues between bids. */
-  draw() {
-    if (!this.points.length) return;
-    const values = this.points.map(([, value]) => value);
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const start = this.points[0][0];
-    const span = Math.max(now() - start, 1);
-    const x = (at) => ((at - start) / span) * WIDTH;
-    const y = (value) => (high === low ? HEIGHT / 2 : HEIGHT - PAD - ((value - low) / (high - low)) * (HEIGHT - 2 * PAD));
-    let path = `M0 ${y(values[0])}`;
-    // Steps: the threshold holds until a bid changes it.
-    for (const [at, value] of this.points) path += `H${x(at).toFixed(1)}V${y(value).toFixed(1)}`;
-    path += `H${WIDTH}`;
-    this.line.setAttribute("d", path);
-    this.area.setAttribute("d", `${path}V${HEIGHT}H0Z`);
-    this.label(score(values.at(-1)), score(low), score(high), age(span));
-  }
-
-  label(last, low, high, since) {
-    this.drawing.hidden = false;
-    this.caption.replaceChildren("Score to beat ", h("strong", {}, last));
-    this.high.textContent = high;
-    this.low.textContent = low === high ? "" : low;
-    this.start.textContent = `${since} ago`;
-    this.svg.setAttribute("aria-label", `Score to beat ${last}, from ${low} to ${high} in the last ${since}`);
-  }
+/** Add a score to `points`, pairs of time in milliseconds and score; the oldest ones leave. */
+export function addPoint(points, atMs, value) {
+  if (value == null) return;
+  points.push([atMs, value]);
+  if (points.length > MAX_POINTS) points.shift();
 }
 
-function shape(tag, attributes) {
-  const element = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
+/** The latest score holds until now; the line continues between bids. */
+export function Plot({ points }) {
+  if (!points.length) return html`<figure><figcaption>${texts.nothingToBeat}</figcaption></figure>`;
+  const values = points.map(([, value]) => value);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const span = Math.max(now() - points[0][0], 1);
+  const path = pathOf(points, low, high, span);
+  const [last, lowest, highest, since] = [score(values.at(-1)), score(low), score(high), age(span)];
+  return html`<figure>
+    <figcaption>${texts.toBeat} <strong>${last}</strong></figcaption>
+    <div class="drawing">
+      <div class="heights" aria-hidden="true"><span>${highest}</span><span>${low === high ? "" : lowest}</span></div>
+      <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" class="plot" preserveAspectRatio="none" aria-label=${texts.plot(last, lowest, highest, since)}>
+        <path class="area" d=${`${path}V${HEIGHT}H0Z`} /><path class="line" vector-effect="non-scaling-stroke" d=${path} />
+      </svg>
+      <div class="times" aria-hidden="true"><span>${texts.ago(since)}</span><span>${texts.now}</span></div>
+    </div>
+  </figure>`;
+}
+
+/** Steps: the threshold holds until a bid changes it. */
+function pathOf(points, low, high, span) {
+  const x = (at) => (((at - points[0][0]) / span) * WIDTH).toFixed(1);
+  const y = (value) => (high === low ? HEIGHT / 2 : HEIGHT - PAD - ((value - low) / (high - low)) * (HEIGHT - 2 * PAD)).toFixed(1);
+  return `M0 ${y(points[0][1])}${points.map(([at, value]) => `H${x(at)}V${y(value)}`).join("")}H${WIDTH}`;
 }

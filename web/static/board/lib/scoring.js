@@ -3,7 +3,7 @@
 const MAX_CENTS = 999_999_999_999;
 
 export function score(terms, price, responseTime, weight) {
-  return terms.alpha * price + terms.beta / (responseTime + 1) + terms.gamma * weight;
+  return terms.alpha * price + bonusOf(terms, responseTime) + loyaltyOf(terms, weight);
 }
 
 /**
@@ -24,20 +24,34 @@ export function priceToPass(terms, responseTime, weight, target) {
   return high / 100;
 }
 
+/** The parts of a score that are not the price's: the early bonus at this time, and loyalty. */
+export const bonusOf = (terms, responseTime) => terms.beta / (responseTime + 1);
+export const loyaltyOf = (terms, weight) => terms.gamma * weight;
+
 /**
- * The next step up from `own` ({rank, price} or null): {price, rank}, or null at the top.
- * For a losing bid that is the last winning place; for a winning bid the place above, or the
- * last one on the board's page if that one is lower.
+ * The lowest price that wins now, for a member who does not: {price, rank}; null for a winner
+ * (`own` is {rank, price} or null), to whom more would only cost more.
  */
 export function nextStep(terms, board, own, responseTime, weight) {
-  const wins = own != null && own.rank <= terms.inventory;
-  if (own?.rank === 1) return null;
-  if (!wins && board.total_count < terms.inventory) {
+  if (own != null && own.rank <= terms.inventory) return null;
+  if (board.total_count < terms.inventory) {
     return { price: terms.upset_price, rank: board.total_count + 1 };
   }
-  const rank = wins ? Math.min(own.rank - 1, board.leaderboard.length) : terms.inventory;
-  const target = wins ? board.leaderboard[rank - 1]?.score : board.threshold_score;
-  if (target == null) return null;
-  const price = priceToPass(terms, responseTime, weight, target);
-  return price == null ? null : { price, rank };
+  const target = board.threshold_score;
+  const price = target == null ? null : priceToPass(terms, responseTime, weight, target);
+  return price == null ? null : { price, rank: terms.inventory };
+}
+
+/** The rank that a score of this member would have; null below the last place that the board lists. */
+export function rankOf(board, userId, points) {
+  const others = board.leaderboard.filter((entry) => entry.user_id !== userId);
+  const ahead = others.filter((entry) => entry.score >= points).length;
+  return ahead === others.length && board.total_count > board.leaderboard.length ? null : ahead + 1;
+}
+
+/** How far a winner is ahead of the best loser: Infinity if nobody loses, null if the board does not list that one. */
+export function marginOf(terms, board, own) {
+  if (board.total_count <= terms.inventory) return Infinity;
+  const loser = board.leaderboard[terms.inventory];
+  return loser ? own.score - loser.score : null;
 }

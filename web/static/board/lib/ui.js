@@ -3,12 +3,54 @@
 import { createContext, html, render, useCallback, useContext, useEffect, useRef, useState } from "../vendor/preact.js";
 import { common } from "./messages.js";
 
+const RETRY_MS = 2000;
+
 export { html, render, useEffect, useRef, useState };
 
-/** A view's heading, which is also the page's title. */
+let isFocusAwaited = false;
+
+/** Move the focus to the view's heading, now or as soon as there is one. */
+export function focusHeading() {
+  const heading = document.querySelector("main h1");
+  isFocusAwaited = !heading;
+  heading?.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+/** A view's heading, which is also the page's title. The next one takes over its focus. */
 export function Heading({ children }) {
+  const heading = useRef(null);
   useEffect(() => void (document.title = `${[children].flat().join("")} · ${common.brand}`));
-  return html`<h1>${children}</h1>`;
+  useEffect(() => {
+    if (isFocusAwaited) focusHeading();
+    const element = heading.current;
+    return () => (isFocusAwaited ||= document.activeElement === element);
+  }, []);
+  return html`<h1 ref=${heading} tabindex="-1">${children}</h1>`;
+}
+
+/** What is shown while a view loads, or instead of one that cannot be. An outage is retried. */
+export function Waiting({ error, retry }) {
+  const isOutage = error && (error.status === 0 || error.status >= 500);
+  useEffect(() => {
+    const timer = isOutage && setTimeout(retry, RETRY_MS);
+    return () => clearTimeout(timer);
+  }, [error]);
+  const again = () => {
+    focusHeading();
+    retry();
+  };
+  if (!error) return html`<p>${common.loading}</p>`;
+  return html`<${Heading}>${common.notAvailable}</${Heading}><p>${error.message}</p>
+    <p class="actions"><button type="button" class="quiet" onClick=${again}>${common.tryAgain}</button></p>`;
+}
+
+const drafts = new Map();
+
+/** Like useState(""), for a text that is typed: it is kept by `key` until the page is closed. */
+export function useDraft(key) {
+  const [text, setText] = useState(drafts.get(key) ?? "");
+  return [text, (typed) => setText(drafts.set(key, typed).get(key))];
 }
 
 /**

@@ -1,64 +1,76 @@
-import { get, now } from "../lib/api.js";
-import { h } from "../lib/dom.js";
-import { countdown, facts } from "../lib/format.js";
+import { call, get, getPage, me, now } from "../lib/api.js";
+import { When } from "../lib/days.js";
+import { facts } from "../lib/format.js";
+import { list as texts } from "../lib/messages.js";
+import { Timer } from "../lib/timer.js";
+import { focusHeading, Heading, html, Pages, useEffect, useLoaded, useState, Waiting } from "../lib/ui.js";
 
 const REFRESH_MS = 5000;
-const LAST_SECONDS_MS = 10_000;
+const PARTS = [texts.open, texts.toCome, texts.over];
 
-/** The list of sessions, latest start first. Returns a function that stops the updates. */
-export function showList(main) {
-  const list = h("ul", { class: "cards" }, h("li", {}, "Loading …"));
-  let shown = "";
-  main.replaceChildren(h("h1", {}, "Sessions"), list);
-  const refresh = async () => {
-    const sessions = await get("/api/sessions?page_size=50").catch(() => null);
-    if (!sessions || shown === JSON.stringify(sessions)) return;
-    shown = JSON.stringify(sessions);
-    replaceCards(list, sessions);
-    tick(main);
+/** The sessions: open ones by their end, then those to come by their start, then those that are over. */
+export default function List() {
+  const [page, setPage] = useState(1);
+  const { data, error, reload } = useLoaded(() => getPage("/api/sessions?order=soonest", page), [page], REFRESH_MS);
+  const parts = PARTS.map((name) => [name, data?.items.filter((session) => partOf(session) === name) ?? []]);
+  const reminders = useReminders(parts[1][1].length > 0);
+  useKeptFocus();
+  if (!data) return html`<${Waiting} error=${error} retry=${reload} />`;
+  const go = (next) => {
+    setPage(next);
+    focusHeading();
   };
-  refresh();
-  const timers = [setInterval(refresh, REFRESH_MS), setInterval(() => tick(main), 250)];
-  return () => timers.forEach(clearInterval);
+  return html`<${Heading}>${texts.title}</${Heading}>
+    ${!data.total && html`<p>${texts.none}</p>`}
+    ${parts.filter(([, sessions]) => sessions.length).map(([name, sessions]) => html`<section key=${name} aria-label=${name}>
+      <h2>${name}</h2>
+      <ul class="cards">${sessions.map((session) => html`<${Card} key=${session.session_id} ...${{ session, reminders }} />`)}</ul>
+    </section>`)}
+    <${Pages} page=${page} pages=${data.pages} go=${go} />`;
 }
 
-/** Replace the cards; the focused one keeps the focus. */
-function replaceCards(list, sessions) {
-  const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
-  list.replaceChildren(...(sessions.length ? sessions.map(card) : [h("li", {}, "No sessions yet. New ones appear here automatically.")]));
-  if (focused) list.querySelector(`a[href="${focused}"]`)?.focus({ preventScroll: true });
+function partOf({ status, start_time: start }) {
+  if (status === "ended" || status === "cancelled") return texts.over;
+  return Date.parse(start) > now() ? texts.toCome : texts.open;
 }
 
-function card(session) {
-  return h("li", { class: "card" },
-    h("h2", {}, h("a", { href: `#/session/${session.session_id}` }, session.name)),
-    h("p", { class: "facts" }, facts(session)),
-    timer(session));
+function Card({ session, reminders }) {
+  const { session_id: id, name, image_url: image } = session;
+  const part = partOf(session);
+  return html`<li class="card" id=${`session-${id}`}>
+    ${image && html`<img class="picture" src=${image} alt=${name} loading="lazy" />`}
+    <h3><a href=${`#/session/${id}`}>${name}</a></h3>
+    <p class="facts">${facts(session)}</p>
+    <${Timer} session=${session} />
+    ${part !== texts.open && html`<p class="facts"><${When} at=${part === texts.toCome ? session.start_time : session.end_time} /></p>`}
+    ${part === texts.toCome && reminders && html`<${Reminder} ...${{ id, name, reminders }} />`}
+  </li>`;
 }
 
-/** Status and countdown, updated by `tick`. */
-export function timer(session) {
-  const { status, start_time: start, end_time: end } = session;
-  return h("p", { class: `timer ${status}`, "data-status": status, "data-start": Date.parse(start), "data-end": Date.parse(end) });
+function Reminder({ id, name, reminders: { ids, toggle } }) {
+  const [problem, setProblem] = useState("");
+  const click = () => toggle(id).then(() => setProblem(""), (error) => setProblem(error.message));
+  return html`<button type="button" class="quiet" aria-pressed=${ids.has(id)} aria-label=${texts.remindOf(name)} onClick=${click}>${texts.remind}</button>
+    <p class="problem" role="alert">${problem}</p>`;
 }
 
-export function tick(root) {
-  for (const node of root.querySelectorAll(".timer")) {
-    const text = remaining(node.dataset);
-    if (node.textContent !== text) node.textContent = text;
-    node.classList.toggle("last", isInLastSeconds(node.dataset));
-  }
+/** The sessions that the member is reminded of; null for guests and until they are known. */
+function useReminders(isWanted) {
+  const user = isWanted && me()?.user_id;
+  const { data, reload } = useLoaded(async () => (user ? get("/api/reminders?page_size=100") : null), [user]);
+  if (!user || !data) return null;
+  const ids = new Set(data.map(({ session_id: id }) => id));
+  const toggle = async (id) => {
+    await call(ids.has(id) ? "DELETE" : "PUT", `/api/sessions/${id}/reminder`);
+    await reload();
+  };
+  return { ids, toggle };
 }
 
-/** Whether the last seconds are running; they have another colour. */
-function isInLastSeconds({ status, end }) {
-  return status === "active" && end > now() && end - now() <= LAST_SECONDS_MS;
-}
-
-function remaining({ status, start, end }) {
-  if (status === "ended") return "Ended";
-  if (status === "cancelled") return "Cancelled";
-  if (status === "scheduled" && start > now()) return `Starts in ${countdown(start - now())}`;
-  if (end <= now()) return "00:00 · waiting for results";
-  return `${status === "inactive" ? "Paused · " : ""}${countdown(end - now())} left`;
+/** A card that has the focus keeps it when it moves to another part of the list. */
+function useKeptFocus() {
+  const card = document.activeElement?.closest(".card")?.id;
+  useEffect(() => {
+    if (card && document.activeElement === document.body) document.querySelector(`#${card} a`)?.focus({ preventScroll: true });
+  });
 }

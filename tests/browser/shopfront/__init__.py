@@ -1,0 +1,1 @@
+"""What members see before and after the board of a session."""
