@@ -84,6 +84,7 @@ class AccountWithToken:
     is_admin: bool
     weight: float
     created_at: str
+    email_news: bool
     token: str
     token_type: Literal['Bearer']
     expires_in: int
@@ -120,12 +121,19 @@ class Account:
     is_admin: bool
     weight: float
     created_at: str
+    email_news: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountChanges:
+    email_news: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewProduct:
     name: str
     description: str | None = None
+    image_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +142,7 @@ class Product:
     id: str
     name: str
     description: str | None
+    image_url: str | None
     created_at: str
 
 
@@ -159,6 +168,7 @@ class Session:
     product_id: str
     name: str
     description: str | None
+    image_url: str | None
     upset_price: float
     base_price: float
     inventory: int
@@ -195,6 +205,7 @@ class NewProductAndSession:
     offer_minutes: float | None = 1440.0
     offers_end: str | None = None
     description: str | None = None
+    image_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +224,7 @@ class SessionChanges:
     offers_end: str | None = None
     name: str | None = None
     description: str | None = None
+    image_url: str | None = None
     end_time: str | None = None
 
 
@@ -220,6 +232,13 @@ class SessionChanges:
 class Cancellation:
     reason: str
     version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionStats:
+    bids_accepted: int
+    bids_persisted: int
+    persist_backlog: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,14 +255,33 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
+    bids_accepted: int
+    bids_persisted: int
+    persist_backlog: int
     total_users: int
     total_products: int
     active_sessions: int
     total_bids: int
     sessions: dict[str, int]
-    bids_accepted: int
-    bids_persisted: int
-    persist_backlog: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisNode:
+    version: str
+    maxmemory_policy: str | None
+    appendonly: bool
+    appendfsync: str | None
+    can_append: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    versions: dict[str, str]
+    redis: list[RedisNode]
+    findings: list[str]
+    confirming_replicas: int
+    channels: dict[str, bool]
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -429,18 +467,25 @@ class Export:
 @dataclass(frozen=True, kw_only=True)
 class Notification:
     notification_id: str
-    kind: Literal['session_ended', 'offer_opened', 'session_cancelled']
-    session_id: str
-    product_name: str
+    kind: Literal['result', 'cancelled', 'offer', 'outbid', 'starting', 'webhook_disabled']
+    session_id: str | None
+    product_name: str | None
     rank: int | None
     price: float | None
     price_to_pay: float | None
-    currency: str
+    currency: str | None
     is_winner: bool
     message: str
     pay_by: str | None
     created_at: str
     read_at: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reminder:
+    session_id: str
+    start_time: str
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
