@@ -12,7 +12,7 @@ from tests.browser.visitor import TOKEN_KEY, Visitor
 TIMEOUT_MS = 30_000
 SETTLED_MS = 200  # a page needs no longer to say that a request failed
 PAGE_LIMIT_BYTES = 120 * 1024
-USABLE_LIMIT_SECONDS = 5.0
+CONSOLE_LIMIT_BYTES = 80 * 1024
 BOARD_ROWS = 50
 UNREAD = "/api/notifications?unread=true"
 OWN_ACCOUNT = "**/api/auth/me"

@@ -7,13 +7,10 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Route, expect
 
-from core.config import PROJECT_ROOT
 from tests.browser.board import (
     KEPT_TOKEN,
     MARKUP,
     OWN_ACCOUNT,
-    PAGE_LIMIT_BYTES,
-    USABLE_LIMIT_SECONDS,
     NewSession,
     Visit,
     sign_up,
@@ -189,15 +186,3 @@ def test_control_a_complaint_of_the_browser_fails_the_test(visit: Visit, script:
     with pytest.raises(AssertionError):
         visitor.check()
     assert visitor.forgive()
-
-
-def test_page_is_small_and_usable_soon(visit: Visit, new_session: NewSession) -> None:
-    folder = PROJECT_ROOT / "web" / "static" / "board"
-    files = [path for path in folder.rglob("*") if path.suffix in {".js", ".css", ".html", ".svg"}]
-    assert sum(file.stat().st_size for file in files) <= PAGE_LIMIT_BYTES
-    new_session()
-    visitor = visit().go()
-    visitor.page.locator(".card").first.wait_for()
-    seconds = visitor.page.evaluate("performance.now()") / 1000
-    print(f"usable after {seconds:.2f} s")  # noqa: T201 - reported
-    assert seconds < USABLE_LIMIT_SECONDS

@@ -8,11 +8,12 @@ FIGURE_SECONDS=60 watches a board for a minute rather than for three seconds.
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import WebSocket, expect
 
 from core.config import PROJECT_ROOT
-from tests.browser.board import PAGE_LIMIT_BYTES, NewSession, Visit
+from tests.browser.board import CONSOLE_LIMIT_BYTES, PAGE_LIMIT_BYTES, NewSession, Visit
 from tests.support.http.client import Client
 
 SECONDS = float(os.environ.get("FIGURE_SECONDS", "3"))
@@ -31,8 +32,11 @@ OBSERVE = """() => {
 
 def test_figures_of_a_first_visit(visit: Visit, new_session: NewSession) -> None:
     folder = PROJECT_ROOT / "web" / "static" / "board"
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in FILES)
+    files = {path for path in folder.rglob("*") if path.suffix in FILES}
+    console = {path for path in files if path.is_relative_to(folder / "console")}
+    size = _bytes_of(files - console)
     assert size <= PAGE_LIMIT_BYTES
+    assert _bytes_of(console) <= CONSOLE_LIMIT_BYTES, "admins load it beside the members' page"
     new_session()
     page = visit().go().page
     page.locator(".card").first.wait_for()
@@ -42,6 +46,10 @@ def test_figures_of_a_first_visit(visit: Visit, new_session: NewSession) -> None
         f"files {size / 1024:.1f} KB, received {received / 1024:.1f} KB,"
         f" first contentful paint after {painted:.0f} ms"
     )
+
+
+def _bytes_of(files: set[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
 
 
 def test_figures_of_a_busy_board(
