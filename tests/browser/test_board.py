@@ -155,7 +155,7 @@ def test_step_shown_as_missing_takes_the_rank(
 def test_countdown_reaches_zero_and_the_results_appear(
     visit: Visit, new_session: NewSession, member: Callable[..., Client]
 ) -> None:
-    session_id = new_session(inventory=1, duration_minutes=0.1)["session_id"]
+    session_id = new_session(inventory=1, duration_minutes=0.25)["session_id"]
     bidder = member()
     assert bidder.bid(session_id, 321.5).status == 200
     visitor = visit(bidder).watch(session_id)

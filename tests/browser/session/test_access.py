@@ -37,6 +37,9 @@ MOVING = """() => [...document.querySelectorAll("*")].filter((node) => {
   const style = getComputedStyle(node);
   return style.animationName !== "none" || parseFloat(style.transitionDuration) > 0;
 }).length"""
+CUT_NUMBERS = """() => [...document.querySelectorAll("#board td")]
+  .filter((cell) => cell.scrollWidth > cell.clientWidth || cell.clientHeight > 60)
+  .map((cell) => cell.textContent)"""
 FRAME_MS = 200
 LARGE = 99_999_999.99
 
@@ -155,8 +158,8 @@ def test_eight_digit_prices_fit_and_the_buttons_can_be_reached(
     page.get_by_label("Your price").fill("99,999,999.99")
     page.get_by_role("button", name="Place bid").click(trial=True)
     page.locator("#step").click(trial=True)
-    overflow = page.evaluate("document.documentElement.scrollWidth")
-    assert overflow <= max(width, 320)
+    assert page.evaluate("document.documentElement.scrollWidth") <= max(width, 320)
+    assert page.evaluate(CUT_NUMBERS) == []
 
 
 def test_names_title_and_parts_for_screen_readers(

@@ -134,7 +134,7 @@ def test_a_bid_whose_answer_is_lost_is_sent_again_at_the_same_price_and_counts_o
         again.click()
     assert response.value.json()["replayed"]
     expect(visitor.standing).to_contain_text("1st place")
-    expect(alert).to_be_empty()
+    expect(alert).to_be_hidden()
     visitor.forgive()
 
 
@@ -150,5 +150,5 @@ def test_a_board_with_the_unconfirmed_bid_confirms_it(
     assert own.bid(session_id, 150).status == 200
     expect(visitor.standing).to_contain_text("1st place with €150.00")
     expect(again).to_have_count(0)
-    expect(visitor.page.get_by_role("form", name="Bid").get_by_role("alert")).to_be_empty()
+    expect(visitor.page.get_by_role("form", name="Bid").get_by_role("alert")).to_be_hidden()
     visitor.forgive()

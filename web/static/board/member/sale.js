@@ -19,10 +19,11 @@ const RATE_LIMITED = 429;
  *
  * `own`: the member's {rank, price, score, is_winner}, or null. `isSure`: whether `own` was
  * confirmed after the link was last lost. `unconfirmed`: the price of a bid without an answer.
+ * `problem`: why the last one was not placed. `meant`: an unusual price that the member has confirmed.
  */
 export class Sale {
   constructor(session, changed) {
-    Object.assign(this, { session, changed, board: null, results: null, own: null, link: "connecting", unconfirmed: null, problem: "" });
+    Object.assign(this, { session, changed, board: null, results: null, own: null, link: "connecting", unconfirmed: null, problem: "", isSending: false, meant: null });
     this.points = [];
     this.weight = me()?.weight;
     this.hasBid = this.isListed = this.stopped = false;
@@ -150,7 +151,7 @@ export class Sale {
 
   setOwn(own) {
     const before = this.standing;
-    Object.assign(this, { own, hasBid: true, isSure: true });
+    Object.assign(this, { own, hasBid: true, isSure: this.link !== "offline" });
     if (own.price === this.unconfirmed) Object.assign(this, { unconfirmed: null, problem: "" });
     if (this.standing !== before) announce(this.standing);
     this.changed();
