@@ -70,7 +70,6 @@ class Link:
     def __init__(self, visitor: Visitor) -> None:
         self.is_silent = False
         self.pongs = 0
-        self.frames: list[str] = []
         self._sockets: list[WebSocketRoute] = []
         visitor.page.route_web_socket("**/ws/*", self._take)
 
@@ -87,8 +86,6 @@ class Link:
     def _pass(self, socket: WebSocketRoute, text: str | bytes) -> None:
         if text == "pong":
             self.pongs += 1
-        else:
-            self.frames.append(str(text))
         socket.send(text)
 
 

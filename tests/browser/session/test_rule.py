@@ -77,14 +77,6 @@ def test_a_raise_that_loses_the_early_bonus_says_so_while_it_is_typed(
     expect(visitor.page.locator("#preview")).to_have_text(told)
 
 
-def test_a_place_that_the_board_does_not_list_is_below_its_last(visit: Visit) -> None:
-    script = """async () => {
-      const { rankOf } = await import("/board/lib/scoring.js");
-      return rankOf({ leaderboard: [{ user_id: "a", score: 9 }], total_count: 60 }, "b", 1);
-    }"""
-    assert visit().go().page.evaluate(script) is None
-
-
 @pytest.mark.parametrize(
     ("terms", "told"),
     [
