@@ -51,7 +51,7 @@ test-browser: $(INSTALLED) ## Run the page's tests in Chromium (CHROMIUM=/path t
 test-clients: $(INSTALLED) ## Lint the API documents and run the Python client and a TypeScript one (needs Node.js)
 	@exec $(BIN)/python -m pytest tests/clients $(ARGS)
 
-test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/scaling.md)
+test-scale: $(INSTALLED) ## Run the tests on Redis Cluster, RabbitMQ, PgBouncer and nginx (docs/how-to/scaling.md)
 	@exec $(BIN)/python -m pytest tests/scale $(ARGS)
 
 test-tools: $(INSTALLED) ## Run the tests of `make run`, `flash`, `bench` and `drill` as a whole

@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtest flash`, `open`, `watch` and `verify`."""
+"""The command line: `python -m loadtest flash`, `open`, `watch`, `verify` and `compare`."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from loadtest import flash, settings
 from loadtest.errors import LoadTestError
 from loadtest.ledger import ledger, stored_state
 from loadtest.ledger.verify import VerificationInput, verify
+from loadtest.report.compare import compare
 from loadtest.sale import members, plan
 from loadtest.sale.api import Api, Unreachable
 from loadtest.sale.plan import plan_from_options
@@ -42,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_watch(_command(commands, "watch", "watch one session's board over WebSockets", _watch))
     _add_verify(
         _command(commands, "verify", "compare a ledger with PostgreSQL, Redis and the API", _verify)
+    )
+    _add_compare(
+        _command(commands, "compare", "show the figures of two runs side by side", _compare)
     )
     return parser
 
@@ -121,6 +125,11 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="URL of the API (this project's stack)")
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("before", "after"):
+        parser.add_argument(name, type=Path, help="a report's folder, or its figures.json")
+
+
 def _add_admin(parser: argparse.ArgumentParser) -> None:
     for name in ("token", "name", "password"):
         variable = f"FLASHBID_ADMIN_{name.upper()}"
@@ -189,6 +198,11 @@ def _verify(options: argparse.Namespace) -> int:
     )
     print("\n".join(verdict.lines()))
     return 0 if verdict.holds else 1
+
+
+def _compare(options: argparse.Namespace) -> int:
+    print("\n".join(compare(options.before, options.after)))
+    return 0
 
 
 if __name__ == "__main__":

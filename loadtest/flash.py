@@ -21,7 +21,7 @@ from loadtest.ledger import ledger, stored_state
 from loadtest.ledger.ledger import LedgerContents, LedgerTail
 from loadtest.ledger.verify import Finding, Verdict, VerificationInput, verify
 from loadtest.processes import Child
-from loadtest.report import report
+from loadtest.report import numbers, report
 from loadtest.report.progress import ProgressLine, ServiceMonitor
 from loadtest.report.report import Run
 from loadtest.sale import members
@@ -177,6 +177,7 @@ def _run_sale(setup: FlashSetup, stop: StopRequest, facts: dict[str, str]) -> Ru
     sale = join_sale(api, sale.session_id)
     recorded = _read_ledger(folder)
     verdict, versions = _verify(sale.session_id, recorded, results)
+    verdict.findings.append(numbers.agreement(recorded.attempts, sale.start))
     return Run(
         mode=setup.options.mode,
         plan=plan,
@@ -302,6 +303,7 @@ def _publish(run: Run, folder: Path) -> None:
     """Write the report, and print the verdict and the winners."""
     path = folder / "report.html"
     path.write_text(report.render(run), encoding="utf-8")
+    numbers.write(run, folder)
     _print()
     for line in run.verdict.lines():
         _print(line)
@@ -313,7 +315,8 @@ def _publish(run: Run, folder: Path) -> None:
         _print(f"{entry['rank']:>6}  {entry['username']:<28} {entry['price']:>12,.2f}")
     if len(winners) > SHOWN_WINNERS:
         _print(f"        and {len(winners) - SHOWN_WINNERS} more, in the report")
-    _print(f"\nReport: {path}\nLedger: {folder}/ledger-*.jsonl")
+    _print(f"\nReport: {path}\nFigures: {folder / numbers.FIGURES}, {numbers.SECONDS}")
+    _print(f"Ledger: {folder}/ledger-*.jsonl")
 
 
 def _print(text: str = "") -> None:

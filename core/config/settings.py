@@ -277,7 +277,7 @@ def read_settings(read: SettingsReader, *, handles_tokens: bool = True) -> Setti
         raise ConfigError("REDIS_DB must be 0 with REDIS_CLUSTER: a cluster has only database 0.")
     broker_url = read_broker_url(
         read,
-        # The next database of the bids' Redis: enough to start with, see docs/operations.md.
+        # The next database of the bids' Redis: enough to start with, see docs/how-to/deploy.md.
         default=redis_url(redis_host, redis_port, redis_db + 1, redis_password),
         on_cluster=bool(redis_cluster),
     )

@@ -20,7 +20,7 @@ class AccessLogMode(StrEnum):
 
     # Every answer.
     ALL = "all"
-    # Bids and board pages only if they failed or were slow: docs/operations.md.
+    # Bids and board pages only if they failed or were slow: docs/how-to/operations.md.
     LEAN = "lean"
     OFF = "off"
 

@@ -1,7 +1,7 @@
 """Plans the capacity for a sale from measured costs; all constants are here.
 
 Measured on two cores of a cloud machine that ran everything at once: load generator, web,
-Redis, workers and PostgreSQL. docs/benchmark.md describes how to repeat it.
+Redis, workers and PostgreSQL. docs/explanation/benchmark.md describes how to repeat it.
 """
 
 from dataclasses import dataclass

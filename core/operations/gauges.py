@@ -107,7 +107,9 @@ class StateGauges(Collector):
         else:
             up.add_metric(["redis"], 1)
             yield GaugeMetricFamily(
-                "flashbid_backlog_max_bids", "Bound above which bids are refused.", value=max_bids
+                "flashbid_backlog_max_bids",
+                "Waiting bids at which more are refused: BACKLOG_MAX_BIDS, or what fits in Redis.",
+                value=max_bids,
             )
             if self._sessions is not None:
                 yield from _backlog_gauges(waiting)

@@ -1,4 +1,4 @@
-"""The metrics that processes count. docs/operations.md explains them.
+"""The metrics that processes count. `make docs` makes a page of them.
 
 Gauges read from the servers are in core/operations/gauges.py. Each process publishes its
 metrics in a file (core/telemetry/metric_files.py); web's /metrics exports all files.
@@ -33,15 +33,26 @@ SCRIPT_CALLS = Tally(
     _CALL_BOUNDS,
     REGISTRY,
 )
-BATCH_BIDS = _histogram("bid_batch_bids", "Bids in each call of place_bids.lua.", _BATCH_BOUNDS)
+BATCH_BIDS = _histogram(
+    "bid_batch_bids",
+    "Bids in each call of place_bids.lua: 1 while it is quiet, up to 64 in a flash.",
+    _BATCH_BOUNDS,
+)
 BID_DOORS = LoopCounter(
-    "flashbid_bid_doors", "Bids by entry point", "door", ("lane", "flask"), REGISTRY
+    "flashbid_bid_doors",
+    "Bids by entry point: the event loop's lane, or Flask's route, under gunicorn none",
+    "door",
+    ("lane", "flask"),
+    REGISTRY,
 )
-REQUESTS = _counter("http_requests", "Answers of Flask's routes.", "route", "status")
-REQUEST_SECONDS = _histogram(
-    "http_request_seconds", "Duration of Flask's answers.", _CALL_BOUNDS, "route"
+REQUESTS = _counter(
+    "http_requests", "Answers to all requests but bids and board pages.", "route", "status"
 )
-REFUSED_EARLY = _counter("refused_early", "Requests shed before they were read.")
+REQUEST_SECONDS = _histogram("http_request_seconds", "Duration of the same.", _CALL_BOUNDS, "route")
+REFUSED_EARLY = _counter(
+    "refused_early",
+    "Requests shed because no thread would have been free in time; in none of the other counts.",
+)
 RATE_LIMIT_HITS = _counter("rate_limit_hits", "Requests refused by a rate limit.", "limit")
 
 DRAIN_SECONDS = _histogram(
@@ -49,9 +60,9 @@ DRAIN_SECONDS = _histogram(
 )
 DRAIN_ROWS = _histogram("drain_batch_rows", "Bids in a batch of the bid log.", _ROW_BOUNDS)
 BIDS_PERSISTED = _counter("bids_persisted", "Bids written to PostgreSQL.")
-SESSION_LOADS = _counter("session_loads", "Sessions loaded from PostgreSQL into Redis.", "kind")
+SESSION_LOADS = _counter("session_loads", "Sessions loaded into Redis: first, or again.", "kind")
 SESSION_EVENTS = _counter(
-    "session_events", "Rows of session_events: losses and other incidents.", "kind"
+    "session_events", "Rows of session_events: losses, gaps and the rest.", "kind"
 )
 CLOSE_LAG_SECONDS = _histogram(
     "close_lag_seconds", "From a session's end until its results were final.", _JOB_BOUNDS

@@ -74,7 +74,7 @@ def _log(context: RoundContext) -> Path:
 
 
 def _restore(context: RoundContext) -> None:
-    """As docs/operations.md says, but for its record: the next round leaves this session alone."""
+    """As docs/how-to/backup.md says, but for its record: the next round ignores this session."""
     with context.postgres() as cursor:
         cursor.execute("SELECT file FROM archives WHERE session_id = %s", [context.session_id])
         for (name,) in cursor.fetchall():

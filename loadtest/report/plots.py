@@ -8,6 +8,7 @@ from math import floor, isfinite, log10
 WIDTH, HEIGHT = 720, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 22, 14, 30
 MAX_POINTS = 600
+MAX_COLUMNS = 100
 GOOD_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 Point = tuple[float, float]
@@ -117,8 +118,31 @@ def _drawing(series: Sequence[Series], frame: Frame, axis: Axis, unit: str, body
     return (
         f'<div class="legend">{legend}<span class="unit">{escape(unit)}</span></div>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
-        f"{''.join(_grid(frame))}{''.join(_moments(frame, axis.moments))}{body}</svg>"
+        f"{''.join(_grid(frame))}{''.join(_moments(frame, axis.moments))}{body}"
+        f"{''.join(_columns(series, frame))}</svg>"
     )
+
+
+def _columns(series: Sequence[Series], frame: Frame) -> Iterator[str]:
+    """Invisible columns that show their values when pointed at; of several seconds the highest."""
+    seconds = sorted({floor(x) for one in series for x, _ in one.points})
+    if not seconds:
+        return
+    width = -(-(seconds[-1] - seconds[0] + 1) // MAX_COLUMNS)
+    highest: dict[int, dict[str, float]] = {}
+    for one in series:
+        for x, y in one.points:
+            values = highest.setdefault((floor(x) - seconds[0]) // width, {})
+            values[one.name] = max(y, values.get(one.name, y))
+    for column, values in sorted(highest.items()):
+        first = seconds[0] + column * width
+        left, right = frame.x(first), frame.x(first + width)
+        when = f"{first} s" if width == 1 else f"{first} to {first + width - 1} s"
+        lines = "".join(f"\n{escape(name)}: {_number(value)}" for name, value in values.items())
+        yield (
+            f'<rect class="at" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}"'
+            f' height="{HEIGHT - TOP - BOTTOM}"><title>{when}{lines}</title></rect>'
+        )
 
 
 def _grid(frame: Frame) -> Iterator[str]:

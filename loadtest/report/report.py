@@ -76,6 +76,7 @@ def render(run: Run) -> str:
         _facts("Options", run.plan.options()[::2], run.plan.options()[1::2]),
         _facts("Environment", run.environment.keys(), run.environment.values()),
         f"<h2>Command</h2><pre>{escape(run.command)}</pre>",
+        "<p>The figures are beside this file, for programs: figures.json and seconds.csv.</p>",
     ]
     return _page(f"Flash sale {when}", "\n".join(sections))
 

@@ -102,5 +102,5 @@ def test_each_measure_is_served_by_a_run_and_told_in_the_manual() -> None:
     assert set().union(*MEASURES_BY_RUN.values()) == set(NAMES)
     runs = {*HTTP_RUNS, *(name for name, _ in OTHER_RUNS), "lines"}
     assert runs == set(MEASURES_BY_RUN)
-    manual = (PROJECT_ROOT / "docs" / "benchmark.md").read_text()
+    manual = (PROJECT_ROOT / "docs" / "explanation" / "benchmark.md").read_text()
     assert [name for name in NAMES if f"| `{name}` |" not in manual] == []

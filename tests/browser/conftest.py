@@ -16,6 +16,7 @@ from tests.browser.visitor import Visitor
 from tests.support.http.client import Client
 from tests.system.conftest import (  # noqa: F401 - fixtures are found by their names here
     admin,
+    client,
     connect,
     empty_shop,
     member,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.config import PROJECT_ROOT
-from dev.docs_site import PAGES_ELSEWHERE, resolved
+from dev.docs.hooks import PAGES_ELSEWHERE, resolved
 
 MAKEFILE = (PROJECT_ROOT / "Makefile").read_text()
 
@@ -42,9 +42,11 @@ def test_addresses_anchors_and_code_are_left_alone(text: str) -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """What the site is made of."""
-    for file in ("mkdocs.yml", "dev/docs_site.py", *PAGES_ELSEWHERE):
+    for file in ("mkdocs.yml", "pyproject.toml", "Makefile", *PAGES_ELSEWHERE):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT_ROOT / file, tmp_path / file)
+    for package in ("core", "dev", "web", "worker"):
+        (tmp_path / package).symlink_to(PROJECT_ROOT / package)
     shutil.copytree(PROJECT_ROOT / "docs", tmp_path / "docs")
     return tmp_path
 

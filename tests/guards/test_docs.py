@@ -12,8 +12,8 @@ from core.config import PROJECT_ROOT
 from web.guards import problems
 from web.routes.documents.openapi import openapi_document
 
-API = (PROJECT_ROOT / "docs" / "api.md").read_text()
-SETTINGS = (PROJECT_ROOT / "docs" / "settings.md").read_text()
+API = (PROJECT_ROOT / "docs" / "reference" / "api.md").read_text()
+SETTINGS = (PROJECT_ROOT / "docs" / "reference" / "settings.md").read_text()
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 # Not ours, or made by make.
 ELSEWHERE = {"artifacts", "node_modules", "site"}
@@ -136,7 +136,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     "link", ["[x](nowhere.md)", "[x](security.md#nowhere)", "[x](#nowhere)", '<img src="no.png">']
 )
 def test_a_dead_link_is_found(link: str) -> None:
-    page = PROJECT_ROOT / "docs" / "api.md"
+    page = PROJECT_ROOT / "docs" / "reference" / "api.md"
     assert dead_links(page, f"{API}\n{link}\n") != []
 
 

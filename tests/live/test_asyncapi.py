@@ -15,7 +15,7 @@ from tests.support.factories import Shop
 from tests.support.http.client import Client
 from web.front import sockets
 
-PAGE = (PROJECT_ROOT / "docs" / "websocket.md").read_text()
+PAGE = (PROJECT_ROOT / "docs" / "reference" / "websocket.md").read_text()
 URI = "urn:flashbid:asyncapi"
 
 

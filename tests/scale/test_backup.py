@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md save a running sale and bring it back, as an ordinary user
+"""The commands of docs/how-to/backup.md save a running sale and bring it back, as an ordinary user
 of the system and an ordinary role of the database, word by word.
 """
 
@@ -36,8 +36,9 @@ COMMAND_SECONDS = 120
 
 def commands(name: str) -> str:
     """The block of the documentation that is marked with this name."""
-    page = (PROJECT_ROOT / "docs" / "operations.md").read_text()
-    [block] = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", page, re.DOTALL)
+    pages = (PROJECT_ROOT / "docs" / "how-to" / page for page in ("backup.md", "deploy.md"))
+    shown = "".join(page.read_text() for page in pages)
+    [block] = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", shown, re.DOTALL)
     return str(block)
 
 

@@ -40,7 +40,7 @@ def recorded(shop: Shop) -> list[Path]:
 
 
 def restore(shop: Shop) -> Rows:
-    """The bids after what docs/operations.md says."""
+    """The bids after what docs/how-to/backup.md says."""
     [path] = recorded(shop)
     connection: Any = shop.services.engine.raw_connection()
     with path.open() as file:

@@ -1,4 +1,4 @@
-"""The order system of docs/integration.md, line by line, against the whole stack."""
+"""The order system of docs/how-to/integration.md, line by line, against the whole stack."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from dev.children import free_port
 from dev.stack import Stack, wait_until
 from tests.support.http.client import Client
 
-PAGE = (PROJECT_ROOT / "docs" / "integration.md").read_text()
+PAGE = (PROJECT_ROOT / "docs" / "how-to" / "integration.md").read_text()
 [CODE] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

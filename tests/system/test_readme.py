@@ -1,5 +1,5 @@
-"""The commands of the README and of docs/api.md do what the pages say; the README's example of
-the score is computed rightly.
+"""The commands of the README, the tutorial and docs/reference/api.md do what the pages say; the
+README's example of the score is computed rightly.
 """
 
 import json
@@ -19,7 +19,8 @@ from dev.stack import Stack
 from tests.support.http.client import Client, final_results
 
 README = (PROJECT_ROOT / "README.md").read_text()
-API = (PROJECT_ROOT / "docs" / "api.md").read_text()
+TUTORIAL = (PROJECT_ROOT / "docs" / "tutorial.md").read_text()
+API = (PROJECT_ROOT / "docs" / "reference" / "api.md").read_text()
 MOST_WORDS = 1000
 ADDRESS = "localhost:8000"
 TIMEOUT_SECONDS = 60
@@ -82,6 +83,23 @@ def test_the_sale_goes_as_the_readme_shows(
     assert [winner["username"] for winner in results["winners"]] == ["user1"]
     assert health["status"] == "healthy"
     assert client.get(f"/api/results/{session['session_id']}").status == 200
+
+
+def test_the_tutorial_ends_with_a_paid_winner(
+    stack: Stack, empty_shop: None, tmp_path: Path
+) -> None:
+    steps = [content for _, content in blocks(TUTORIAL)]
+    assert len(steps) == 9
+    script = "\n".join(steps).replace(".venv/bin/", f"{PROJECT_ROOT}/.venv/bin/")
+    answers = run(script, stack, tmp_path, PYTHONPATH=str(PROJECT_ROOT))
+    assert answers[0]["username"] == "shop"
+    [own] = [answer for answer in answers if "threshold_score" in answer and "score" in answer]
+    assert (own["rank"], own["price"]) == (1, 5000)
+    [results] = [answer for answer in answers if "winners" in answer]
+    assert [winner["username"] for winner in results["winners"]] == ["ada"]
+    [[mine]] = [answer for answer in answers if isinstance(answer, list) and "place" in answer[0]]
+    assert (mine["state"], mine["price_to_pay"]) == ("open", 5000)
+    assert (answers[-1]["offer_id"], answers[-1]["state"]) == (mine["offer_id"], "paid")
 
 
 def test_the_examples_of_the_api_page_are_answered(

@@ -74,7 +74,7 @@ def test_settings_go_by_the_names_of_the_documentation(
     admin: CheckedClient, settings: Settings
 ) -> None:
     shown = admin.get(PATH).json["settings"]
-    page = (PROJECT_ROOT / "docs" / "settings.md").read_text()
+    page = (PROJECT_ROOT / "docs" / "reference" / "settings.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert set(shown) <= documented
     assert shown["CURRENCY"] == settings.currency

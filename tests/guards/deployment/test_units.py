@@ -12,7 +12,7 @@ from core.config import PROJECT_ROOT
 
 UNITS = {path.name: path.read_text() for path in (PROJECT_ROOT / "deploy/systemd").iterdir()}
 PROCESS, RELEASE = "flashbid@.service", "flashbid-release.service"
-OPERATIONS = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+DEPLOY = (PROJECT_ROOT / "docs" / "how-to" / "deploy.md").read_text()
 INSTALLED = "/srv/flashbid"
 ANALYZE = which("systemd-analyze")
 CONFINED = {
@@ -134,5 +134,5 @@ def complaints(folder: Path) -> str:
 
 def test_the_instructions_start_every_process() -> None:
     """In one line, which is pasted."""
-    [enabled] = re.findall(r"systemctl enable .*flashbid@\{([\w,]+)\}", OPERATIONS)
+    [enabled] = re.findall(r"systemctl enable .*flashbid@\{([\w,]+)\}", DEPLOY)
     assert sorted(enabled.split(",")) == sorted(processes())

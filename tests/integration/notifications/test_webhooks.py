@@ -168,9 +168,11 @@ def test_a_message_given_up_reaches_the_receiver_that_is_back_by_replay(
 
 @pytest.fixture
 def order_system() -> Iterator[tuple[Receiver, list[Any]]]:
-    """A shop with the lines that docs/webhooks.md prints, and the orders they made."""
+    """A shop with the lines that docs/reference/webhooks.md prints, and the orders they made."""
     [sample] = re.findall(
-        r"```python\n(.*?)```", (PROJECT_ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```",
+        (PROJECT_ROOT / "docs" / "reference" / "webhooks.md").read_text(),
+        re.DOTALL,
     )
     orders: list[Any] = []
     app = Flask("shop")

@@ -1,4 +1,4 @@
-"""The statements of docs/coming-from-the-original.md, on tables of the original's form."""
+"""The statements of docs/how-to/coming-from-the-original.md, on tables of the original's form."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from core import errors
 from core.config import PROJECT_ROOT
 from tests.support.factories import Shop
 
-PAGE = (PROJECT_ROOT / "docs" / "coming-from-the-original.md").read_text()
+PAGE = (PROJECT_ROOT / "docs" / "how-to" / "coming-from-the-original.md").read_text()
 [STATEMENTS] = re.findall(r"^```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 ENDED = datetime(2025, 5, 1, 12, tzinfo=UTC)
 TABLES = """

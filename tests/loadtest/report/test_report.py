@@ -111,3 +111,20 @@ def test_of_many_points_the_peaks_are_kept() -> None:
     drawing = plots.line_plot([Series("x", points, 0)], Axis(0, 10_000), "")
     assert len(drawing) < 30_000
     assert f",{plots.TOP + 0.05 / 1.05 * (plots.HEIGHT - plots.TOP - plots.BOTTOM):.1f}" in drawing
+
+
+def test_a_plot_shows_the_values_of_the_second_that_is_pointed_at() -> None:
+    series = [Series("one", [(3.0, 7.5), (4.0, 8.0)], 0), Series("two", [(3.0, 2.0)], 1)]
+    drawing = ET.fromstring(  # noqa: S314 - our own text
+        re.findall(r"<svg.*?</svg>", plots.line_plot(series, Axis(0, 10), "ms"), re.DOTALL)[0]
+    )
+    titles = [each.text for each in drawing.iter("title")]
+    assert titles == ["3 s\none: 7.5\ntwo: 2", "4 s\none: 8"]
+
+
+def test_many_seconds_share_a_column_that_shows_the_highest() -> None:
+    points = [(float(n), float(n % 7)) for n in range(1000)]
+    drawing = plots.bar_plot([Series("x", points, 0)], Axis(0, 1000), "")
+    titles = re.findall(r"<title>(.*?)</title>", drawing, re.DOTALL)
+    assert len(titles) == plots.MAX_COLUMNS
+    assert titles[0] == "0 to 9 s\nx: 6"

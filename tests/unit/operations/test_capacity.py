@@ -65,7 +65,7 @@ def test_the_backlogs_bound_reckons_with_no_less_than_a_new_bidders_bid_takes() 
 
 
 def test_the_documentation_has_every_constant_and_no_other() -> None:
-    text = (PROJECT_ROOT / "docs" / "scaling.md").read_text()
+    text = (PROJECT_ROOT / "docs" / "how-to" / "scaling.md").read_text()
     section = text.partition("## The measured constants\n")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
     assert rows == [

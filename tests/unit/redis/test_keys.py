@@ -60,7 +60,7 @@ def test_every_key_is_in_the_table_of_the_documentation() -> None:
         maker(*(placeholders[parameter] for parameter in inspect.signature(maker).parameters))
         for maker in makers
     }
-    text = (PROJECT_ROOT / "docs" / "architecture.md").read_text()
+    text = (PROJECT_ROOT / "docs" / "explanation" / "architecture.md").read_text()
     table = text.partition("| key | type | holds |")[2].partition("\n\n")[0]
     documented = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
     singles = (keys.REVOKED_TOKENS, keys.LOADED_SESSIONS, keys.SETTLING_ACCOUNTS, keys.ARCHIVING)

@@ -1,5 +1,5 @@
 // The token is in localStorage: all tabs sign in and out together. It is never sent automatically
-// (no CSRF), and is never part of a URL. docs/security.md says what that costs.
+// (no CSRF), and is never part of a URL. docs/explanation/security.md says what that costs.
 
 import { showNotice } from "./announce.js";
 import { common } from "./messages.js";

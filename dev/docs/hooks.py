@@ -1,10 +1,13 @@
-"""Hooks of `make docs`: pages from outside docs/ are part of the site.
+"""Hooks of `make docs`: pages from outside docs/, and pages made from the code, are part of it.
 
 README.md is its first page. Links between these pages lead inside the site; links to other
 files of the repository, which the site does not have, become plain text.
 """
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
@@ -26,10 +29,13 @@ _CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages from outside docs/."""
+    """Add the pages from outside docs/, and those that are made from the code."""
     project = Path(config.docs_dir).parent
     for source, target in PAGES_ELSEWHERE.items():
         files.append(File.generated(config, target, abs_src_path=str(project / source)))
+    made = subprocess.run([sys.executable, "-m", "dev.docs"], cwd=project, stdout=-1, check=True)
+    for target, text in json.loads(made.stdout).items():
+        files.append(File.generated(config, target, content=text))
     return files
 
 
