@@ -53,7 +53,21 @@ def screens(
         shown = {"#/": ".card", f"#/session/{open_id}": "#board tbody td"}
         guests = shown | {"#/account": "main form", f"#/session/{over_id}": "#results li"}
         members = guests | {"#/account": "main dl", "#/news": "main > .news li"}
-        admins = shown | {"#/admin": ".stats dd"}
+        admins = shown | {
+            "#/admin": ".stats dd",
+            "#/admin/sessions": ".rows li",
+            "#/admin/sessions/new": "main form",
+            f"#/admin/sessions/{open_id}": ".stats dd",
+            f"#/admin/sessions/{over_id}": ".rows li",
+            "#/admin/members": ".rows li",
+            f"#/admin/members/{own.user_id}": ".stats dd",
+            "#/admin/webhooks": "main h2",
+            "#/admin/webhooks/new": "main form",
+            "#/admin/emails": "main h1",
+            "#/admin/actions": ".rows li",
+            "#/admin/settings": ".stats dd",
+            "#/admin/simulator": "main form",
+        }
         for who, paths in ((None, guests), (own, members), (admin, admins)):
             visitor = visit(who, **options).go()
             for path, locator in paths.items():

@@ -1,3 +1,5 @@
+import { words } from "./messages.js";
+
 /** The locale of the browser's numbers and dates; English if its name is malformed. */
 export const locale = (() => {
   try {
@@ -36,31 +38,21 @@ export function countdown(milliseconds) {
   const two = (number) => String(number).padStart(2, "0");
   const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
   const [days, hours] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24];
-  if (days) return `${days} d ${two(hours)}:${rest}`;
+  if (days) return words.days(days, `${two(hours)}:${rest}`);
   return hours ? `${hours}:${rest}` : rest;
 }
 
 /** A duration in its largest unit: 45 s, 3 min, 2 h. */
 export function age(milliseconds) {
   const seconds = Math.round(milliseconds / 1000);
-  if (seconds < 90) return `${seconds} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  if (seconds < 90) return words.seconds(seconds);
+  return seconds < 5400 ? words.minutes(Math.round(seconds / 60)) : words.hours(Math.round(seconds / 3600));
 }
 
-/** 1 item, 2 items. */
-export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
-const SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
-const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
-
-/** 1st, 2nd. */
-export const ordinal = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]}`;
-
-/** 1st place, 2nd place. */
-export const place = (rank) => `${ordinal(rank)} place`;
+export const { counted, ordinal, place } = words;
 
 /** What a session sells, and its starting price. */
 export function facts(session) {
   useCurrency(session);
-  return `${counted(session.inventory, "item")} · starting price ${price(session.upset_price)}`;
+  return words.facts(counted(session.inventory, words.item), price(session.upset_price));
 }

@@ -17,6 +17,25 @@ export const common = {
   pageOf: (page, pages) => `Page ${page} of ${pages}`,
 };
 
+const SUFFIXES = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
+const ordinal = (rank) => `${rank}${SUFFIXES[ordinals.select(rank)]}`;
+
+export const words = {
+  /** 1 item, 2 items. */
+  counted: (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`,
+  item: "item",
+  /** What a session sells, and its starting price. */
+  facts: (items, price) => `${items} · starting price ${price}`,
+  /** 1st, 2nd. */
+  ordinal,
+  place: (rank) => `${ordinal(rank)} place`,
+  seconds: (count) => `${count} s`,
+  minutes: (count) => `${count} min`,
+  hours: (count) => `${count} h`,
+  days: (count, rest) => `${count} d ${rest}`,
+};
+
 export const nav = {
   sessions: "Sessions",
   news: "News",
