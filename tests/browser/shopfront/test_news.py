@@ -16,16 +16,6 @@ LOOK_AGAIN = "dispatchEvent(new Event('news-read'))"
 KINDS = {"outbid": "Outbid", "starting": "Starts soon"}
 
 
-@pytest.fixture
-def told(new_session: NewSession, member: Callable[..., Client], admin: Client) -> Client:
-    """A member who won a lamp, and has news of it."""
-    session_id, bidder = new_session(name="Lamp")["session_id"], member()
-    assert bidder.bid(session_id, 150).status == 200
-    admin.put(f"/api/admin/sessions/{session_id}/close")
-    assert wait_until(lambda: bool(bidder.get(UNREAD).json), RESULTS_TIMEOUT_SECONDS)
-    return bidder
-
-
 def bell(visitor: Visitor) -> Locator:
     return visitor.page.get_by_role("navigation", name="Main").get_by_role("link", name="News")
 

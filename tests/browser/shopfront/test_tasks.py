@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from dev.stack import wait_until
-from tests.browser.board import UNREAD, NewSession, Visit
+from tests.browser.board import NewSession, Visit
 from tests.browser.console.boss import COUNT_CLICKS
 from tests.browser.shopfront.test_list import tomorrow
 from tests.browser.visitor import Visitor
@@ -24,16 +24,6 @@ def counted(visit: Visit) -> Callable[..., Visitor]:
         return visitor.go()
 
     return open_list
-
-
-@pytest.fixture
-def winner(new_session: NewSession, member: Callable[..., Client], admin: Client) -> Client:
-    """A member who has won a lamp, and has news of it."""
-    session_id, winner = new_session(name="Lamp")["session_id"], member()
-    assert winner.bid(session_id, 150).status == 200
-    admin.put(f"/api/admin/sessions/{session_id}/close")
-    assert wait_until(lambda: bool(winner.get(UNREAD).json), RESULTS_TIMEOUT_SECONDS)
-    return winner
 
 
 def clicks(visitor: Visitor) -> int:
@@ -90,10 +80,8 @@ def test_asking_for_a_reminder_takes_one_click(
     assert clicks(visitor) == 1  # Remind me
 
 
-def test_seeing_what_to_pay_takes_one_click(
-    counted: Callable[..., Visitor], winner: Client
-) -> None:
-    visitor = counted(winner)
+def test_seeing_what_to_pay_takes_one_click(counted: Callable[..., Visitor], told: Client) -> None:
+    visitor = counted(told)
     visitor.page.get_by_role("link", name="News").click()
     offers = visitor.page.get_by_role("region", name="Your offers")
     expect(offers).to_contain_text("Pay €150.00 by")
@@ -101,9 +89,9 @@ def test_seeing_what_to_pay_takes_one_click(
 
 
 def test_declining_an_item_takes_three_clicks(
-    counted: Callable[..., Visitor], winner: Client
+    counted: Callable[..., Visitor], told: Client
 ) -> None:
-    visitor = counted(winner)
+    visitor = counted(told)
     visitor.page.get_by_role("link", name="News").click()
     visitor.page.get_by_role("button", name="Decline Lamp").click()
     visitor.page.get_by_role("dialog").get_by_role("button").first.click()
