@@ -147,6 +147,21 @@ def test_a_close_does_not_shut_the_gate_of_a_session_that_is_being_extended(
     assert status == ("active" if has_lock else "ended")
 
 
+def test_a_close_does_not_end_a_session_whose_extension_redis_has_not_got(shop: Shop) -> None:
+    session = session_with_bids(shop)
+    shop.end(session)
+    with shop.services.database.begin() as db:
+        # By a process that commits, and dies before Redis follows.
+        later = clock.now(shop.services.redis) + HOUR
+        db.get_one(BiddingSession, session.session_id).end_time = later
+    assert not shop.services.closing.close(session.session_id)
+    shop.services.session_edits.align_gates()
+    status, end = shop.services.redis.hmget(
+        keys.session_params(session.session_id), "status", "end"
+    )
+    assert (status, int(end)) == ("active", clock.to_microseconds(later))
+
+
 def shut_without_the_lock(shop: Shop, session: SessionView) -> None:
     """Shut the gate by the end as it was committed, as a close did that asks for no lock."""
     end = shop.services.sessions.get(session.session_id).end_time

@@ -111,7 +111,8 @@ def test_a_gate_whose_time_is_over_is_shut_at_its_end(shop: Shop) -> None:
     shop.bid(shop.bidder(), session, "120")
     shop.end(session)
     before = params(shop, session)
-    assert shut_gate(shop, session, "due") == ["gate_shut", before["end"], "1"]
+    end = clock.from_microseconds(int(before["end"]))
+    assert shut_gate(shop, session, "due", end=end) == ["gate_shut", before["end"], "1"]
     assert params(shop, session) == before | {"status": "ended"}
 
 
@@ -193,19 +194,22 @@ def test_an_earlier_end_by_postgresql_holds_for_a_gate_that_is_shut(shop: Shop) 
     assert params(shop, session)["end"] == str(clock.to_microseconds(earlier))
 
 
-def test_a_later_end_by_postgresql_changes_nothing(shop: Shop) -> None:
+def test_a_later_end_by_postgresql_holds_until_the_gate_is_shut(shop: Shop) -> None:
     session = shop.session()
     shop.end(session)
     before = params(shop, session)
     later = session.end_time + timedelta(hours=1)
-    assert shut_gate(shop, session, "due", end=later)[1] == before["end"]
-    assert params(shop, session) == before | {"status": "ended"}
+    assert shut_gate(shop, session, "due", end=later) == ["not_due"]
+    assert params(shop, session) == before
+    shut = shut_gate(shop, session, "due", end=clock.from_microseconds(int(before["end"])))
+    assert shut_gate(shop, session, "due", end=later) == shut
 
 
 def test_an_early_end_after_the_time_is_over_keeps_the_end(shop: Shop) -> None:
     session = shop.session()
     shop.end(session)
-    assert shut_gate(shop, session, "early")[1] == params(shop, session)["end"]
+    end = params(shop, session)["end"]
+    assert shut_gate(shop, session, "early", end=clock.from_microseconds(int(end)))[1] == end
 
 
 def test_the_gate_of_a_session_that_redis_does_not_know_leaves_nothing(shop: Shop) -> None:
