@@ -18,10 +18,7 @@ from core.rules import scoring
 
 
 class NotificationKind(StrEnum):
-    """The kinds of notifications, as they are stored: of each a member has at most one a session.
-
-    Its `topic` is what clients see.
-    """
+    """The kinds of notifications: of each a member has at most one a session."""
 
     SESSION_ENDED = "session_ended"
     SESSION_CANCELLED = "session_cancelled"
@@ -34,18 +31,7 @@ class NotificationKind(StrEnum):
     # For admins.
     WEBHOOK_DISABLED = "webhook_disabled"
 
-    @property
-    def topic(self) -> str:
-        """What it is about."""
-        return _TOPICS.get(self, self.value)
 
-
-_TOPICS = {
-    NotificationKind.SESSION_ENDED: "result",
-    NotificationKind.SESSION_CANCELLED: "cancelled",
-    NotificationKind.OFFER_OPENED: "offer",
-    NotificationKind.OFFER_ENDED: "offer",
-}
 # About the member's own rank, price and offer.
 _OF_RESULTS = (
     NotificationKind.SESSION_ENDED,
@@ -87,11 +73,6 @@ class Notice:
     cancel_reason: str | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
-
-    @property
-    def topic(self) -> str:
-        """What it is about, as clients see it."""
-        return NotificationKind(self.kind).topic
 
     @property
     def is_winner(self) -> bool:

@@ -17,9 +17,22 @@ def newest(status: Status | None, now: datetime) -> Select[BiddingSession]:
     )
 
 
-def soonest(status: Status | None, search: str, now: datetime) -> Select[BiddingSession]:
-    """Sessions of a status with `search` in their name: started ones by end, then those to come
-    by start, then those that are over, the latest first.
+def soonest_ending(status: Status | None, search: str, now: datetime) -> Select[BiddingSession]:
+    """Sessions of a status with `search` in their name, soonest end first, then those that are
+    over, the latest first.
+    """
+    end, is_over = BiddingSession.end_time, ~_is_running(now)
+    return (
+        select(BiddingSession)
+        .join(BiddingSession.product)
+        .where(_status_is(status, now), Product.name.icontains(search, autoescape=True))
+        .order_by(is_over, case((is_over, None), else_=end), end.desc(), BiddingSession.id)
+    )
+
+
+def soonest(status: Status | None, now: datetime) -> Select[BiddingSession]:
+    """Sessions of a status: started ones by end, then those to come by start, then those that are
+    over, the latest first.
     """
     start, end = BiddingSession.start_time, BiddingSession.end_time
     is_over, is_to_come = ~_is_running(now), start > now
@@ -27,8 +40,7 @@ def soonest(status: Status | None, search: str, now: datetime) -> Select[Bidding
     next_moment = case((is_over, None), (is_to_come, start), else_=end)
     return (
         select(BiddingSession)
-        .join(BiddingSession.product)
-        .where(_status_is(status, now), Product.name.icontains(search, autoescape=True))
+        .where(_status_is(status, now))
         .order_by(part, next_moment, end.desc(), BiddingSession.id)
     )
 

@@ -5,7 +5,7 @@ transaction, with the session's row locked, so that both apply decisions in the 
 All times follow the Redis server's clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from redis import Redis
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from core import errors, outages
@@ -29,7 +29,7 @@ from core.rules.pricing import OrderTerms
 from core.rules.scoring import Coefficients, tells_cents, terms_of
 from core.rules.weighting import MAX_WEIGHT
 from core.sessions.loading import SessionLoader
-from core.sessions.selecting import newest, soonest
+from core.sessions.selecting import newest, soonest, soonest_ending
 from core.sessions.shop_events import Milestone, note
 
 log = structlog.get_logger(__name__)
@@ -147,21 +147,30 @@ class Sessions:
         self, status: Status | None, *, page: int, page_size: int
     ) -> tuple[Sequence[SessionView], int]:
         """One page of sessions, newest start first, and the total count."""
-        with self._database.begin() as db:
-            now = _database_now(db)
-            rows, total = page_of(db, newest(status, now), page=page, page_size=page_size)
-            return [view_of(session, now) for session in rows], total
+        return self._page(lambda now: newest(status, now), page, page_size)
 
     def soonest(
-        self, status: Status | None, search: str = "", *, page: int, page_size: int
+        self, status: Status | None, *, page: int, page_size: int
     ) -> tuple[Sequence[SessionView], int]:
         """One page of sessions and the total count: started ones by end, then those to come by
-        start, then those that are over, the latest first. `search`: a part of the name.
+        start, then those that are over, the latest first.
         """
+        return self._page(lambda now: soonest(status, now), page, page_size)
+
+    def soonest_ending(
+        self, status: Status | None, search: str, *, page: int, page_size: int
+    ) -> tuple[Sequence[SessionView], int]:
+        """One page of sessions, soonest end first, and the total count. Those that are over come
+        last, the latest first. `search`: a part of the name.
+        """
+        return self._page(lambda now: soonest_ending(status, search, now), page, page_size)
+
+    def _page(
+        self, choose: Callable[[datetime], Select[BiddingSession]], page: int, page_size: int
+    ) -> tuple[Sequence[SessionView], int]:
         with self._database.begin() as db:
             now = _database_now(db)
-            chosen = soonest(status, search, now)
-            rows, total = page_of(db, chosen, page=page, page_size=page_size)
+            rows, total = page_of(db, choose(now), page=page, page_size=page_size)
             return [view_of(session, now) for session in rows], total
 
     def active(self) -> Sequence[SessionView]:

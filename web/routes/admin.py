@@ -128,8 +128,8 @@ def close(session_id: UUID) -> SessionView:
 def all_sessions(
     status: str | None, search: str, page: int, page_size: int
 ) -> tuple[Sequence[SessionView], int]:
-    """List all sessions: started ones by end, then by start, then those that are over."""
-    return services().sessions.soonest(
+    """List all sessions, soonest end first; those that are over come last."""
+    return services().sessions.soonest_ending(
         Status(status) if status else None, search, page=page, page_size=page_size
     )
 

@@ -467,7 +467,7 @@ class Export:
 @dataclass(frozen=True, kw_only=True)
 class Notification:
     notification_id: str
-    kind: Literal['result', 'cancelled', 'offer', 'outbid', 'starting', 'webhook_disabled']
+    kind: Literal['session_ended', 'session_cancelled', 'offer_opened', 'offer_ended', 'outbid', 'starting', 'webhook_disabled']
     session_id: str | None
     product_name: str | None
     rank: int | None

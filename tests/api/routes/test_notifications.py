@@ -39,7 +39,7 @@ def test_winner_and_loser_are_told_how_the_session_ended_for_them(
     assert total == 1
     assert won == {
         "notification_id": won["notification_id"],
-        "kind": "result",
+        "kind": "session_ended",
         "session_id": str(session.session_id),
         "product_name": "Item",
         "rank": 1,

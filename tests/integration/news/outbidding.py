@@ -40,8 +40,8 @@ def notices(shop: Shop, bidder: Bidder) -> list[Notice]:
     return list(found)
 
 
-def topics(shop: Shop, bidder: Bidder) -> list[str]:
-    return [notice.topic for notice in notices(shop, bidder)]
+def kinds(shop: Shop, bidder: Bidder) -> list[str]:
+    return [notice.kind for notice in notices(shop, bidder)]
 
 
 def change(shop: Shop, statement: str, **parameters: Any) -> None:

@@ -23,7 +23,7 @@ def messages(shop: Shop, username: str) -> list[tuple[str, str]]:
     found, _ = shop.services.notifications.of_member(
         user_id, unread_only=False, page=1, page_size=50
     )
-    return [(notice.topic, notice.message) for notice in found]
+    return [(notice.kind, notice.message) for notice in found]
 
 
 def sweep(shop: Shop) -> int:
@@ -36,7 +36,7 @@ def test_a_member_whose_offer_expires_is_told_once(shop: Shop) -> None:
     assert (sweep(shop), sweep(shop)) == (1, 0)
     assert shop.rows(ENDED) == [("rank1", "offer_ended")]
     assert messages(shop, "rank1") == [
-        ("offer", "Your offer of Item has expired: it was not paid in time.")
+        ("offer_ended", "Your offer of Item has expired: it was not paid in time.")
     ]
 
 
@@ -47,7 +47,7 @@ def test_a_member_whose_offer_is_withdrawn_is_told_once(shop: Shop) -> None:
             session.session_id, offer_of(shop, 1), OfferState.WITHDRAWN, hand_on=False
         )
     assert messages(shop, "rank1") == [
-        ("offer", "The shop has withdrawn its offer of Item to you.")
+        ("offer_ended", "The shop has withdrawn its offer of Item to you.")
     ]
     assert messages(shop, "rank2") == []
 

@@ -31,7 +31,7 @@ def test_admins_are_told_once_that_an_endpoint_was_disabled(shop: Shop) -> None:
         record_failure(shop.services.database, endpoint_id, is_gone=True)
     for told in (admin, other):
         [notice] = notices(shop, told)
-        assert (notice.topic, notice.session_id) == ("webhook_disabled", None)
+        assert (notice.kind, notice.session_id) == ("webhook_disabled", None)
         assert notice.message.startswith("A webhook endpoint was disabled because it failed.")
     assert notices(shop, member) == []
 

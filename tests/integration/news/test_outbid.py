@@ -12,10 +12,10 @@ from tests.integration.news.outbidding import (
     BY_PRICE,
     a_minute_passes,
     change,
+    kinds,
     look,
     looking,
     notices,
-    topics,
     watched,
 )
 from tests.integration.orders.test_sweeping import killed_before
@@ -29,7 +29,7 @@ def test_who_was_winning_and_no_longer_is_is_told(shop: Shop) -> None:
     shop.bid(bob, session, "160")
     assert look(shop) == 1
     [notice] = notices(shop, ada)
-    assert (notice.topic, notice.session_id) == ("outbid", session.session_id)
+    assert (notice.kind, notice.session_id) == ("outbid", session.session_id)
     assert notice.message == "You were outbid in Item: your bid no longer wins."
     assert (notice.rank, notice.price, notice.is_winner) == (None, None, False)
     assert notices(shop, late) == notices(shop, bob) == []
@@ -41,7 +41,7 @@ def test_nobody_is_told_twice_of_the_same(shop: Shop) -> None:
         shop.bid(shop.bidder(), session, str(price))
         look(shop)
         a_minute_passes(shop)
-    assert topics(shop, ada) == ["outbid"]
+    assert kinds(shop, ada) == ["outbid"]
     [(age,)] = shop.rows("SELECT now() - min(created_at) FROM notifications")
     assert age > timedelta(minutes=2)
 
@@ -58,14 +58,14 @@ def test_everybody_was_winning_while_there_were_more_items_than_bidders(shop: Sh
     for price in (160, 170, 130):
         shop.bid(shop.bidder(), session, str(price))
     assert look(shop) == 1
-    assert (topics(shop, ada), topics(shop, bob)) == ([], ["outbid"])
+    assert (kinds(shop, ada), kinds(shop, bob)) == ([], ["outbid"])
 
 
 def test_who_has_an_equal_score_but_a_later_bid_is_outbid_first(shop: Shop) -> None:
     session, [first, second, _] = watched(shop, 150, 150, 110, inventory=2)
     shop.bid(shop.bidder(), session, "160")
     assert look(shop) == 1
-    assert (topics(shop, first), topics(shop, second)) == ([], ["outbid"])
+    assert (kinds(shop, first), kinds(shop, second)) == ([], ["outbid"])
 
 
 def test_who_bids_again_meanwhile_knows_and_is_not_told(shop: Shop) -> None:
@@ -108,7 +108,7 @@ def test_all_that_are_displaced_are_told_in_chunks(
     for price in range(200, 205):
         shop.bid(shop.bidder(), session, str(price))
     assert look(shop) == 5
-    assert all(topics(shop, bidder) == ["outbid"] for bidder in bidders)
+    assert all(kinds(shop, bidder) == ["outbid"] for bidder in bidders)
 
 
 def test_a_look_reads_so_many_places_at_most(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_a_look_reads_so_many_places_at_most(shop: Shop, monkeypatch: pytest.Mon
     for price in range(200, 205):
         shop.bid(shop.bidder(), session, str(price))
     assert look(shop) == 4
-    assert topics(shop, bidders[-1]) == []
+    assert kinds(shop, bidders[-1]) == []
     shop.bid(shop.bidder(), session, "206")
     assert look(shop) == 1, "the mark has moved on"
 
@@ -185,7 +185,7 @@ def test_killed_at_any_statement_it_tells_nobody_or_everybody_once(shop: Shop) -
     assert number > 4, "it died at each statement"
     assert told == 1
     assert look(shop) == 0
-    assert topics(shop, ada) == ["outbid"]
+    assert kinds(shop, ada) == ["outbid"]
 
 
 def test_killed_at_the_commit_it_tells_at_the_next_look_and_once(shop: Shop) -> None:

@@ -12,7 +12,7 @@ from core.notifications import reminders
 from core.notifications.reminders import AHEAD
 from core.redis import clock
 from core.sessions.sessions import SessionView
-from tests.integration.news.outbidding import change, notices, topics
+from tests.integration.news.outbidding import change, kinds, notices
 from tests.support.crashing import Killed
 from tests.support.factories import Shop
 
@@ -42,7 +42,7 @@ def test_who_asked_for_it_is_told_once(shop: Shop) -> None:
     bob = shop.bidder()
     assert (tell(shop), tell(shop)) == (1, 0)
     [notice] = notices(shop, ada)
-    assert (notice.topic, notice.session_id) == ("starting", session.session_id)
+    assert (notice.kind, notice.session_id) == ("starting", session.session_id)
     start = f"{session.start_time:%Y-%m-%d %H:%M} UTC"
     assert notice.message == f"Item starts soon, at {start}."
     assert notices(shop, bob) == []
@@ -86,7 +86,7 @@ def test_a_moved_start_tells_nobody_again(shop: Shop) -> None:
     shop.services.reminders.add(session.session_id, ada.user_id)
     shop.move_start(session, session.start_time)
     assert tell(shop) == 0
-    assert topics(shop, ada) == ["starting"]
+    assert kinds(shop, ada) == ["starting"]
 
 
 def test_killed_before_the_commit_it_tells_the_next_time_and_once(shop: Shop) -> None:

@@ -267,6 +267,23 @@ def test_sessions_are_listed_in_pages_newest_start_first(shop: Shop) -> None:
     assert {total for _, total in pages} == {3}
 
 
+def test_all_sessions_are_listed_soonest_end_first_and_those_that_are_over_last(
+    shop: Shop,
+) -> None:
+    kinds = sessions_of_all_kinds(shop)
+    found, total = shop.services.sessions.soonest_ending(None, "", page=1, page_size=50)
+    running = [view for view in found if not view.status.is_over]
+    assert total == len(kinds)
+    assert list(found[: len(running)]) == sorted(running, key=lambda view: view.end_time)
+    over = [view.end_time for view in found[len(running) :]]
+    assert over == sorted(over, reverse=True)
+    page, _ = shop.services.sessions.soonest_ending(None, "", page=2, page_size=4)
+    assert list(page) == list(found[4:8])
+    for status in Status:
+        found, _ = shop.services.sessions.soonest_ending(status, "", page=1, page_size=50)
+        assert ids(found) == {session.session_id for session, kind in kinds if kind is status}
+
+
 def test_what_happens_soonest_is_listed_first_and_what_is_over_last(shop: Shop) -> None:
     kinds = sessions_of_all_kinds(shop)
     found, total = shop.services.sessions.soonest(None, page=1, page_size=50)
@@ -286,10 +303,10 @@ def test_what_happens_soonest_is_listed_first_and_what_is_over_last(shop: Shop) 
         *sorted(to_come, key=lambda view: view.start_time),
         *sorted(over, key=lambda view: view.end_time, reverse=True),
     ]
-    page, _ = shop.services.sessions.soonest(None, "", page=2, page_size=4)
+    page, _ = shop.services.sessions.soonest(None, page=2, page_size=4)
     assert list(page) == list(found[4:8])
     for status in Status:
-        found, _ = shop.services.sessions.soonest(status, "", page=1, page_size=50)
+        found, _ = shop.services.sessions.soonest(status, page=1, page_size=50)
         assert ids(found) == {session.session_id for session, kind in kinds if kind is status}
 
 
@@ -302,7 +319,7 @@ def test_sessions_are_found_by_any_part_of_the_name_taken_literally(
 ) -> None:
     for name in ("Camera", "camp bed", "50% off_", "back\\slash"):
         shop.services.sessions.create_with_product(name, None, TERMS)
-    found, total = shop.services.sessions.soonest(None, search, page=1, page_size=50)
+    found, total = shop.services.sessions.soonest_ending(None, search, page=1, page_size=50)
     assert (len(found), total) == (names, names)
 
 

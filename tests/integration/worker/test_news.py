@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.redis import clock
-from tests.integration.news.outbidding import change, topics, watched
+from tests.integration.news.outbidding import change, kinds, watched
 from tests.integration.worker.test_tasks import worker_process
 from tests.support.broker import Broker
 from tests.support.factories import Shop
@@ -21,7 +21,7 @@ def test_looking_twice_tells_once_and_enqueues_the_emails(shop: Shop, broker: Br
     shop.bid(shop.bidder(), session, "160")
     for _ in range(2):
         tasks.tell_outbid()
-    assert topics(shop, ada) == ["outbid"]
+    assert kinds(shop, ada) == ["outbid"]
     assert broker.queued(queues.EMAILS) == MAILING
 
 
@@ -33,7 +33,7 @@ def test_telling_of_a_start_twice_tells_once_and_enqueues_the_emails(
     shop.services.reminders.add(session.session_id, ada.user_id)
     for _ in range(2):
         tasks.tell_starting()
-    assert topics(shop, ada) == ["starting"]
+    assert kinds(shop, ada) == ["starting"]
     assert broker.queued(queues.EMAILS) == MAILING
 
 

@@ -20,7 +20,7 @@ from web.http.fields import (
 from web.http.schemas.base import PageQuery, RequestSchema, currency_field
 
 EVENTS = [kind.value for kind in EventKind]
-TOPICS = list(dict.fromkeys(kind.topic for kind in NotificationKind))
+KINDS = [kind.value for kind in NotificationKind]
 DELIVERY_STATUSES = [status.value for status in DeliveryStatus]
 
 
@@ -43,7 +43,7 @@ class WebhookDeliveriesQuery(DeliveriesQuery):
 
 class Notification(Schema):
     notification_id = Identifier(required=True)
-    kind = fields.String(required=True, attribute="topic", validate=validate.OneOf(TOPICS))
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS))
     session_id = Identifier(
         required=True,
         allow_none=True,

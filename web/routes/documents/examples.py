@@ -89,7 +89,7 @@ _VALUES: dict[str, Any] = {
     "is_on": True,
     "is_winner": True,
     "is_winning": True,
-    "kind": "result",
+    "kind": "session_ended",
     "largest_weight": 2.0,
     "last_error": None,
     "maxmemory_policy": "noeviction",

@@ -74,9 +74,10 @@ export const news = {
   allRead: "All news are read.",
   unread: "New",
   kinds: {
-    result: "Result",
-    offer: "Offer",
-    cancelled: "Cancelled",
+    session_ended: "Result",
+    session_cancelled: "Cancelled",
+    offer_opened: "Offer",
+    offer_ended: "Offer",
     outbid: "Outbid",
     starting: "Starts soon",
     webhook_disabled: "Webhook disabled",
