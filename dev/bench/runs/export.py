@@ -22,8 +22,7 @@ class ExportRuns(CloseRuns):
     def run(self) -> None:
         options, session_id = self._options, open_session(self._services)
         print(f"  export: creating {options.close_bids:,} bids", flush=True)
-        for table in ("users", "bids"):
-            self._execute(f"TRUNCATE {table}")
+        self._execute("TRUNCATE users, reminders, bids")
         self._execute(MEMBERS, bidders=options.close_bidders)
         bids = {"bids": options.close_bids, "bidders": options.close_bidders}
         self._execute(BIDS, session_id=session_id, **bids)
