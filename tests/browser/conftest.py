@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from core.config import PROJECT_ROOT
 from dev.stack import Stack
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PICTURES, Visitor
 from tests.support.http.client import Client
 from tests.system.conftest import (  # noqa: F401 - fixtures are found by their names here
     admin,
@@ -26,6 +26,7 @@ from tests.system.conftest import (  # noqa: F401 - fixtures are found by their 
     whole_stack,
 )
 
+PICTURE = PROJECT_ROOT / "web" / "static" / "board" / "icon.svg"
 SCREENSHOTS = PROJECT_ROOT / "artifacts" / "screenshots"
 ARGUMENTS = [
     "--no-sandbox",  # Chromium refuses its sandbox to root, and CI is root
@@ -69,6 +70,7 @@ def visit(browser: Browser, stack: Stack) -> Iterator[Callable[..., Visitor]]:  
         def open_page(client: Client | None = None, **options: Any) -> Visitor:
             context = browser.new_context(**options)
             visitors.callback(context.close)
+            context.route(f"{PICTURES}**", lambda route: route.fulfill(path=PICTURE))
             opened.append(Visitor(context.new_page(), stack.port, client))
             return opened[-1]
 

@@ -93,8 +93,9 @@ def test_a_past_session_is_ranked_anew(
 def test_bad_input_is_explained(simulator: Callable[..., Visitor]) -> None:
     visitor = simulator()
     simulate(visitor, Bidders=20_000)
-    alert = visitor.page.get_by_role("form", name="Simulator").get_by_role("alert")
-    expect(alert).to_have_text("runs: At most 20,000 bids: bidders times runs.")
+    form = visitor.page.get_by_role("form", name="Simulator")
+    expect(form).to_contain_text("At most 20,000 bids: bidders times runs.")
+    expect(form.get_by_label("Sales")).to_be_focused()
     assert all("422" in said for said in visitor.forgive())
 
 

@@ -61,7 +61,7 @@ def test_session_is_created_with_all_terms_at_the_local_time(visit: Visit, admin
     texts = {
         "Name": name,
         "Description": "Brushed steel.\n2700 K",
-        "Picture": "https://pictures.example/lamp.jpg",
+        "Picture": "https://images.shop.example/lamp.jpg",
         "Starting price": "149.5",
         "Items": "7",
         "Start": local(start),
@@ -85,6 +85,7 @@ def test_session_is_created_with_all_terms_at_the_local_time(visit: Visit, admin
     [session] = found(admin, name)
     expected = {
         "description": texts["Description"],
+        "image_url": texts["Picture"],
         "upset_price": 149.5,
         "inventory": 7,
         "start_time": start.isoformat(),

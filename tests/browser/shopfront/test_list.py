@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.board import NewSession, Visit, first
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PICTURES, Visitor
 from tests.support.http.client import Client
 
 BERLIN = "Europe/Berlin"
@@ -96,6 +96,16 @@ def with_picture(route: Route) -> None:
     sessions: list[dict[str, Any]] = answer.json()
     picture = {"image_url": "/board/icon.svg?picture"}
     route.fulfill(response=answer, json=[session | picture for session in sessions])
+
+
+def test_picture_on_a_host_of_the_shop_is_shown(
+    empty_shop: None, visit: Visit, new_session: NewSession
+) -> None:
+    """The page's policy lets it in; whatever is on other hosts would be a complaint."""
+    new_session(name="Lamp", image_url=f"{PICTURES}lamp.svg")
+    picture = visit().go().page.get_by_role("img", name="Lamp")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("(node) => node.decode().then(() => node.naturalWidth > 0)")
 
 
 def test_picture_has_the_products_name_and_its_place_before_it_is_there(

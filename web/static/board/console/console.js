@@ -7,6 +7,10 @@ import {
   consoleSettings as settings, consoleSimulator, consoleWebhooks as webhooks,
 } from "./messages.js";
 
+const style = document.createElement("link");
+Object.assign(style, { rel: "stylesheet", href: new URL("console.css", import.meta.url) });
+document.head.append(style);
+
 /** Subject, its text in the menu, and the module whose default export is its view. */
 const SUBJECTS = [
   ["", texts.overview, () => import("./overview.js")],

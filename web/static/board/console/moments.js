@@ -23,7 +23,11 @@ export function toInput(iso) {
 /** The time in UTC that such an input means, or null. */
 export const toUtc = (value) => (value ? new Date(value).toISOString() : null);
 
+// How far the clock of `now` may be behind the server's, which only boards tell exactly.
+const CLOCK_ERROR_MS = 1000;
+
 /** Whether a session is yet to start, also one that was paused before. */
-export const isPlanned = ({ status, start_time: start }) => status === "scheduled" || (status === "inactive" && Date.parse(start) > now());
+export const isPlanned = ({ status, start_time: start }) =>
+  status === "scheduled" || (status === "inactive" && Date.parse(start) > now() + CLOCK_ERROR_MS);
 
 export const minutesLater = (iso, minutes) => new Date(Date.parse(iso) + minutes * 60_000).toISOString();

@@ -111,7 +111,9 @@ class Watcher {
   abandonSocket() {
     const { socket } = this;
     this.socket = null;
-    socket?.close();
+    // The browser complains of one that is closed before it is open.
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket?.close();
   }
 
   handleClose(code) {
@@ -140,7 +142,7 @@ class Watcher {
   async pollOnce() {
     this.ask();
     try {
-      const board = await call("GET", `/api/leaderboard/${this.sessionId}`, undefined, POLL_TIMEOUT_MS);
+      const board = await call("GET", `/api/leaderboard/${this.sessionId}`, undefined, { timeoutMs: POLL_TIMEOUT_MS });
       if (this.stopped || this.isOpen) return true;
       this.hear();
       this.on.state("polling");
