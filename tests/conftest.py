@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
@@ -47,6 +48,10 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_xdist_make_scheduler",
 ]
+
+# A busy machine would miss Hypothesis's deadline.
+hypothesis.settings.register_profile("without deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 TEST_DATABASE = own_database("flashbid_test")
 TEST_JWT_SECRET = "a-secret-for-tests-only-of-more-than-32-bytes"
