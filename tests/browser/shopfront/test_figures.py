@@ -77,7 +77,7 @@ def test_figures_of_a_busy_board(
         f" {len(long_tasks)} tasks over 50 ms, the longest {max(long_tasks, default=0):.0f} ms"
     )
     assert frames
-    expect(visitor.rows.first).to_contain_text(f"{price}.00")
+    expect(visitor.rows.first).to_contain_text(f"{price:,}.00")
 
 
 def _print(text: str) -> None:
