@@ -24,9 +24,9 @@ from web.http.requests import (
     Receive,
     Scope,
     Send,
+    lane_request,
     linger,
     read_body,
-    read_request,
 )
 from web.http.responses import assign_request_id
 from web.lane import lane_of
@@ -73,15 +73,13 @@ class Application:
             handler = self._lane.handler_for(scope)
             max_bytes = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
             try:
-                if handler is not None:
-                    request = await read_request(scope, receive, max_bytes)
-                    response = await self._lane.respond(handler, request)
-                    is_read_to_end = request.is_read_to_end
-                else:
-                    body, is_read_to_end = await read_body(receive, max_bytes)
-                    response = await self._respond_with_flask(scope, body)
+                body, is_read_to_end = await read_body(receive, max_bytes)
             except ClientGone:
                 return
+            if handler is not None:
+                response = await self._lane.respond(handler, lane_request(scope, body))
+            else:
+                response = await self._respond_with_flask(scope, body)
             if response.status in _DELAYED_STATUSES:
                 await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             send_whole = scope.get("extensions", {}).get(SEND_WHOLE) if is_read_to_end else None

@@ -6,7 +6,7 @@ routes for the two (web/routes/bidding.py) call it too, so that the API is compl
 WSGI server.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, wraps
 from http import HTTPStatus
 from time import perf_counter
@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl
 from flask import Flask, Response, current_app, g, request
 
 from core import errors
-from core.bidding.placing import Bidder, PlacedBid
 from core.telemetry import metrics
 from web.guards.operation import Operation, View, path_id
 from web.guards.problems import error_response, problem_of
@@ -27,7 +26,7 @@ from web.http.access_log import BID_PATH, AccessLogWriter
 from web.http.body import require_json
 from web.http.buckets import Buckets
 from web.http.fast_json import read_bid, write_placed
-from web.http.requests import Headers, LaneRequest, RawResponse, Scope
+from web.http.requests import LaneRequest, RawResponse, Scope, encode_headers
 from web.http.responses import JSON_HEADERS, ApiResponse, assign_request_id, common_headers
 from web.http.schemas import PageQuery
 from web.state import board_pages_of, services, services_of
@@ -47,10 +46,10 @@ class Lane:
     def __init__(self, app: Flask, access_log: AccessLogWriter) -> None:
         app_services = services_of(app)
         self._access_log = access_log
-        self._json_headers = _as_bytes(JSON_HEADERS)
-        self._common_headers = _as_bytes(common_headers(app_services.settings))
-        self._cors_headers_of = lru_cache(_CACHED_ORIGINS)(
-            lambda origin: _as_bytes(cors.headers_of(app)(origin))
+        self._common_head = encode_headers(common_headers(app_services.settings).items())
+        self._json_head = encode_headers(JSON_HEADERS.items()) + self._common_head
+        self._cors_head_of = lru_cache(_CACHED_ORIGINS)(
+            lambda origin: encode_headers(cors.headers_of(app)(origin).items())
         )
         self._verifier = verifier_of(app)
         self._bidding = app_services.bidding
@@ -90,16 +89,15 @@ class Lane:
 
     def finish(self, response: ApiResponse, request_id: str, origin: bytes | None) -> RawResponse:
         """Add the common headers."""
-        own_headers = response.headers
-        headers = [
-            *(self._json_headers if own_headers is JSON_HEADERS else _as_bytes(own_headers)),
-            *self._common_headers,
-            (b"x-request-id", request_id.encode()),
-            (b"content-length", b"%d" % len(response.body)),
-        ]
+        body = response.body
+        if response.headers is JSON_HEADERS:
+            head = self._json_head
+        else:
+            head = encode_headers(response.headers.items()) + self._common_head
+        head += b"x-request-id: %b\r\ncontent-length: %d\r\n" % (request_id.encode(), len(body))
         if origin is not None:
-            headers += self._cors_headers_of(origin.decode("latin-1"))
-        return RawResponse(response.status, headers, response.body)
+            head += self._cors_head_of(origin.decode("latin-1"))
+        return RawResponse(response.status, head, body)
 
     async def place_bid(self, request: LaneRequest) -> ApiResponse:
         """Place a bid."""
@@ -108,7 +106,11 @@ class Lane:
         bidder = bidder_of(claims)
         self._refused_bids.require(bidder.id_text)
         try:
-            placed = await self._place(request, bidder)
+            require_json(request.header(b"content-type"), request.header(b"content-encoding"))
+            session_id, price, only_if_better = read_bid(request.body)
+            placed = await self._bidding.bid(
+                bidder, session_id, price, only_if_better=only_if_better
+            )
         except Exception as error:
             if problem_of(type(error)).status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._refused_bids.take(bidder.id_text)
@@ -118,11 +120,6 @@ class Lane:
         if placed.drain_due:
             self._background.start(enqueue.drain, placed.session_id)
         return ApiResponse(write_placed(placed), outcome=placed.outcome)
-
-    async def _place(self, request: LaneRequest, bidder: Bidder) -> PlacedBid:
-        require_json(request.header(b"content-type"), request.header(b"content-encoding"))
-        session_id, price, only_if_better = read_bid(request.body)
-        return await self._bidding.bid(bidder, session_id, price, only_if_better=only_if_better)
 
     async def show_board(self, request: LaneRequest) -> ApiResponse:
         """Show a page of a session's board."""
@@ -176,7 +173,3 @@ def _arguments(query: bytes) -> dict[str, str]:
     """A query's arguments; the first of repeated ones."""
     pairs = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
     return dict(reversed(pairs))
-
-
-def _as_bytes(headers: Mapping[str, str]) -> Headers:
-    return [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]

@@ -8,7 +8,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
@@ -19,7 +21,7 @@ class NotSent(Exception):
     """The item was not sent in time."""
 
 
-class _QueuedItem(NamedTuple, Generic[Item, Reply]):
+class _QueuedItem(Struct, Generic[Item, Reply]):
     item: Item
     reply: "asyncio.Future[Reply | Exception]"
     since: float

@@ -5,6 +5,7 @@ revoked tokens, the script says so; it is reloaded from PostgreSQL and the call 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -38,8 +39,13 @@ _MAX_WEIGHTS = 1000
 # Session, weight and revocations can each be missing once, and the session again after
 # each concurrent rebuild.
 _MAX_CALLS = 8
-# After one of these the bid may have been placed or not.
-_REPLY_IS_LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError)
+# As plain strings: Python 3.11 takes ten times as long to look up an enum's member.
+_REPLAYED = str(Outcome.REPLAYED)
+_PLACED = frozenset({str(Outcome.ACCEPTED), _REPLAYED})
+_NO_REPLY: tuple[type[Exception], ...] = (NotSent, errors.Unconfirmed, *outages.REDIS)
+# After one of these the bid may have been placed or not, unless it is one of the next.
+_REPLY_IS_LOST = (errors.Unconfirmed, redis_errors.ConnectionError, redis_errors.TimeoutError)
+_WAS_NOT_TAKEN = (outages.NothingSent, redis_errors.BusyLoadingError)
 _PLAIN_REFUSALS: dict[str, type[errors.Refusal]] = {
     Outcome.SESSION_NOT_STARTED: errors.SessionNotStarted,
     Outcome.SESSION_INACTIVE: errors.SessionInactive,
@@ -73,7 +79,6 @@ class PlacedBid(Struct, frozen=True):
     response_time: float
     user_weight: float
     is_winning: bool
-    threshold_score: float
     accepted_at: datetime
     replayed: bool
     # Whether the caller must enqueue a drain of the session.
@@ -89,7 +94,7 @@ class PlacedBid(Struct, frozen=True):
         """The result in a sentence, for people."""
         standing = "still stands" if self.replayed else "was accepted"
         outlook = "a winning place" if self.is_winning else "not a winning place"
-        return f"Your bid of {self.price} {standing}. Rank {self.rank}: {outlook} right now."
+        return f"Your bid of {self.price!s} {standing}. Rank {self.rank}: {outlook} right now."
 
 
 # The script's reply for one bid, and for its whole call.
@@ -177,10 +182,13 @@ class Bidding:
             only_if_better=only_if_better,
         )
         for _ in range(_MAX_CALLS):
-            reply, call = await self._ask(session_id, asked)
+            try:
+                reply, call = await self._bids.ask(session_id, asked, asker=asked.user_id)
+            except _NO_REPLY as error:
+                raise _refusal_without_reply(error) from error
+            if reply[0] in _PLACED:
+                return _placed(session_id, price, reply, call)
             match reply[0]:
-                case Outcome.ACCEPTED | Outcome.REPLAYED:
-                    return _placed(session_id, price, reply, call)
                 case Outcome.UNKNOWN_SESSION:
                     await self._background.run(self._loader.load, session_id)
                 case Outcome.UNKNOWN_WEIGHT:
@@ -205,17 +213,6 @@ class Bidding:
         await self._calls.execute("SET", keys.write_probe(no_session), 1, "PX", _PROBE_TTL_MS)
         await self._call(no_session, [_PROBE])
 
-    async def _ask(self, session_id: UUID, asked: _ScriptBid) -> _Reply:
-        """The script's reply. Raises BidNotTaken or OutcomeUnknown if there is none."""
-        try:
-            return await self._bids.ask(session_id, asked, asker=asked.user_id)
-        except NotSent:
-            raise errors.BidNotTaken from None
-        except errors.Unconfirmed as doubt:
-            raise errors.OutcomeUnknown from doubt
-        except outages.REDIS as outage:
-            raise _error_for(outage) from outage
-
     async def _call(self, session_id: UUID, bids: Sequence[_ScriptBid]) -> list[_Reply]:
         """One script call for all these bids."""
         started_at = perf_counter()
@@ -234,8 +231,8 @@ class Bidding:
             [*self._limits, keys.standing_prices(session_id), _packed(bids)],
         )
         seconds = perf_counter() - started_at
-        for reply in replies:
-            metrics.SCRIPT_CALLS.add(reply[0], seconds)
+        for outcome, count in Counter([reply[0] for reply in replies]).items():
+            metrics.SCRIPT_CALLS.add(outcome, seconds, count)
         metrics.BATCH_BIDS.observe(len(bids))
         return [(reply, all_bids) for reply in replies]
 
@@ -260,10 +257,9 @@ class Bidding:
         return [found.get(user_id) for user_id in user_ids]
 
 
-def _error_for(outage: Exception) -> errors.Refusal:
-    """The refusal for a bid whose call failed."""
-    was_sent = not isinstance(outage, (outages.NothingSent, redis_errors.BusyLoadingError))
-    if was_sent and isinstance(outage, _REPLY_IS_LOST):
+def _refusal_without_reply(error: Exception) -> errors.Refusal:
+    """BidNotTaken or OutcomeUnknown, for a bid whose call was not made or failed."""
+    if isinstance(error, _REPLY_IS_LOST) and not isinstance(error, _WAS_NOT_TAKEN):
         return errors.OutcomeUnknown()
     return errors.BidNotTaken()
 
@@ -273,9 +269,9 @@ _moment = lru_cache(1)(clock.from_microseconds)
 
 def _placed(session_id: UUID, price: Decimal, reply: list[Any], call: list[Any]) -> PlacedBid:
     outcome, sequence, _, score, response_time, weight, accepted_at, rank = reply
-    inventory, threshold, drain_due = call
+    inventory, drain_due = call
     # Only one bid of a call triggers the drain.
-    call[2] = 0
+    call[1] = 0
     return PlacedBid(
         session_id=session_id,
         sequence=int(sequence),
@@ -285,9 +281,8 @@ def _placed(session_id: UUID, price: Decimal, reply: list[Any], call: list[Any])
         response_time=float(response_time),
         user_weight=float(weight),
         is_winning=scoring.is_winning(rank, int(inventory)),
-        threshold_score=float(threshold),
         accepted_at=_moment(int(accepted_at)),
-        replayed=outcome == Outcome.REPLAYED,
+        replayed=outcome == _REPLAYED,
         drain_due=bool(drain_due),
     )
 

@@ -30,14 +30,14 @@ class Tally(Collector):
         self._mutex = Lock()
         registry.register(self)
 
-    def add(self, outcome: str, seconds: float) -> None:
-        """Count one outcome."""
+    def add(self, outcome: str, seconds: float, count: int = 1) -> None:
+        """Count an outcome, `count` times."""
         try:
             cell = self._own.cells[outcome]
         except (AttributeError, KeyError):
             cell = self._new_cell(outcome)
-        cell[bisect_left(self._bounds, seconds)] += 1
-        cell[-1] += seconds
+        cell[bisect_left(self._bounds, seconds)] += count
+        cell[-1] += count * seconds
 
     def total(self) -> dict[str, Cell]:
         """The counts of all threads, by outcome."""

@@ -196,7 +196,6 @@ class Agreement:
             response_time=bid.response_time,
             user_weight=bid.weight,
             is_winning=rank <= self.auction.terms.inventory,
-            threshold_score=self.auction.threshold,
             accepted_at=clock.from_microseconds(bid.accepted_at),
             replayed=is_replay,
             drain_due=placed.drain_due,

@@ -17,7 +17,7 @@ from werkzeug.wsgi import FileWrapper
 from core.members.passwords import HASHES_AT_ONCE
 from web.front.overload import ThreadQueue
 from web.http.body import MAX_BODY_BYTES
-from web.http.requests import MAX_WHOLE_BYTES, PIECE_BYTES, Headers, RawResponse, Scope
+from web.http.requests import MAX_WHOLE_BYTES, PIECE_BYTES, RawResponse, Scope, encode_headers
 
 # Paths for operators have their own threads, so that they work on an overloaded service.
 _OPERATOR_PATHS = ("/health", "/metrics", "/api/admin/")
@@ -109,22 +109,17 @@ def call_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> RawResponse:
 
     parts: Iterable[bytes] = app(environ, start_response)
     if started and _is_long(started[1]):
-        return RawResponse(int(started[0][:3]), _encoded(started[1]), b"", parts)
+        return RawResponse(int(started[0][:3]), encode_headers(started[1]), b"", parts)
     try:
         body = b"".join(parts)
     finally:
         getattr(parts, "close", lambda: None)()
     status, headers = started
-    encoded = _encoded(headers)
-    if body and all(name != b"content-length" for name, _ in encoded):
+    if body and all(name.lower() != "content-length" for name, _ in headers):
         # A streamed response is complete now.
-        encoded.append((b"content-length", b"%d" % len(body)))
-    return RawResponse(int(status[:3]), encoded, body)
+        headers = [*headers, ("content-length", str(len(body)))]
+    return RawResponse(int(status[:3]), encode_headers(headers), body)
 
 
 def _is_long(headers: list[tuple[str, str]]) -> bool:
     return int(dict(headers).get("Content-Length", 0)) > MAX_WHOLE_BYTES
-
-
-def _encoded(headers: list[tuple[str, str]]) -> Headers:
-    return [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers]

@@ -8,6 +8,7 @@ import sys
 
 from web.front.overload import LoadShedder
 from web.guards.problems import OVERLOADED, Problem, problem_response
+from web.http.requests import encode_headers
 
 # The time a client has to read a response.
 RESPONSE_READ_SECONDS = 10.0
@@ -78,10 +79,10 @@ def encode_problem(problem: Problem, request_id: str) -> bytes:
     options = response.headers.get("Connection")
     headers = {
         **response.headers,
-        "Content-Length": len(response.body),
+        "Content-Length": str(len(response.body)),
         "Connection": f"{options}, close" if options else "close",
         "X-Request-ID": request_id,
         **common_headers,
     }
-    lines = "".join([f"{name}: {text}\r\n" for name, text in headers.items()])
-    return f"HTTP/1.1 {response.status} \r\n{lines}\r\n".encode("ascii") + response.body
+    head = encode_headers(headers.items())
+    return b"HTTP/1.1 %d \r\n%b\r\n%b" % (response.status, head, response.body)

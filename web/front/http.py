@@ -5,7 +5,6 @@ head, and time limits for its body, for reading the response and for idle connec
 import asyncio
 import re
 from collections import deque
-from functools import partial
 from typing import Any
 
 import structlog
@@ -53,6 +52,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._head_bytes = self._chunk_bytes = self._first_chunk_bytes = 0
         # The cycles of requests whose heads were read and that have no response yet.
         self._unanswered: deque[Any] = deque()
+        self._extensions = {SEND_WHOLE: self._send_whole}
         self._request_started_at: float | None = None
         self._idle_since: float | None = None
         # Sent after the responses to all earlier requests; then the connection closes.
@@ -67,6 +67,8 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
+        # Break the reference cycle, which only the garbage collector would free.
+        self._extensions.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -102,8 +104,11 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         if self._is_over_limit:
             self._parse_problem = OVERLOADED
             raise ValueError("too many connections")
-        is_url_too_long = len(self.url) > MAX_URL_BYTES
-        if is_url_too_long or len(self.headers) > MAX_HEADERS or self._is_head_too_long():
+        if (
+            len(self.url) > MAX_URL_BYTES
+            or len(self.headers) > MAX_HEADERS
+            or (self._head_bytes + self._chunk_bytes > MAX_HEAD_BYTES and self._is_head_too_long())
+        ):
             self._parse_problem = HEAD_TOO_LARGE
             raise ValueError("head too large")
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":
@@ -114,8 +119,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         # A WebSocket creates no cycle.
         if self.cycle is not cycle_before:
             self._unanswered.append(self.cycle)
-            send = partial(self._send_whole, self.cycle)
-            self.scope["extensions"] = {SEND_WHOLE: send}  # type: ignore[dict-item]
+            self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
             # Bytes after an upgrade to an unsupported protocol cannot be parsed.
             if self.parser.should_upgrade() or self._is_shutting_down:
                 self.cycle.keep_alive = False
@@ -128,7 +132,12 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The response was sent."""
         self._unanswered.popleft()
-        super().on_response_complete()
+        if self.pipeline:
+            super().on_response_complete()
+        else:
+            # uvicorn would start a timer for each request; the sweep closes idle connections.
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
         if self._final_problem is not None and not self._unanswered:
             self._send_final_problem(self._final_problem)
 
@@ -169,14 +178,13 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
             if now - self._idle_since > max_idle_seconds:
                 self.transport.close()
 
-    async def _send_whole(self, cycle: Any, response: RawResponse) -> None:
-        """Send a complete response in one write.
+    async def _send_whole(self, response: RawResponse) -> None:
+        """Send a complete response to the first request without one, in one write.
 
         uvicorn writes head and body separately; each write wakes the client and costs more
         than everything else in a response.
         """
-        # Break the reference cycle, which only the garbage collector would free.
-        del cycle.scope["extensions"]
+        cycle = self._unanswered[0]
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if cycle.disconnected:
@@ -190,20 +198,13 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         cycle.on_response()
 
     def _encode_response(self, cycle: Any, response: RawResponse) -> bytes:
-        headers = [*cycle.default_headers, *response.headers]
-        if not cycle.keep_alive:
-            headers.append((b"connection", b"close"))
-        parts = [STATUS_LINE[response.status]]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n")
-        if cycle.scope["method"] != "HEAD":
-            parts.append(response.body)
-        return b"".join(parts)
+        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        body = b"" if cycle.scope["method"] == "HEAD" else response.body
+        date = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+        status = STATUS_LINE[response.status]
+        return b"%b%b%b%b\r\n%b" % (status, date, response.head, close, body)
 
     def _is_head_too_long(self) -> bool:
-        if self._head_bytes + self._chunk_bytes <= MAX_HEAD_BYTES:
-            return False
         sizes = [len(name) + len(value) for name, value in self.headers]
         return len(self.url) + sum(sizes) > MAX_HEAD_BYTES
 

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 BID_PATH = "/api/bid"
 _BOARD_RULE = "/api/leaderboard/<session_id>"
 SLOW_SECONDS = 1.0
+_SERVER_ERROR = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 _UNMATCHED = "unmatched"
 # The frequent requests of a flash sale.
 _FREQUENT = frozenset({BID_PATH, _BOARD_RULE})
@@ -37,7 +38,7 @@ def count_failures_from_zero(app: Flask) -> None:
         for method in rule.methods or ()
     }
     for route in routes | {_UNMATCHED}:
-        metrics.REQUESTS.labels(route, HTTPStatus.INTERNAL_SERVER_ERROR.value)
+        metrics.REQUESTS.labels(route, _SERVER_ERROR)
 
 
 class AccessLogWriter:
@@ -102,7 +103,7 @@ def _is_logged_by_default(rule: str, status: int, seconds: float) -> bool:
 
 def _failed_or_slow(status: int, seconds: float) -> bool:
     """Whether the request failed on our side or was slow."""
-    return seconds >= SLOW_SECONDS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return seconds >= SLOW_SECONDS or status >= _SERVER_ERROR
 
 
 def _route(method: str, rule: str) -> str:

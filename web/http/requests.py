@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 from werkzeug.http import parse_list_header
@@ -52,8 +52,6 @@ class LaneRequest(Struct):
     headers: Mapping[bytes, bytes]
     body: bytes | None
     door: str
-    # False: the client may still be sending, so the connection cannot be used again.
-    is_read_to_end: bool = True
 
     def address(self, trusted_proxies: int) -> str:
         """The client's address; behind proxies the one that the first of them saw."""
@@ -67,23 +65,36 @@ class LaneRequest(Struct):
         return self.headers.get(name, b"").decode("latin-1")
 
 
-class RawResponse(NamedTuple):
-    """A complete response, ready to send; a long one has pieces instead of a body."""
+class RawResponse(Struct):
+    """A complete response, ready to send; a long one has pieces instead of a body.
+
+    `head`: its header lines, as `encode_headers` makes them.
+    """
 
     status: int
-    headers: Headers
+    head: bytes
     body: bytes
     pieces: Iterable[bytes] | None = None
 
+    @property
+    def headers(self) -> Headers:
+        """The names and values of its header lines."""
+        lines = self.head.splitlines()
+        return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
-async def read_request(scope: Scope, receive: Receive, max_bytes: int) -> LaneRequest:
-    """Read an ASGI request with a body of at most `max_bytes`. Raises ClientGone."""
+
+def encode_headers(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Header lines as they are sent, each with its CRLF."""
+    return "".join([f"{name.lower()}: {text}\r\n" for name, text in headers]).encode("latin-1")
+
+
+def lane_request(scope: Scope, body: bytes | None) -> LaneRequest:
+    """An ASGI request whose body was read."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _LANE_HEADERS:
             headers[name] = headers[name] + b"," + value if name in headers else value
     client = scope["client"]
-    body, is_read_to_end = await read_body(receive, max_bytes)
     return LaneRequest(
         scope["method"],
         scope["path"],
@@ -92,12 +103,12 @@ async def read_request(scope: Scope, receive: Receive, max_bytes: int) -> LaneRe
         headers,
         body,
         "lane",
-        is_read_to_end,
     )
 
 
 async def read_body(receive: Receive, max_bytes: int) -> tuple[bytes | None, bool]:
     """The whole body, None when it is longer than `max_bytes`; and whether all of it was read.
+    If not, the client may still be sending, so the connection cannot be used again.
 
     Bodies up to MAX_BODY_BYTES are read to their end, since a new connection would cost more.
     The server limits the time (web/front/http.py). Raises ClientGone.

@@ -22,8 +22,7 @@
           time, price) must identify a bid.
 
   Returns {all, reply, ...}, a reply for each bid.
-    all:   {inventory, threshold score or false, 1 if a drain must be enqueued}, after the
-           whole call; empty if no bid was accepted or replayed
+    all:   {inventory, 1 if a drain must be enqueued}; empty if no bid was accepted or replayed
     reply: {outcome, ...}; outcomes: core.redis.scripts.Outcome.
       accepted, replayed: sequence, price, score, response_time, weight, accepted_at, rank
                           after the whole call
@@ -67,7 +66,6 @@ if not (revoked[1] and status) then
   for i = 1, count do replies[i + 1] = denial_of(i) or {'unknown_session'} end
   return replies
 end
-local ranked = redis.call('ZCARD', ranking)
 -- Neither in a session that the version before has loaded: it goes on by that version's rules.
 local is_binding, has_prices = session[12] == '0', session[12] == '1'
 -- Fails before the first write if a moving slot has only this key elsewhere.
@@ -186,8 +184,8 @@ if #accepted > 0 then
   redis.call('HSET', params, unpack(changes))
   -- ZADD before ZREM, so that the ranking is never empty: Redis would delete it, and cannot
   -- create it again while the slot is moving.
-  ranked = ranked + redis.call('ZADD', ranking, unpack(added))
-  if #removed > 0 then ranked = ranked - redis.call('ZREM', ranking, unpack(removed)) end
+  redis.call('ZADD', ranking, unpack(added))
+  if #removed > 0 then redis.call('ZREM', ranking, unpack(removed)) end
   for _, bid in ipairs(accepted) do
     redis.call('HSET', bid.key, 'price', bid[3], 'score', bid[4], 'response_time', bid[5],
       'sequence', bid[2], 'accepted_at', bid[7], 'tokens', bid.tokens, 'tokens_at', bid[7],
@@ -208,7 +206,5 @@ end
 for _, bid in ipairs(replayed) do
   bid[8] = redis.call('ZREVRANK', ranking, bid.member) + 1
 end
-local last = math.min(tonumber(session[5]), ranked) - 1
-local threshold = redis.call('ZREVRANGE', ranking, last, last, 'WITHSCORES')[2]
-replies[1] = {session[5], threshold, drain_due}
+replies[1] = {session[5], drain_due}
 return replies

@@ -315,7 +315,7 @@ def test_beyond_the_bound_of_connections_idle_ones_are_closed(
         late = stack.enter_context(connected(port))
         status, problem, head = ask(late, bid(session, token, 160))
         assert (status, problem["code"]) == (503, "overloaded")
-        assert b"Retry-After: " in head
+        assert b"retry-after: " in head
         # Whoever was there before goes on.
         assert ask(kept, bid(session, token, 160))[0] == 200
         assert [connection.recv(1) for connection in idle] == [b""] * len(idle)

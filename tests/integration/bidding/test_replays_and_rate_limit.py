@@ -22,7 +22,7 @@ def test_a_repeated_bid_answers_the_standing_one_and_changes_nothing(shop: Shop)
     session, bidder = shop.session(), shop.bidder()
     first = shop.bid(bidder, session, "120")
     before = shop.redis_state()
-    (_, _, drain_due), [again] = call_all(shop, session, [(bidder, "120.0")])
+    (_, drain_due), [again] = call_all(shop, session, [(bidder, "120.0")])
     assert again[0] == "replayed"
     assert drain_due == 0
     assert (int(again[1]), float(again[3])) == (first.sequence, first.score)

@@ -26,12 +26,12 @@ def empty(_environ: Any, start_response: Any) -> Iterable[bytes]:
 
 def test_a_streamed_answer_says_how_long_it_is() -> None:
     assert call_wsgi(streaming, {}) == RawResponse(
-        200, [(b"content-type", b"text/plain"), (b"content-length", b"8")], b"one, two"
+        200, b"content-type: text/plain\r\ncontent-length: 8\r\n", b"one, two"
     )
 
 
 def test_an_answer_without_a_body_has_no_length() -> None:
-    assert call_wsgi(empty, {}) == RawResponse(204, [], b"")
+    assert call_wsgi(empty, {}) == RawResponse(204, b"", b"")
 
 
 def test_a_long_answer_is_not_gathered() -> None:

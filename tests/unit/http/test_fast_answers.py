@@ -39,7 +39,6 @@ placed_bids = st.builds(
     response_time=scores,
     user_weight=scores,
     is_winning=st.booleans(),
-    threshold_score=scores,
     accepted_at=st.datetimes(timezones=st.just(UTC)),
     replayed=st.booleans(),
     drain_due=st.booleans(),
@@ -53,7 +52,6 @@ A_BID = PlacedBid(
     response_time=0.00001,
     user_weight=-0.0,
     is_winning=True,
-    threshold_score=1.0,
     accepted_at=datetime(2030, 1, 31, 18, tzinfo=UTC),
     replayed=False,
 )
