@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,16 +22,31 @@ STOP_TIMEOUT_SECONDS = 30.0
 SHOWN_LINES = 60
 
 
+def launch(command: str, environ: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a line of the Procfile; its output is appended to the log."""
+    with log.open("ab") as output:
+        return spawn(shell(command), environ, output)
+
+
+Launch = Callable[[str, Mapping[str, str], Path], "subprocess.Popen[bytes]"]
+
+
 class ProcfileProcess:
     """A process of the Procfile, leading its own process group."""
 
-    def __init__(self, name: str, command: str, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: str, environ: Mapping[str, str], log: Path, launch: Launch
+    ) -> None:
         self.name, self.command, self.environ, self.log = name, command, environ, log
+        self.launch = launch
         self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.popen = spawn(shell(self.command), self.environ, log)
+        self.popen = self.launch(self.command, self.environ, self.log)
+
+    def another(self) -> "ProcfileProcess":
+        """A second process of this name."""
+        return ProcfileProcess(self.name, self.command, self.environ, self.log, self.launch)
 
     def is_running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
@@ -70,7 +85,13 @@ class ProcfileProcess:
 class Stack:
     """All processes of the Procfile, on a free port, with the given settings."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] = os.environ,
+        *,
+        launch: Launch = launch,
+    ) -> None:
         self.port = free_port()
         programs = Path(sys.executable).parent
         environ = {
@@ -84,7 +105,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         self.processes = {
-            name: ProcfileProcess(name, command, environ, folder / f"{name}.log")
+            name: ProcfileProcess(name, command, environ, folder / f"{name}.log", launch)
             for name, command in _procfile().items()
         }
         self.release = self.processes.pop(RELEASE)
@@ -129,8 +150,7 @@ class Stack:
     @contextmanager
     def extra_process(self, name: str) -> Iterator[None]:
         """Run a second process of this name."""
-        first = self.processes[name]
-        process = ProcfileProcess(name, first.command, first.environ, first.log)
+        process = self.processes[name].another()
         process.start()
         try:
             yield

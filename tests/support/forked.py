@@ -7,18 +7,40 @@ with its own environment, session, standard output and errors, and one thread.
 import atexit
 import multiprocessing
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import cast
 
 from core.config import PROJECT_ROOT
 
 FLASK = "from flask.cli import main; main()"
 GUNICORN = "from gunicorn.app.wsgiapp import run; run()"
+_PROGRAMS = {
+    "celery": "from celery.__main__ import main; main()",
+    "flask": FLASK,
+    "gunicorn": GUNICORN,
+}
 STDOUT, STDERR = 1, 2
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["gunicorn.app.wsgiapp", "web.asgi", "web.front.server", __name__])
+_server.set_forkserver_preload(
+    [
+        "gunicorn.app.wsgiapp",
+        "web.asgi",
+        "web.front.server",
+        "celery.__main__",
+        "celery.bin.celery",
+        "celery.apps.beat",
+        "celery.concurrency.prefork",
+        "kombu.transport.redis",
+        "worker.beat",
+        "worker.broker",
+        "worker.tasks",
+        __name__,
+    ]
+)
 
 
 def start(
@@ -34,6 +56,39 @@ def start(
     )
     process.start()
     return process
+
+
+def launch(command: str, environ: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Run a line of the Procfile, whose output is appended to the log."""
+    listed = f"for word in {command}; do printf '%s\\0' \"$word\"; done"
+    words = subprocess.run(  # noqa: S603 - our own Procfile
+        ["/bin/sh", "-c", listed], env=environ, check=True, capture_output=True, text=True
+    ).stdout.split("\0")[:-1]
+    process = start(_PROGRAMS[words[0]], words, environ, log)
+    return cast("subprocess.Popen[bytes]", _Child(process))
+
+
+class _Child:
+    """What a `subprocess.Popen` has, of a forked process."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+        self.terminate = process.terminate
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0.0)
+        return self._process.exitcode
 
 
 def _run(

