@@ -71,7 +71,8 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
         pytest.fail("A test that needs servers has asked for them late: see tests/support/order.py")
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="flashbid-")))
-        if not os.environ.get("POSTGRES_HOST"):
+        is_own = not os.environ.get("POSTGRES_HOST")
+        if is_own:
             os.environ.update(servers.enter_context(embedded_postgres(folder / "postgres")))
         if not os.environ.get("REDIS_HOST"):
             os.environ.update(servers.enter_context(embedded_redis(folder / "redis")))
@@ -95,7 +96,7 @@ def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
             "REFUSED_BIDS_PER_MINUTE": "0",
             "UNCACHED_PAGES_PER_MINUTE": "0",
         }
-        _create_test_database()
+        _create_test_database(flushes=not is_own)
         settings = load_settings()
         # Celery keeps the broker of its first use, which may be a test's that changes addresses.
         assert celery_app.app.conf["broker_url"] == settings.broker_url
@@ -147,8 +148,11 @@ def shop(services: Services, clean: None) -> Shop:
     return Shop(services)
 
 
-def _create_test_database() -> None:
-    """Make the suite's own database on the server, through the one that always exists."""
+def _create_test_database(*, flushes: bool) -> None:
+    """Make the suite's own database on the server, through the one that always exists.
+
+    Where the server is ours too, it need not flush: tests kill processes, never the machine.
+    """
     url = load_settings().database_url.set(database="postgres")
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -157,6 +161,10 @@ def _create_test_database() -> None:
         )
         if not exists:
             connection.execute(text(f"CREATE DATABASE {TEST_DATABASE}"))
+        if not flushes:
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("ALTER SYSTEM SET full_page_writes = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
 
 
