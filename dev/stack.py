@@ -35,7 +35,12 @@ class ProcfileProcess:
     """A process of the Procfile, leading its own process group."""
 
     def __init__(
-        self, name: str, command: str, environ: Mapping[str, str], log: Path, launch: Launch
+        self,
+        name: str,
+        command: str,
+        environ: Mapping[str, str],
+        log: Path,
+        launch: Launch = launch,
     ) -> None:
         self.name, self.command, self.environ, self.log = name, command, environ, log
         self.launch = launch

@@ -1,9 +1,8 @@
 """One web process with one thread, over the test's servers."""
 
 import os
-import shlex
-import sys
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,6 +14,8 @@ from websockets.exceptions import InvalidStatus
 from core.bootstrap import Services
 from dev.children import free_port
 from dev.stack import ProcfileProcess, wait_until
+from tests.support import forked
+from tests.support.forked import GUNICORN
 from tests.support.http.client import Client
 from tests.support.http.watching import Watcher, watch
 from tests.support.leaks import assert_quiet
@@ -22,16 +23,12 @@ from tests.support.leaks import assert_quiet
 MAX_WATCHERS = 12
 START_SECONDS = 30
 STOP_SECONDS = 30
-# gunicorn itself, in a Python that has changed something before.
-GUNICORN = (
-    "import sys; {change}\n"
-    "sys.argv = ['gunicorn', '--config', 'web/gunicorn_conf.py', 'web.asgi:create_asgi_app()']\n"
-    "from gunicorn.app.wsgiapp import run; run()"
-)
+ARGUMENTS = ("gunicorn", "--config", "web/gunicorn_conf.py", "web.asgi:create_asgi_app()")
 
 
-def command(change: str = "") -> str:
-    return shlex.join([sys.executable, "-c", GUNICORN.format(change=change)])
+def launch(change: str, environ: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start gunicorn in a Python that has changed something before."""
+    return forked.popen(f"{change}\n{GUNICORN}", ARGUMENTS, environ, log)
 
 
 class Web:
@@ -49,7 +46,7 @@ class Web:
             "WEB_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        self.process = ProcfileProcess("web", command(), environ, folder / "web.log")
+        self.process = ProcfileProcess("web", "", environ, folder / "web.log", launch)
 
     def start(self) -> None:
         self.process.start()
@@ -73,7 +70,7 @@ class Web:
         self.port = free_port()
         own = {"PORT": str(self.port), "METRICS_FOLDER": f"{usual.log.parent}/{self.port}"}
         environ = {**usual.environ, **own, **settings}
-        self.process = ProcfileProcess("web", command(change), environ, usual.log)
+        self.process = ProcfileProcess("web", change, environ, usual.log, launch)
         try:
             self.start()
             yield

@@ -64,8 +64,14 @@ def launch(command: str, environ: Mapping[str, str], log: Path) -> "subprocess.P
     words = subprocess.run(  # noqa: S603 - our own Procfile
         ["/bin/sh", "-c", listed], env=environ, check=True, capture_output=True, text=True
     ).stdout.split("\0")[:-1]
-    process = start(_PROGRAMS[words[0]], words, environ, log)
-    return cast("subprocess.Popen[bytes]", _Child(process))
+    return popen(_PROGRAMS[words[0]], words, environ, log)
+
+
+def popen(
+    program: str, arguments: Sequence[str], environ: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """`start` for who expects a `subprocess.Popen`."""
+    return cast("subprocess.Popen[bytes]", _Child(start(program, arguments, environ, log)))
 
 
 class _Child:

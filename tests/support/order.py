@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SHARING_FOLDERS = ("tests/system", "tests/live")
+SHARING_FOLDERS = ("tests/system",)
 # The longest first.
 LONG_MODULES = (
     "tests/system/",
