@@ -16,6 +16,8 @@ from core.runtime import Background
 # Per node; further calls wait for a free one. Bounds the connections that a flood of requests
 # can open.
 MAX_CONNECTIONS = 100
+# Longer than a slow fsync: after a time-out the outcome of a bid is unknown.
+REDIS_TIMEOUT_SECONDS = 5.0
 _SCRIPT_CALLS = frozenset({"EVALSHA", "EVAL"})
 _FIRST_SCRIPT_KEY = 3
 # After one of these another node may serve the key soon.
@@ -38,9 +40,13 @@ class Calls:
         confirm in time. `asking`: the key's slot is moving to this node.
         """
         async with self._free:
-            if self._replicas is None and not asking:
-                return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-            return await self._execute(command, asking=asking)
+            try:
+                async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                    if self._replicas is None and not asking:
+                        return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+                    return await self._execute(command, asking=asking)
+            except TimeoutError as error:
+                raise redis_errors.TimeoutError("Timeout reading from socket") from error
 
     async def _execute(self, command: tuple[str | float, ...], *, asking: bool) -> Any:
         async with self._redis.pipeline(transaction=False) as pipeline:

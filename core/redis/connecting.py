@@ -1,5 +1,6 @@
 """Creates Redis clients: for threads and for event loops."""
 
+import asyncio
 from functools import partial
 from typing import Any, cast
 
@@ -14,13 +15,12 @@ from redis.retry import Retry
 from core import outages
 from core.config import Settings
 from core.config.redis import Replicas
+from core.redis import calls
 from core.redis.calls import MAX_CONNECTIONS, Calls, ClusterCalls
 from core.redis.cluster import ClusterClient
 from core.runtime import EventLoop, Runtime
 
 REDIS_CONNECT_TIMEOUT_SECONDS = 2.0
-# Longer than a slow fsync: after a time-out the outcome of a bid is unknown.
-REDIS_TIMEOUT_SECONDS = 5.0
 RETRIES = 1
 
 
@@ -55,6 +55,8 @@ def _connect_asynchronously(
 ) -> redis_asyncio.Redis:
     options = _redis_options(settings) | {
         "retry": AsyncRetry(NoBackoff(), retries),
+        # `Calls` limits the time of a call: with this the client would start a task for each.
+        "socket_timeout": None,
         "max_connections": MAX_CONNECTIONS,
         # While enabled, the pool does not detect closed connections.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
@@ -70,8 +72,9 @@ class _Pool(redis_asyncio.ConnectionPool):
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Return an open connection. Raises NothingSent."""
         try:
-            return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
-        except (redis_errors.ConnectionError, redis_errors.TimeoutError) as error:
+            async with asyncio.timeout(REDIS_CONNECT_TIMEOUT_SECONDS):
+                return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except (redis_errors.ConnectionError, redis_errors.TimeoutError, TimeoutError) as error:
             raise outages.NothingSent(str(error)) from error
 
 
@@ -88,6 +91,6 @@ def _redis_options(settings: Settings) -> dict[str, Any]:
         # Undecodable bytes must reach the validation instead of failing the read.
         "encoding_errors": "backslashreplace",
         "socket_connect_timeout": REDIS_CONNECT_TIMEOUT_SECONDS,
-        "socket_timeout": REDIS_TIMEOUT_SECONDS,
+        "socket_timeout": calls.REDIS_TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), RETRIES),
     }

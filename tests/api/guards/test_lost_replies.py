@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core import bootstrap, errors
-from core.redis import connecting, keys, scripts
+from core.redis import calls, keys, scripts
 from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Connect
 from tests.support.factories import Shop
@@ -26,7 +26,7 @@ def way(shop: Shop) -> Iterator[LossyWay]:
 @pytest.fixture
 def far(shop: Shop, way: LossyWay, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop whose bids go the lossy way."""
-    monkeypatch.setattr(connecting, "REDIS_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "REDIS_TIMEOUT_SECONDS", 0.5)
     settings = replace(shop.services.settings, redis_host="127.0.0.1", redis_port=way.port)
     return Shop(bootstrap.bootstrap(settings))
 

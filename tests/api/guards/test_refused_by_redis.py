@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from core import bootstrap
 from core.bidlog import backlog
-from core.redis import connecting, keys
+from core.redis import calls, keys
 from core.sessions.sessions import SessionView
 from tests.api.conftest import CheckedClient, Connect
 from tests.support.factories import Shop
@@ -37,7 +37,7 @@ def test_a_bid_whose_answer_is_lost_may_be_sent_again_and_counts_once(
 ) -> None:
     session_id = shop.session().session_id
     bid = {"session_id": str(session_id), "price": 150}
-    monkeypatch.setattr(connecting, "REDIS_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(calls, "REDIS_TIMEOUT_SECONDS", 0.2)
     client = connect(create_app(services=bootstrap.bootstrap(shop.services.settings)))
     client.environ_base |= member.environ_base
     assert client.get("/health").status_code == 200

@@ -20,7 +20,7 @@ from core.bidding.placing import Bidder, PlacedBid
 from core.bidlog.backlog import BacklogGuard
 from core.bootstrap import Services
 from core.config.redis import Replicas
-from core.redis import connecting, keys, scripts
+from core.redis import calls, keys, scripts
 from core.redis.calls import MAX_CONNECTIONS, key_of
 from core.redis.connecting import create_calls
 from core.runtime import EventLoop
@@ -56,7 +56,7 @@ def way(services: Services) -> Iterator[LossyWay]:
 @pytest.fixture
 def far(shop: Shop, way: LossyWay, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """The shop, by a way that loses replies."""
-    monkeypatch.setattr(connecting, "REDIS_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "REDIS_TIMEOUT_SECONDS", 0.5)
     with services_by(shop.services, way.port) as services:
         yield Shop(services)
 
