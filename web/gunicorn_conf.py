@@ -11,7 +11,7 @@ from core.config.web import reach_of
 from core.telemetry import logs, metrics, open_files
 from core.telemetry.metric_files import Publisher, require_usable
 from core.telemetry.private_folder import NotPrivate
-from web.front import start_checks
+from web import start_checks
 
 log = structlog.get_logger(__name__)
 
