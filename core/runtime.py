@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Call = tuple[Callable[..., Any], tuple[Hashable, ...]]
-Closer = Callable[[], Awaitable[None]]
+Closer = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Background:
@@ -35,13 +35,11 @@ class Background:
         """The function's result. Raises its exceptions, and TemporarilyUnavailable if it takes
         too long; the call then continues.
         """
-        call = self._start_or_join(function, args)
-        seconds = None if self._max_wait_seconds == float("inf") else self._max_wait_seconds
-        try:
-            value: T = await asyncio.wait_for(asyncio.shield(call), seconds)
-        except TimeoutError:
-            raise errors.TemporarilyUnavailable from None
-        return value
+        call: asyncio.Future[T] = self._start_or_join(function, args)
+        await asyncio.wait((call,), timeout=self._max_wait_seconds)
+        if not call.done():
+            raise errors.TemporarilyUnavailable
+        return call.result()
 
     def start(self, function: Callable[..., Any], *args: Hashable) -> None:
         """Start the call without waiting for it. Errors are only logged."""
@@ -90,7 +88,7 @@ class EventLoop:
         self._mutex = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._own: _LoopThread | None = None
+        self._own_thread: Thread | None = None
         self._closers: list[Closer] = []
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -117,41 +115,28 @@ class EventLoop:
         """End the loop, if it is its own, and cancel its coroutines."""
         with self._mutex:
             # A forked child does not have its thread.
-            if self._own is not None and self._process == os.getpid():
-                self._own.end()
-            self._loop = self._own = None
+            if self._own_thread and self._loop and self._process == os.getpid():
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._own_thread.join()
+            self._loop = self._own_thread = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._mutex:
             # A loop does not outlive a fork.
             if self._loop is None or self._process != os.getpid():
-                self._own = _LoopThread(self._closers)
-                self._loop, self._process = self._own.loop, os.getpid()
+                begun: Future[asyncio.AbstractEventLoop] = Future()
+                self._own_thread = Thread(None, self._live, "event-loop", (begun,), daemon=True)
+                self._own_thread.start()
+                self._loop, self._process = begun.result(), os.getpid()
             return self._loop
 
-
-class _LoopThread:
-    """A thread that runs an event loop."""
-
-    def __init__(self, closers: Sequence[Closer]) -> None:
-        self._closers = closers
-        begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = Thread(
-            target=lambda: asyncio.run(self._live(begun)), name="event-loop", daemon=True
-        )
-        self._thread.start()
-        self.loop, self._must_end = begun.result()
-
-    def end(self) -> None:
-        self.loop.call_soon_threadsafe(self._must_end.set)
-        self._thread.join()
-
-    async def _live(self, begun: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
-        must_end = asyncio.Event()
-        begun.set_result((asyncio.get_running_loop(), must_end))
-        await must_end.wait()
-        for closer in self._closers:
-            await closer()
+    def _live(self, begun: "Future[asyncio.AbstractEventLoop]") -> None:
+        """Run an own loop in this thread until it is stopped, then cancel its coroutines."""
+        with asyncio.Runner() as runner:
+            begun.set_result(runner.get_loop())
+            runner.get_loop().run_forever()
+            for closer in self._closers:
+                runner.run(closer())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from itertools import islice
+from math import inf
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -97,15 +98,12 @@ class _Queue(Generic[Item, Reply]):
         now = self._loop.time()
         if now - self._sent_at > self._max_wait_seconds:
             raise NotSent
-        waiting = _QueuedItem(item, self._loop.create_future(), now)
-        queue = self._by_asker.get(asker) if asker is not None else None
-        if queue is None:
-            self._by_asker[waiting.reply if asker is None else asker] = deque((waiting,))
-        else:
-            queue.append(waiting)
-        if self._timer is None and self._max_wait_seconds < float("inf"):
+        reply: asyncio.Future[Reply | Exception] = self._loop.create_future()
+        queue = self._by_asker.setdefault(reply if asker is None else asker, deque())
+        queue.append(_QueuedItem(item, reply, now))
+        if self._timer is None:
             self._timer = self._loop.call_later(self._max_wait_seconds, self._give_up)
-        return waiting.reply
+        return reply
 
     def take(self, max_items: int) -> "list[_QueuedItem[Item, Reply]]":
         """The next batch: the first item of each asker."""
@@ -123,18 +121,18 @@ class _Queue(Generic[Item, Reply]):
         """Raise NotSent for all items left."""
         if self._timer is not None:
             self._timer.cancel()
-        self._drop(lambda _: True)
+        self._drop(until=inf)
 
     def _give_up(self) -> None:
         """Raise NotSent for items that have waited too long."""
-        since = self._loop.time() - self._max_wait_seconds
-        self._drop(lambda waiting: waiting.since <= since)
+        self._drop(until=self._loop.time() - self._max_wait_seconds)
         again = self._max_wait_seconds / 2
         self._timer = self._loop.call_later(again, self._give_up) if self._by_asker else None
 
-    def _drop(self, is_late: "Callable[[_QueuedItem[Item, Reply]], bool]") -> None:
+    def _drop(self, *, until: float) -> None:
+        """Raise NotSent for items that have waited since `until` or earlier."""
         for asker, queue in list(self._by_asker.items()):
-            while queue and is_late(queue[0]):
+            while queue and queue[0].since <= until:
                 reply = queue.popleft().reply
                 if not reply.done():
                     reply.set_exception(NotSent())

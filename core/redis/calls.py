@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from redis import exceptions as redis_errors
@@ -78,9 +79,8 @@ class ClusterCalls:
         replicas: Replicas | None,
         background: Background,
     ) -> None:
-        self._cluster, self._connect, self._replicas = cluster, connect, replicas
-        self._background = background
-        self._nodes: dict[tuple[str, int], Calls] = {}
+        self._cluster, self._background = cluster, background
+        self._node_at = cache(lambda address: Calls(connect(*address), replicas))
 
     async def execute(self, *command: str | float) -> Any:
         """The command's reply. Raises redis-py's errors, and Unconfirmed."""
@@ -100,12 +100,6 @@ class ClusterCalls:
             self._cluster.note_failure(address)
             self._background.start(self._cluster.refresh_topology)
             raise
-
-    def _node_at(self, address: tuple[str, int]) -> Calls:
-        node = self._nodes.get(address)
-        if node is None:
-            node = self._nodes[address] = Calls(self._connect(*address), self._replicas)
-        return node
 
 
 def key_of(command: tuple[str | float, ...]) -> str:
