@@ -5,6 +5,7 @@ Flask's threads, and `Watchers` serves WebSockets.
 """
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import structlog
@@ -13,7 +14,7 @@ from flask import Flask
 from core.config import unknown_settings
 from web.app import create_app
 from web.front.bridge import Bridge
-from web.front.overload import LoadShedder, Overloaded
+from web.front.overload import Overloaded, shedder
 from web.front.sockets import Watchers
 from web.guards.operation import body_limits
 from web.http.body import MAX_BODY_BYTES
@@ -24,8 +25,8 @@ from web.http.requests import (
     Receive,
     Scope,
     Send,
+    headers_of,
     lane_request,
-    linger,
     read_body,
 )
 from web.http.responses import assign_request_id
@@ -57,23 +58,25 @@ class Application:
         settings = services.settings
         self._runtime = services.runtime
         self._lane = lane_of(app)
-        self._shedder = LoadShedder()
         self._body_limits = body_limits(app)
-        self._app, self._settings = app, settings
+        self._bridge = Bridge(
+            app.wsgi_app,
+            threads=settings.web_threads,
+            max_wait_seconds=settings.max_queue_wait_seconds,
+        )
         self._watchers = Watchers(
             services,
             board_pages_of(app),
             results_pages_of(app),
             max_watchers=settings.live_max_watchers,
         )
-        self._bridge: Bridge | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             handler = self._lane.handler_for(scope)
             max_bytes = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
             try:
-                body, is_read_to_end = await read_body(receive, max_bytes)
+                body = await read_body(receive, max_bytes)
             except ClientGone:
                 return
             if handler is not None:
@@ -82,38 +85,28 @@ class Application:
                 response = await self._respond_with_flask(scope, body)
             if response.status in _DELAYED_STATUSES:
                 await asyncio.sleep(REFUSAL_DELAY_SECONDS)
-            send_whole = scope.get("extensions", {}).get(SEND_WHOLE) if is_read_to_end else None
-            if response.pieces is not None:
-                await _send_pieces(response, receive, send)
-            elif send_whole is not None:
-                await send_whole(response)
+            if response.pieces is None:
+                await scope["extensions"][SEND_WHOLE](response)
             else:
-                await _send_response(response, receive, send, is_read_to_end=is_read_to_end)
+                await _send_pieces(response, response.pieces, receive, send)
         elif scope["type"] == "websocket":
             await self._watchers.serve(scope, receive, send)
         else:
             await self._lifespan(receive, send)
 
     async def _respond_with_flask(self, scope: Scope, body: bytes | None) -> RawResponse:
-        assert self._bridge is not None  # noqa: S101 - set at startup
         try:
             return await self._bridge.respond(scope, body)
         except Overloaded:
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
-            headers = dict(scope["headers"])
+            headers = headers_of(scope)
             request_id = assign_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
-            response = self._shedder.shed(request_id)
-            return self._lane.finish(response, request_id, headers.get(b"origin"))
+            return self._lane.finish(shedder.shed(request_id), request_id, headers.get(b"origin"))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """ASGI's lifespan: startup, then shutdown."""
         await receive()
         self._runtime.loop.attach(asyncio.get_running_loop())
-        self._bridge = Bridge(
-            self._app.wsgi_app,
-            threads=self._settings.web_threads,
-            max_wait_seconds=self._settings.max_queue_wait_seconds,
-        )
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._bridge.close()
@@ -121,41 +114,24 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _send_response(
-    response: RawResponse, receive: Receive, send: Send, *, is_read_to_end: bool
+async def _send_pieces(
+    response: RawResponse, pieces: Iterable[bytes], receive: Receive, send: Send
 ) -> None:
-    """Send a response. The connection of a request that was not read to its end is closed."""
-    headers = response.headers if is_read_to_end else [*response.headers, (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if not is_read_to_end:
-        await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        await linger(receive)
-        await send({"type": "http.response.body"})
-    else:
-        await send({"type": "http.response.body", "body": response.body})
-
-
-async def _send_pieces(response: RawResponse, receive: Receive, send: Send) -> None:
     """Send a long response. A piece is read when the client has taken most of those before it;
     the pieces of a client that has gone are not read.
     """
-    pieces = iter(response.pieces or ())
+    unread = iter(pieces)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": response.headers,
-            }
-        )
-        while not gone.done() and (piece := await asyncio.to_thread(next, pieces, b"")):
+        head = {"status": response.status, "headers": response.headers}
+        await send({"type": "http.response.start", **head})
+        while not gone.done() and (piece := await asyncio.to_thread(next, unread, b"")):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if not gone.done():
             await send({"type": "http.response.body"})
     finally:
         gone.cancel()
-        getattr(response.pieces, "close", lambda: None)()
+        getattr(pieces, "close", lambda: None)()
 
 
 async def _disconnected(receive: Receive) -> None:

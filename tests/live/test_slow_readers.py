@@ -10,7 +10,6 @@ from websockets.frames import Frame, Opcode
 from tests.live.serving import HANDSHAKE, PING, PONG, Serving, run, serving, stay, until
 from web.front import connections as bounds
 from web.front import sockets, websocket
-from web.front.connections import connections
 from web.front.sockets import Snapshot, Watcher
 from web.http.responses import encode
 
@@ -65,7 +64,7 @@ def test_a_slow_reader_is_kept_one_fragment_and_then_dropped(
         async with serving(show) as served:
             _, slow = await served.watch()
             most = 0
-            while slow in connections.open:
+            while slow in served.state.connections:
                 show.watchers[0].show(snapshot("f" * FRAME_BYTES))
                 most = max(most, slow.transport.get_write_buffer_size())
                 await asyncio.sleep(0.02)

@@ -5,8 +5,11 @@ One sweep a second checks all of them, so that no request needs its own timer.
 
 import asyncio
 import sys
+from typing import Any
 
-from web.front.overload import LoadShedder
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from web.front.overload import shedder
 from web.guards.problems import OVERLOADED, Problem, problem_response
 from web.http.requests import encode_headers
 
@@ -20,35 +23,35 @@ _SWEEP_SECONDS = 1.0
 
 
 class Connections:
-    """The open connections of this process."""
+    """Checks the open connections of this process."""
 
     def __init__(self) -> None:
-        self.open: set[BoundedConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.max_open = sys.maxsize
 
-    def add(self, connection: "BoundedConnection") -> None:
-        self.open.add(connection)
+    def watch(self, open_ones: set[Any]) -> None:
+        """Check those that are in uvicorn's set, as long as there are any."""
         if self._timer is None:
-            self._sweep()
+            self._sweep(open_ones)
 
-    def _sweep(self) -> None:
+    def _sweep(self, open_ones: set[Any]) -> None:
         """Check every connection, then schedule the next sweep."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        is_nearly_full = len(self.open) > _NEARLY_FULL_SHARE * self.max_open
+        is_nearly_full = len(open_ones) > _NEARLY_FULL_SHARE * self.max_open
         max_idle_seconds = NEARLY_FULL_IDLE_SECONDS if is_nearly_full else MAX_IDLE_SECONDS
         try:
-            for connection in tuple(self.open):
+            for connection in tuple(open_ones):
                 connection.enforce_limits(now, max_idle_seconds)
         finally:
-            self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep) if self.open else None
+            self._timer = None
+            if open_ones:
+                self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep, open_ones)
 
 
 connections = Connections()
 # For responses that the server sends without the application.
 common_headers: dict[str, str] = {}
-_shedder = LoadShedder()
 
 
 class BoundedConnection:
@@ -74,15 +77,14 @@ class BoundedConnection:
 
 def encode_problem(problem: Problem, request_id: str) -> bytes:
     """A complete HTTP response for a problem, made without the application."""
-    is_overload = problem is OVERLOADED
-    response = _shedder.shed(request_id) if is_overload else problem_response(problem, request_id)
-    options = response.headers.get("Connection")
+    shed = shedder.shed(request_id) if problem is OVERLOADED else None
+    response = shed or problem_response(problem, request_id)
     headers = {
         **response.headers,
         "Content-Length": str(len(response.body)),
-        "Connection": f"{options}, close" if options else "close",
         "X-Request-ID": request_id,
         **common_headers,
     }
-    head = encode_headers(headers.items())
-    return b"HTTP/1.1 %d \r\n%b\r\n%b" % (response.status, head, response.body)
+    # A problem may have a `Connection` of its own; lines of one name are one list.
+    head = encode_headers([*headers.items(), ("Connection", "close")])
+    return b"%b%b\r\n%b" % (STATUS_LINE[response.status], head, response.body)

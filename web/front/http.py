@@ -49,7 +49,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         super().connection_made(transport)
         self._parse_problem = UNREADABLE
         self._in_head = False
-        self._head_bytes = self._chunk_bytes = self._first_chunk_bytes = 0
+        self._head_bytes = self._chunk_bytes = 0
         # The cycles of requests whose heads were read and that have no response yet.
         self._unanswered: deque[Any] = deque()
         self._extensions = {SEND_WHOLE: self._send_whole}
@@ -58,12 +58,11 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         # Sent after the responses to all earlier requests; then the connection closes.
         self._final_problem: Problem | None = None
         self._closing_since: float | None = None
-        connections.add(self)
-        self._is_over_limit = len(connections.open) > connections.max_open
+        self._is_over_limit = len(self.connections) > connections.max_open
+        connections.watch(self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Unregister the connection. Of pipelined requests uvicorn tells only the last one."""
-        connections.open.discard(self)
+        """Tell all requests that are under way: uvicorn tells only the last one."""
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -73,17 +72,17 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and limit the head's size. Bytes after a rejected request are discarded."""
-        if self._final_problem is not None:
+        if self._final_problem is not None or self._closing_since is not None:
             return
         if b"h2c" in data and self._request_started_at is None:
             data = without_h2c(data)
         self._chunk_bytes = len(data)
-        super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
-            # The head may start anywhere in its first chunk, so that one is not counted.
-            if self._head_bytes - self._first_chunk_bytes > MAX_HEAD_BYTES:
-                self._reject(HEAD_TOO_LARGE)
+        super().data_received(data)
+        # The head may start anywhere in its first chunk, so that one is not counted.
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._reject(HEAD_TOO_LARGE)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature
         """The client has stopped sending, but may still read responses to complete requests."""
@@ -96,7 +95,6 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         """A request has begun."""
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
-        self._first_chunk_bytes = self._chunk_bytes
         self._request_started_at, self._idle_since = self.loop.time(), None
 
     def on_headers_complete(self) -> None:
@@ -107,7 +105,10 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         if (
             len(self.url) > MAX_URL_BYTES
             or len(self.headers) > MAX_HEADERS
-            or (self._head_bytes + self._chunk_bytes > MAX_HEAD_BYTES and self._is_head_too_long())
+            or (
+                (self._head_bytes or self._chunk_bytes > MAX_HEAD_BYTES)
+                and self._is_head_too_long()
+            )
         ):
             self._parse_problem = HEAD_TOO_LARGE
             raise ValueError("head too large")
@@ -145,9 +146,8 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         """Hand the connection over to the WebSocket protocol."""
         if self._unanswered:
             self._reject(UNREADABLE)
-            return
-        connections.open.discard(self)
-        super().handle_websocket_upgrade()
+        else:
+            super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
         """Close after the next response, or after a pause when no request is under way."""
@@ -191,9 +191,14 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
             return
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
+        if cycle.more_body:
+            # The request was not read to its end.
+            cycle.keep_alive = False
         if not self.transport.is_closing():
             self.transport.write(self._encode_response(cycle, response))
-            if not cycle.keep_alive:
+            if cycle.more_body:
+                self._linger()
+            elif not cycle.keep_alive:
                 self.transport.close()
         cycle.on_response()
 
@@ -227,13 +232,17 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
             self._send_final_problem(problem)
 
     def _send_final_problem(self, problem: Problem) -> None:
-        """Send the response and close, but keep reading for a while: unread bytes would make the
-        system reset the connection, and the client might lose the response.
-        """
-        self._closing_since = self.loop.time()
+        """Send the response and close."""
         request_id = new_request_id()
         if problem is UNREADABLE:
             client = self.client[0] if self.client else ""
             log.warning("request_unreadable", client=client, request_id=request_id)
         self.transport.write(encode_problem(problem, request_id))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, but keep reading for a while: unread bytes would make the system reset the
+        connection, and the client might lose the response.
+        """
+        self._closing_since = self.loop.time()
         self.transport.write_eof()

@@ -57,9 +57,8 @@ class ThreadQueue:
             raise Overloaded
         ticket = object()
         self._waiting[ticket] = now
-        seconds = None if self._max_wait_seconds == float("inf") else self._max_wait_seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._max_wait_seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise Overloaded from None
@@ -85,3 +84,6 @@ class LoadShedder:
         response = problem_response(OVERLOADED, request_id)
         response.headers["Retry-After"] = str(randint(1, RETRY_AFTER_MAX_SECONDS))  # noqa: S311 - no secret
         return response
+
+
+shedder = LoadShedder()

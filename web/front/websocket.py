@@ -40,16 +40,11 @@ class WatcherProtocol(BoundedConnection, WebSocketsSansIOProtocol):
         """Take over the connection."""
         super().connection_made(transport)
         self._received_bytes = self._received_frames = 0
-        connections.add(self)
+        connections.watch(self.connections)
         # `writable` is cleared as soon as anything is buffered.
         self.transport.set_write_buffer_limits(0)
         if sock := transport.get_extra_info("socket"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Unregister the connection."""
-        connections.open.discard(self)
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes within the limit."""

@@ -1,6 +1,5 @@
 """The lane's requests, from ASGI or from Flask, and complete responses."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ Send = Any
 Scope = Mapping[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
-# An ASGI extension of web/front/http.py: a coroutine function that sends a RawResponse.
+# An ASGI extension of web/front/http.py: a coroutine function that sends a RawResponse, which
+# has no pieces.
 SEND_WHOLE = "flashbid.send_whole"
 
 # A longer response is read and sent in pieces of this size: two of them are in memory.
@@ -22,16 +22,6 @@ PIECE_BYTES = 64 * 1024
 MAX_WHOLE_BYTES = 1024 * 1024
 # How long a client may keep sending after its response (RFC 9112, section 9.6).
 LINGER_SECONDS = 2.0
-_LANE_HEADERS = frozenset(
-    {
-        b"authorization",
-        b"content-encoding",
-        b"content-type",
-        b"origin",
-        b"x-forwarded-for",
-        b"x-request-id",
-    }
-)
 
 
 class ClientGone(Exception):
@@ -61,7 +51,7 @@ class LaneRequest(Struct):
         return self.client
 
     def header(self, name: bytes) -> str:
-        """A header's text; "" when absent. From ASGI only those in _LANE_HEADERS are kept."""
+        """A header's text; "" when absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
 
@@ -88,38 +78,41 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> bytes:
     return "".join([f"{name.lower()}: {text}\r\n" for name, text in headers]).encode("latin-1")
 
 
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of an ASGI request; the texts of a repeated one are joined."""
+    headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        headers.clear()
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
 def lane_request(scope: Scope, body: bytes | None) -> LaneRequest:
     """An ASGI request whose body was read."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _LANE_HEADERS:
-            headers[name] = headers[name] + b"," + value if name in headers else value
     client = scope["client"]
     return LaneRequest(
         scope["method"],
         scope["path"],
         scope["query_string"],
         client[0] if client else "",
-        headers,
+        headers_of(scope),
         body,
         "lane",
     )
 
 
-async def read_body(receive: Receive, max_bytes: int) -> tuple[bytes | None, bool]:
-    """The whole body, None when it is longer than `max_bytes`; and whether all of it was read.
-    If not, the client may still be sending, so the connection cannot be used again.
+async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
+    """The whole body, None when it is longer than `max_bytes`. Raises ClientGone.
 
     Bodies up to MAX_BODY_BYTES are read to their end, since a new connection would cost more.
-    The server limits the time (web/front/http.py). Raises ClientGone.
+    The server limits the time, and closes a connection after the response to a request that
+    was not read to its end (web/front/http.py).
     """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    parts = [body]
-    length = len(body)
-    while message.get("more_body"):
-        if length > MAX_BODY_BYTES:
-            return None, False
+    parts: list[bytes] = []
+    length = 0
+    message: dict[str, Any] = {"more_body": True}
+    while message.get("more_body") and length <= MAX_BODY_BYTES:
         message = await receive()
         part = message.get("body", b"")
         length += len(part)
@@ -127,18 +120,4 @@ async def read_body(receive: Receive, max_bytes: int) -> tuple[bytes | None, boo
             parts.append(part)
     if message["type"] == "http.disconnect":
         raise ClientGone
-    if length > max_bytes:
-        return None, True
-    return body if len(parts) == 1 else b"".join(parts), True
-
-
-async def linger(receive: Receive) -> None:
-    """Read the rest of a request: unread bytes would make the system reset the connection, and
-    the client might lose the response.
-    """
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (await receive()).get("more_body"):
-                pass
-    except TimeoutError:
-        pass
+    return b"".join(parts) if length <= max_bytes else None

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from flask import Flask
 
 from web.asgi import Application, create_asgi_app
+from web.http.requests import SEND_WHOLE, RawResponse
 from web.state import services_of
 
 _PIECE_BYTES = 16 * 1024
@@ -91,16 +92,18 @@ async def _ask(
     messages[-1]["more_body"] = False
     messages.append({"type": "http.disconnect"})
     coming = iter(messages)
-    sent: list[dict[str, Any]] = []
+    answers: list[RawResponse] = []
 
     async def receive() -> dict[str, Any]:
         return next(coming)
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    async def send_whole(response: RawResponse) -> None:
+        answers.append(response)
 
-    await application(scope, receive, send)
-    start, *rest = sent
-    assert [message.get("more_body", False) for message in rest][-1] is False
-    answered = [(name.decode(), text.decode("latin-1")) for name, text in start["headers"]]
-    return Answer(start["status"], answered, b"".join(message.get("body", b"") for message in rest))
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError(f"a long answer: {message}")
+
+    await application({**scope, "extensions": {SEND_WHOLE: send_whole}}, receive, send)
+    [answer] = answers
+    answered = [(name.decode(), text.decode("latin-1")) for name, text in answer.headers]
+    return Answer(answer.status, answered, answer.body)
