@@ -6,28 +6,36 @@ No thread waits for a client, however slowly it sends or reads.
 
 import io
 import sys
-from collections.abc import Iterable
 from functools import partial
-from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+from werkzeug.test import run_wsgi_app
 from werkzeug.wsgi import FileWrapper
 
 from core.members.passwords import HASHES_AT_ONCE
 from web.front.overload import ThreadQueue
 from web.http.body import MAX_BODY_BYTES
-from web.http.requests import MAX_WHOLE_BYTES, PIECE_BYTES, RawResponse, Scope, encode_headers
+from web.http.requests import (
+    MAX_WHOLE_BYTES,
+    PIECE_BYTES,
+    RawResponse,
+    Scope,
+    encode_headers,
+    headers_of,
+)
 
-# Paths for operators have their own threads, so that they work on an overloaded service.
-_OPERATOR_PATHS = ("/health", "/metrics", "/api/admin/")
 OPERATOR_THREADS = 2
-# A balancer's check has a thread of its own: a hanging server must not take every host out.
-_BALANCER_PATH = "/ready"
-# So do those that hash passwords: others must not wait behind them. No more threads than
-# hashes at once (core/members/passwords.py): each that has hashed keeps the memory of one.
-_ACCOUNT_PATHS = ("/api/auth/login", "/api/auth/register")
-ACCOUNT_THREADS = HASHES_AT_ONCE
+# Paths that have threads of their own, by how they begin.
+_OWN_THREADS = (
+    # For operators, so that they work on an overloaded service.
+    ("operators", OPERATOR_THREADS, ("/health", "/metrics", "/api/admin/")),
+    # A balancer's check: a hanging server must not take every host out.
+    ("balancers", 1, ("/ready",)),
+    # Those that hash passwords: others must not wait behind them. No more threads than hashes
+    # at once (core/members/passwords.py): each that has hashed keeps the memory of one.
+    ("accounts", HASHES_AT_ONCE, ("/api/auth/login", "/api/auth/register")),
+)
 
 
 class Bridge:
@@ -37,9 +45,9 @@ class Bridge:
         self._app = app
         create = partial(ThreadQueue, max_wait_seconds=max_wait_seconds)
         self._threads = create("flask", threads=threads)
-        self._operator_threads = create("operators", threads=OPERATOR_THREADS)
-        self._account_threads = create("accounts", threads=ACCOUNT_THREADS)
-        self._balancer_thread = create("balancers", threads=1)
+        self._own_threads = [
+            (paths, create(name, threads=count)) for name, count, paths in _OWN_THREADS
+        ]
 
     async def respond(self, scope: Scope, body: bytes | None) -> RawResponse:
         """The application's response. `body` is None when too long. Raises Overloaded."""
@@ -48,17 +56,12 @@ class Bridge:
 
     def close(self) -> None:
         """Accept no more requests."""
-        self._threads.close()
-        self._operator_threads.close()
-        self._account_threads.close()
-        self._balancer_thread.close()
+        for threads in (self._threads, *(own for _, own in self._own_threads)):
+            threads.close()
 
     def _threads_for(self, path: str) -> ThreadQueue:
-        if path == _BALANCER_PATH:
-            return self._balancer_thread
-        if path.startswith(_OPERATOR_PATHS):
-            return self._operator_threads
-        return self._account_threads if path.startswith(_ACCOUNT_PATHS) else self._threads
+        own = (threads for paths, threads in self._own_threads if path.startswith(paths))
+        return next(own, self._threads)
 
 
 def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
@@ -85,12 +88,11 @@ def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
         "wsgi.run_once": False,
         "wsgi.file_wrapper": lambda file, _: FileWrapper(file, PIECE_BYTES),
     }
-    for name, value in scope["headers"]:
+    for name, value in headers_of(scope).items():
         # Otherwise `X_Forwarded_For` would be read as `X-Forwarded-For`.
         if b"_" not in name:
             key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
-            text = value.decode("latin-1")
-            environ[key] = f"{environ[key]},{text}" if key in environ else text
+            environ[key] = value.decode("latin-1")
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
     # The body is complete, so a chunked one has a length now.
     for framing in ("HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
@@ -101,25 +103,15 @@ def wsgi_environ(scope: Scope, body: bytes | None) -> WSGIEnvironment:
 
 def call_wsgi(app: WSGIApplication, environ: WSGIEnvironment) -> RawResponse:
     """Call the application; its complete response, or its pieces when it is long."""
-    started: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
-        started[:] = status, headers
-        return started.append  # PEP 3333's write(); never called here
-
-    parts: Iterable[bytes] = app(environ, start_response)
-    if started and _is_long(started[1]):
-        return RawResponse(int(started[0][:3]), encode_headers(started[1]), b"", parts)
+    parts, status_line, headers = run_wsgi_app(app, environ)
+    status = int(status_line[:3])
+    if headers.get("Content-Length", 0, int) > MAX_WHOLE_BYTES:
+        return RawResponse(status, encode_headers(headers), b"", parts)
     try:
         body = b"".join(parts)
     finally:
         getattr(parts, "close", lambda: None)()
-    status, headers = started
-    if body and all(name.lower() != "content-length" for name, _ in headers):
+    if body:
         # A streamed response is complete now.
-        headers = [*headers, ("content-length", str(len(body)))]
-    return RawResponse(int(status[:3]), encode_headers(headers), body)
-
-
-def _is_long(headers: list[tuple[str, str]]) -> bool:
-    return int(dict(headers).get("Content-Length", 0)) > MAX_WHOLE_BYTES
+        headers.setdefault("Content-Length", str(len(body)))
+    return RawResponse(status, encode_headers(headers), body)
