@@ -25,13 +25,12 @@ from web.http.requests import (
     Receive,
     Scope,
     Send,
-    headers_of,
     lane_request,
     read_body,
 )
 from web.http.responses import assign_request_id
 from web.lane import lane_of
-from web.state import board_pages_of, results_pages_of, services_of
+from web.state import services_of
 
 # A client that asks too much or too often, or that is shed, waits for its refusal: otherwise its
 # connection could ask again at once. No thread waits with it.
@@ -64,12 +63,7 @@ class Application:
             threads=settings.web_threads,
             max_wait_seconds=settings.max_queue_wait_seconds,
         )
-        self._watchers = Watchers(
-            services,
-            board_pages_of(app),
-            results_pages_of(app),
-            max_watchers=settings.live_max_watchers,
-        )
+        self._watchers = Watchers(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -99,9 +93,10 @@ class Application:
             return await self._bridge.respond(scope, body)
         except Overloaded:
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
-            headers = headers_of(scope)
-            request_id = assign_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
-            return self._lane.finish(shedder.shed(request_id), request_id, headers.get(b"origin"))
+            request = lane_request(scope, body)
+            request_id = assign_request_id(request.header(b"x-request-id"))
+            origin = request.headers.get(b"origin")
+            return self._lane.finish(shedder.shed(request_id), request_id, origin)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """ASGI's lifespan: startup, then shutdown."""

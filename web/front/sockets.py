@@ -15,14 +15,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from flask import Flask
 from websockets.frames import Frame, Opcode
 
 from core import errors, outages
-from core.bootstrap import Services
 from core.runtime import Background
 from core.telemetry import metrics
 from web.guards.problems import (
     HTTP_PROBLEMS,
+    INTERNAL_ERROR,
     ORIGIN_NOT_ALLOWED,
     Problem,
     problem_of,
@@ -32,14 +33,16 @@ from web.http import schemas
 from web.http.cors import may_connect
 from web.http.fields import parse_uuid
 from web.http.frames import BOARD_UPDATE, SESSION_ENDED
-from web.http.requests import Receive, Scope, Send
-from web.http.responses import assign_request_id, common_headers
+from web.http.requests import LaneRequest, Receive, Scope, Send, lane_request
+from web.http.responses import assign_request_id
+from web.lane import lane_of
 from web.page_cache.board import BoardPages
 from web.page_cache.results import ResultsPages
+from web.state import board_pages_of, results_pages_of, services_of
 
 log = structlog.get_logger(__name__)
 
-_PREFIX = "/ws/"
+_PREFIX = "/ws"
 # Pages of the original watch the list of sessions here. They connect again whatever code closes
 # it, so it stays open and silent: that costs less than a handshake every few seconds.
 _LIST_OF_SESSIONS = "sessions"
@@ -58,17 +61,12 @@ _FRAGMENT_BYTES = 16 * 1024
 # An outage lasts many ticks; it is logged at this interval.
 _LOG_INTERVAL_SECONDS = 10.0
 
-_EXPECTED_ERRORS: tuple[type[Exception], ...] = (
-    errors.SessionNotFound,
-    errors.TemporarilyUnavailable,
-    *outages.ALL,
-)
 _FIRST_PAGE: dict[str, int] = schemas.PageQuery().load({})
 _TOO_MANY_VIEWERS = replace(
     problem_of(errors.TemporarilyUnavailable),
     detail="Too many viewers. Poll the leaderboard, or try again later.",
+    headers=(("Retry-After", "2"),),
 )
-_RETRY_AFTER_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +125,8 @@ class SessionRoom:
         self, session_id: UUID, background: Background, pages: BoardPages, results: ResultsPages
     ) -> None:
         self.watchers: set[Watcher] = set()
+        # asyncio holds tasks only weakly; without a reference they may be collected.
+        self.running: asyncio.Task[None] | None = None
         self.snapshot: Snapshot | None = None
         self._session_id = session_id
         self._background, self._pages, self._results = background, pages, results
@@ -185,36 +185,36 @@ class SessionRoom:
 class Watchers:
     """All WebSockets of this process."""
 
-    def __init__(
-        self, services: Services, pages: BoardPages, results: ResultsPages, *, max_watchers: int
-    ) -> None:
+    def __init__(self, app: Flask) -> None:
+        services = services_of(app)
         self._create_room = partial(
-            SessionRoom, background=services.runtime.background, pages=pages, results=results
+            SessionRoom,
+            background=services.runtime.background,
+            pages=board_pages_of(app),
+            results=results_pages_of(app),
         )
-        self._common_headers = common_headers(services.settings)
-        self._max_watchers = max_watchers
-        self._origins = services.settings.cors_origins
+        self._settings, self._lane = services.settings, lane_of(app)
         self._count = 0
         self._rooms: dict[UUID, SessionRoom] = {}
-        # asyncio holds tasks only weakly; without a reference they may be collected.
-        self._running: set[asyncio.Task[None]] = set()
         metrics.WATCHERS.set_function(lambda: self._count)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a session's board to one WebSocket until it closes."""
         await receive()
-        path = scope["path"]
-        if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
-            return await self._refuse(scope, send, HTTP_PROBLEMS[404])
-        if not may_connect(_header(scope, b"origin"), _header(scope, b"host"), self._origins):
-            return await self._refuse(scope, send, ORIGIN_NOT_ALLOWED)
-        if self._count >= self._max_watchers:
-            return await self._refuse(scope, send, _TOO_MANY_VIEWERS)
+        request = lane_request(scope, None)
+        prefix, _, session_text = request.path.rpartition("/")
+        origin, host = request.header(b"origin"), request.header(b"host")
+        if prefix != _PREFIX:
+            return await self._refuse(request, send, HTTP_PROBLEMS[404])
+        if not may_connect(origin, host, self._settings.cors_origins):
+            return await self._refuse(request, send, ORIGIN_NOT_ALLOWED)
+        if self._count >= self._settings.live_max_watchers:
+            return await self._refuse(request, send, _TOO_MANY_VIEWERS)
         self._count += 1
         watcher = Watcher(send)
         try:
             await send({"type": "websocket.accept"})
-            await self._show(path[len(_PREFIX) :], watcher, receive)
+            await self._show(session_text, watcher, receive)
         finally:
             watcher.stop()
             self._count -= 1
@@ -238,9 +238,7 @@ class Watchers:
         if room is None:
             room = self._rooms[session_id] = self._create_room(session_id)
             # The task starts only after the first watcher was added.
-            running = asyncio.create_task(self._run_room(session_id, room))
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            room.running = asyncio.create_task(self._run_room(session_id, room))
         return room
 
     async def _run_room(self, session_id: UUID, room: SessionRoom) -> None:
@@ -249,27 +247,13 @@ class Watchers:
         finally:
             del self._rooms[session_id]
 
-    async def _refuse(self, scope: Scope, send: Send, problem: Problem) -> None:
+    async def _refuse(self, request: LaneRequest, send: Send, problem: Problem) -> None:
         """Refuse the handshake with an HTTP response."""
-        request_id = assign_request_id(_header(scope, b"x-request-id"))
-        response = problem_response(problem, request_id)
-        headers = {**self._common_headers, **response.headers, "X-Request-ID": request_id}
-        if problem is _TOO_MANY_VIEWERS:
-            headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-        await send(
-            {
-                "type": "websocket.http.response.start",
-                "status": response.status,
-                "headers": [(name.encode(), text.encode()) for name, text in headers.items()],
-            }
-        )
+        request_id = assign_request_id(request.header(b"x-request-id"))
+        response = self._lane.finish(problem_response(problem, request_id), request_id, None)
+        head = {"status": response.status, "headers": response.headers}
+        await send({"type": "websocket.http.response.start", **head})
         await send({"type": "websocket.http.response.body", "body": response.body})
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    """A header's text, all of them if it is repeated; "" when absent."""
-    found = [value for each, value in scope["headers"] if each == name]
-    return b",".join(found).decode("latin-1")
 
 
 def interval_seconds(cpu_seconds: float) -> float:
@@ -287,22 +271,19 @@ async def _answer_pings(watcher: Watcher, receive: Receive) -> None:
 
 def _log_failure(event: str, error: Exception) -> None:
     """Log outages with their reason, and defects with a traceback."""
-    if isinstance(error, outages.ALL):
-        log.warning(event, kind=type(error).__name__, reason=outages.reason_of(error))
-    elif isinstance(error, _EXPECTED_ERRORS):
-        log.warning(event, kind=type(error).__name__)
-    else:
+    if problem_of(type(error)) is INTERNAL_ERROR:
         log.error(event, exc_info=error)
+    else:
+        reason = outages.reason_of(error) if isinstance(error, outages.ALL) else str(error)
+        log.warning(event, kind=type(error).__name__, reason=reason)
 
 
 def _frames(kind: str, document: bytes) -> list[bytes]:
     """A message as encoded WebSocket frames, the same for every client."""
     text = b'{"type":"%b","data":%b}' % (kind.encode(), document)
-    pieces = [text[at : at + _FRAGMENT_BYTES] for at in range(0, len(text), _FRAGMENT_BYTES)]
-    last = len(pieces) - 1
-    return [
-        Frame(Opcode.CONT if number else Opcode.TEXT, piece, fin=number == last).serialize(
-            mask=False
-        )
-        for number, piece in enumerate(pieces)
-    ]
+    frames = []
+    for at in range(0, len(text), _FRAGMENT_BYTES):
+        end = at + _FRAGMENT_BYTES
+        frame = Frame(Opcode.CONT if at else Opcode.TEXT, text[at:end], fin=end >= len(text))
+        frames.append(frame.serialize(mask=False))
+    return frames

@@ -89,10 +89,10 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 def lane_request(scope: Scope, body: bytes | None) -> LaneRequest:
-    """An ASGI request whose body was read."""
+    """An ASGI request whose body was read; a WebSocket's handshake has none."""
     client = scope["client"]
     return LaneRequest(
-        scope["method"],
+        scope.get("method", "GET"),
         scope["path"],
         scope["query_string"],
         client[0] if client else "",
