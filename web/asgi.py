@@ -67,6 +67,8 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            # Read first: a client that has gone takes it along.
+            send_whole = scope["extensions"][SEND_WHOLE]
             handler = self._lane.handler_for(scope)
             max_bytes = self._body_limits.get(scope["path"], MAX_BODY_BYTES)
             try:
@@ -80,7 +82,7 @@ class Application:
             if response.status in _DELAYED_STATUSES:
                 await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             if response.pieces is None:
-                await scope["extensions"][SEND_WHOLE](response)
+                await send_whole(response)
             else:
                 await _send_pieces(response, response.pieces, receive, send)
         elif scope["type"] == "websocket":

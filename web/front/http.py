@@ -4,7 +4,6 @@ head, and time limits for its body, for reading the response and for idle connec
 
 import asyncio
 import re
-from collections import deque
 from typing import Any
 
 import structlog
@@ -50,8 +49,8 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._parse_problem = UNREADABLE
         self._in_head = False
         self._head_bytes = self._chunk_bytes = 0
-        # The cycles of requests whose heads were read and that have no response yet.
-        self._unanswered: deque[Any] = deque()
+        # The cycle of the request that is being served; later ones wait in `pipeline`.
+        self._served: Any = None
         self._extensions = {SEND_WHOLE: self._send_whole}
         self._request_started_at: float | None = None
         self._idle_since: float | None = None
@@ -62,10 +61,10 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         connections.watch(self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all requests that are under way: uvicorn tells only the last one."""
-        for cycle in self._unanswered:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        """Tell the request that is being served: uvicorn tells only the last one."""
+        if self._served is not None:
+            self._served.disconnected = True
+            self._served.message_event.set()
         # Break the reference cycle, which only the garbage collector would free.
         self._extensions.clear()
         super().connection_lost(exc)
@@ -86,7 +85,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature
         """The client has stopped sending, but may still read responses to complete requests."""
-        if not self._unanswered or self._request_started_at is not None:
+        if self._served is None or self._request_started_at is not None:
             return False
         self.cycle.keep_alive = False
         return True
@@ -119,7 +118,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._in_head = False
         # A WebSocket creates no cycle.
         if self.cycle is not cycle_before:
-            self._unanswered.append(self.cycle)
+            self._served = self._served or self.cycle
             self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
             # Bytes after an upgrade to an unsupported protocol cannot be parsed.
             if self.parser.should_upgrade() or self._is_shutting_down:
@@ -132,19 +131,19 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The response was sent."""
-        self._unanswered.popleft()
+        self._served = self.pipeline[-1][0] if self.pipeline else None
         if self.pipeline:
             super().on_response_complete()
         else:
             # uvicorn would start a timer for each request; the sweep closes idle connections.
             self.server_state.total_requests += 1
             self.flow.resume_reading()
-        if self._final_problem is not None and not self._unanswered:
+        if self._final_problem is not None and self._served is None:
             self._send_final_problem(self._final_problem)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to the WebSocket protocol."""
-        if self._unanswered:
+        if self._served is not None:
             self._reject(UNREADABLE)
         else:
             super().handle_websocket_upgrade()
@@ -152,7 +151,7 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close after the next response, or after a pause when no request is under way."""
         self._is_shutting_down = True
-        if self._unanswered:
+        if self._served is not None:
             super().shutdown()
         else:
             self.loop.call_later(LAST_REQUEST_SECONDS, super().shutdown)
@@ -168,23 +167,26 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
             if now - self._closing_since > LINGER_SECONDS:
                 self.transport.close()
         elif self._request_started_at is not None:
-            if self.pipeline or (self._in_head and self._unanswered):
+            if self.pipeline or (self._in_head and self._served is not None):
                 # Reading resumes after the response to the previous request.
                 self._request_started_at = now
             elif now - self._request_started_at > REQUEST_ARRIVAL_SECONDS:
                 self._reject(REQUEST_TIMEOUT)
-        elif not self._unanswered:
+        elif self._served is None:
             self._idle_since = self._idle_since or now
             if now - self._idle_since > max_idle_seconds:
                 self.transport.close()
 
     async def _send_whole(self, response: RawResponse) -> None:
-        """Send a complete response to the first request without one, in one write.
+        """Send a complete response to the request that is being served, in one write.
 
         uvicorn writes head and body separately; each write wakes the client and costs more
         than everything else in a response.
         """
-        cycle = self._unanswered[0]
+        cycle = self._served
+        if cycle is None:
+            # Rejected meanwhile.
+            return
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if cycle.disconnected:
@@ -218,17 +220,17 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
         self._final_problem = problem
         if self._request_started_at is not None and not self._in_head:
             # Its head was read: the application is waiting for the body, or will be.
-            self._unanswered.pop()
             if self.pipeline:
                 self.pipeline.popleft()
             elif self.cycle.response_started:
                 self.transport.close()
                 return
             else:
+                self._served = None
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
         self._request_started_at = None
-        if not self._unanswered:
+        if self._served is None:
             self._send_final_problem(problem)
 
     def _send_final_problem(self, problem: Problem) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -126,6 +127,34 @@ def test_what_does_not_come_in_time_is_told_so(impatient_port: int, clean: None,
         status, problem, _ = ask(connection, LATE[kind])
         assert (status, problem["code"]) == (408, "request_timeout")
         assert connection.recv(1) == b""
+
+
+def test_what_turns_unreadable_while_its_refusal_waits_is_answered_once(
+    impatient_port: int, clean: None
+) -> None:
+    """The first part of a body that is too long is refused with a delay."""
+    with connected(impatient_port) as connection:
+        connection.sendall(LOGIN + b"Transfer-Encoding: chunked\r\n\r\n11170\r\n")
+        for part in (b"x" * 60_000, b"x" * 10_000, b"no end of a chunk"):
+            connection.sendall(part)
+            time.sleep(0.05)
+        answers = read_to_end(connection)
+        assert answers.count(b"HTTP/1.1 ") == 1, answers
+        assert answers.startswith(b"HTTP/1.1 400 ")
+
+
+def test_who_goes_away_before_the_answer_is_no_defect(impatient_port: int, shop: Shop) -> None:
+    """The fixture reads the log."""
+    with shop.services.engine.connect() as lock:
+        lock.exec_driver_sql("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        with connected(impatient_port) as connection:
+            connection.sendall(b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+            wait_for_locks(shop, 1)
+            # Closed so, it is reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.1)
+        lock.rollback()
+    assert ask_once(impatient_port, OPENAPI)[0] == 200
 
 
 def test_a_head_that_comes_byte_by_byte_for_ever_is_late_too(
