@@ -131,10 +131,11 @@ class HttpProtocol(BoundedConnection, HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The response was sent."""
-        self._served = self.pipeline[-1][0] if self.pipeline else None
         if self.pipeline:
+            self._served = self.pipeline[-1][0]
             super().on_response_complete()
         else:
+            self._served = None
             # uvicorn would start a timer for each request; the sweep closes idle connections.
             self.server_state.total_requests += 1
             self.flow.resume_reading()

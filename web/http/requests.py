@@ -110,14 +110,14 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
     was not read to its end (web/front/http.py).
     """
     parts: list[bytes] = []
-    length = 0
-    message: dict[str, Any] = {"more_body": True}
-    while message.get("more_body") and length <= MAX_BODY_BYTES:
+    length, is_complete = 0, False
+    while not is_complete and length <= MAX_BODY_BYTES:
         message = await receive()
         part = message.get("body", b"")
         length += len(part)
         if length <= max_bytes:
             parts.append(part)
+        is_complete = not message.get("more_body")
     if message["type"] == "http.disconnect":
         raise ClientGone
     return b"".join(parts) if length <= max_bytes else None
