@@ -7,8 +7,6 @@ import asyncio
 import sys
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from web.front.overload import shedder
 from web.guards.problems import OVERLOADED, Problem, problem_response
 from web.http.requests import encode_headers
@@ -87,4 +85,4 @@ def encode_problem(problem: Problem, request_id: str) -> bytes:
     }
     # A problem may have a `Connection` of its own; lines of one name are one list.
     head = encode_headers([*headers.items(), ("Connection", "close")])
-    return b"%b%b\r\n%b" % (STATUS_LINE[response.status], head, response.body)
+    return b"HTTP/1.1 %d \r\n%b\r\n%b" % (response.status, head, response.body)
