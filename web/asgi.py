@@ -11,10 +11,11 @@ from http import HTTPStatus
 import structlog
 from flask import Flask
 
+from core import errors
 from core.config import unknown_settings
 from web.app import create_app
 from web.front.bridge import Bridge
-from web.front.overload import Overloaded, shedder
+from web.front.overload import shedder
 from web.front.sockets import Watchers
 from web.guards.operation import body_limits
 from web.http.body import MAX_BODY_BYTES
@@ -93,7 +94,7 @@ class Application:
     async def _respond_with_flask(self, scope: Scope, body: bytes | None) -> RawResponse:
         try:
             return await self._bridge.respond(scope, body)
-        except Overloaded:
+        except errors.ServiceBusy:
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             request = lane_request(scope, body)
             request_id = assign_request_id(request.header(b"x-request-id"))

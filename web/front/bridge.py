@@ -50,7 +50,7 @@ class Bridge:
         ]
 
     async def respond(self, scope: Scope, body: bytes | None) -> RawResponse:
-        """The application's response. `body` is None when too long. Raises Overloaded."""
+        """The application's response. `body` is None when too long. Raises ServiceBusy."""
         threads = self._threads_for(scope["path"])
         return await threads.run(partial(call_wsgi, self._app, wsgi_environ(scope, body)))
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import structlog
 
+from core import errors
 from core.telemetry import metrics
 from web.guards.problems import OVERLOADED, problem_response
 from web.http.responses import ApiResponse
@@ -23,10 +24,6 @@ RETRY_AFTER_MAX_SECONDS = 3
 _LOG_INTERVAL_SECONDS = 5.0
 
 
-class Overloaded(Exception):
-    """No thread will be free in time."""
-
-
 class ThreadQueue:
     """A thread pool whose callers wait at most `max_wait_seconds` for a thread."""
 
@@ -38,7 +35,7 @@ class ThreadQueue:
         self._waiting: dict[object, float] = {}
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread; its result. Raises Overloaded instead of starting it."""
+        """Run `work` in a thread; its result. Raises ServiceBusy instead of starting it."""
         await self._acquire()
         try:
             loop = asyncio.get_running_loop()
@@ -54,14 +51,14 @@ class ThreadQueue:
         now = time.monotonic()
         oldest = next(iter(self._waiting.values()), now)
         if now - oldest > self._max_wait_seconds / 2:
-            raise Overloaded
+            raise errors.ServiceBusy
         ticket = object()
         self._waiting[ticket] = now
         try:
             async with asyncio.timeout(self._max_wait_seconds):
                 await self._free.acquire()
         except TimeoutError:
-            raise Overloaded from None
+            raise errors.ServiceBusy from None
         finally:
             del self._waiting[ticket]
 

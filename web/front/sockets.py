@@ -10,7 +10,6 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -187,12 +186,7 @@ class Watchers:
 
     def __init__(self, app: Flask) -> None:
         services = services_of(app)
-        self._create_room = partial(
-            SessionRoom,
-            background=services.runtime.background,
-            pages=board_pages_of(app),
-            results=results_pages_of(app),
-        )
+        self._sources = services.runtime.background, board_pages_of(app), results_pages_of(app)
         self._settings, self._lane = services.settings, lane_of(app)
         self._count = 0
         self._rooms: dict[UUID, SessionRoom] = {}
@@ -236,7 +230,7 @@ class Watchers:
     def _room_of(self, session_id: UUID) -> SessionRoom:
         room = self._rooms.get(session_id)
         if room is None:
-            room = self._rooms[session_id] = self._create_room(session_id)
+            room = self._rooms[session_id] = SessionRoom(session_id, *self._sources)
             # The task starts only after the first watcher was added.
             room.running = asyncio.create_task(self._run_room(session_id, room))
         return room

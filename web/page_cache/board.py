@@ -67,7 +67,7 @@ class BoardPages:
         self._board, self._misses = board, misses
         # Reads of later pages pass one at a time, so that first pages and bids do not wait.
         self._gate = asyncio.Semaphore(1)
-        self._max_wait_seconds = None if max_wait_seconds == float("inf") else max_wait_seconds
+        self._max_wait_seconds = max_wait_seconds
         self._cache: OrderedDict[Key, CachedPage] = OrderedDict()
         self._reads: Batches[Key, tuple[State, float], CachedPage] = Batches(
             self._read_for, max_items=_MAX_WAITERS, max_wait_seconds=max_wait_seconds

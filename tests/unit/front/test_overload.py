@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.errors import ServiceBusy
 from web.front import overload
-from web.front.overload import Overloaded, ThreadQueue
+from web.front.overload import ThreadQueue
 
 THREADS = 2
 MAX_WAIT_SECONDS = 0.2
@@ -38,7 +39,7 @@ def run(queue_wait: float, test: Callable[[ThreadQueue, Event], Awaitable[None]]
 def test_what_finds_no_thread_in_time_is_refused_and_not_begun() -> None:
     async def wait(queue: ThreadQueue, _: Event) -> None:
         begun = Event()
-        with pytest.raises(Overloaded):
+        with pytest.raises(ServiceBusy):
             await queue.run(begun.set)
         assert not begun.is_set()
 
@@ -64,7 +65,7 @@ def test_behind_one_that_waits_long_others_are_refused_at_once(
         done.set()
         assert await first == "served"
         if is_refused:
-            with pytest.raises(Overloaded):
+            with pytest.raises(ServiceBusy):
                 await second
         else:
             assert await second == "served"
