@@ -29,6 +29,7 @@ from core.postgres.migrating import migrate
 from dev.embedded import embedded_postgres, embedded_redis
 from tests.support.broker import Broker, broker_at
 from tests.support.factories import Shop
+from tests.support.garbage import pytest_collection
 from tests.support.http.client import TEST_METRICS_TOKEN
 from tests.support.order import (
     pytest_addoption,
@@ -44,6 +45,7 @@ from worker import celery_app
 # What it is named by is a hook of pytest's.
 __all__ = [
     "pytest_addoption",
+    "pytest_collection",
     "pytest_collection_modifyitems",
     "pytest_runtest_makereport",
     "pytest_xdist_make_scheduler",
