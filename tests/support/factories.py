@@ -161,15 +161,21 @@ class Shop:
         count refused requests, too.
         """
         redis = self.services.redis
-        readers = {
-            "string": redis.get,
-            "hash": redis.hgetall,
-            "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
-            "stream": redis.xrange,
-            "set": redis.smembers,
-        }
-        keys = [key for key in sorted(redis.keys()) if not key.startswith("limits:")]
-        return {key: readers[redis.type(key)](key) for key in keys}
+        names = [name for name in sorted(redis.keys()) if not name.startswith("limits:")]
+        with redis.pipeline(transaction=False) as asking:
+            for name in names:
+                asking.type(name)
+            kinds = asking.execute()
+            readers = {
+                "string": asking.get,
+                "hash": asking.hgetall,
+                "zset": lambda key: asking.zrange(key, 0, -1, withscores=True),
+                "stream": asking.xrange,
+                "set": asking.smembers,
+            }
+            for name, kind in zip(names, kinds, strict=True):
+                readers[kind](name)
+            return dict(zip(names, asking.execute(), strict=True))
 
     def _move_end(self, session: SessionView, end: datetime) -> None:
         with self.services.database.begin() as db:
