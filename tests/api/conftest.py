@@ -13,10 +13,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core.bootstrap import Services
 from core.members.accounts import Account
-from tests.support.factories import PASSWORD, Shop
+from tests.support.factories import Shop
 from tests.support.http.document import Document
+from web.guards import tokens
 
 Log = Callable[[str], "CheckedClient"]
 Connect = Callable[[Flask], "CheckedClient"]
@@ -66,14 +66,14 @@ def anyone(app: Flask, clean: None, connect: Connect) -> CheckedClient:
 
 
 @pytest.fixture
-def log_in(app: Flask, services: Services, connect: Connect, shop: Shop) -> Log:
-    """A client with the token of a member of that name, who is registered if need be."""
+def log_in(app: Flask, connect: Connect, shop: Shop) -> Log:
+    """A client with the token of a new member of that name, as if it had logged in."""
 
     def log_in_as(username: str) -> CheckedClient:
         client = connect(app)
         client.account = shop.account(username)
-        answer = client.post("/api/auth/login", json={"username": username, "password": PASSWORD})
-        return client.with_token(answer.json["token"])
+        with app.app_context():
+            return client.with_token(tokens.issue(client.account)["token"])
 
     return log_in_as
 

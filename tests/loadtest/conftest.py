@@ -21,7 +21,7 @@ from loadtest.__main__ import main
 from loadtest.ledger import ledger
 from loadtest.ledger.ledger import Attempt, Ledger, Timing
 from loadtest.sale.api import Api
-from tests.support.factories import PASSWORD, Shop
+from tests.support.factories import Shop
 from web.guards import tokens
 
 Wsgi = Callable[..., Any]
@@ -116,29 +116,31 @@ def write_ledger(path: Path, session: SessionView, attempts: list[Attempt]) -> N
             book.attempt(attempt)
 
 
-def place(host: str, shop: Shop, session: SessionView, name: str, price: str) -> Attempt:
+def place(member: Api, account: Account, session: SessionView, price: str) -> Attempt:
     """Bid over HTTP; the attempt as a generator would keep it."""
-    account = {"username": name, "password": PASSWORD}
-    member = Api(host).call("POST", "/api/auth/login", account)
     sent_at = time.time()
     body = {"session_id": str(session.session_id), "price": float(price)}
-    answer = Api(host, member["token"]).call("POST", "/api/bid", body)
+    answer = member.call("POST", "/api/bid", body)
     timing = Timing(sent_at, sent_at, time.time())
     content = json.dumps(answer).encode()
-    return ledger.answered(member["user_id"], Decimal(price), timing, 200, content)
+    return ledger.answered(str(account.user_id), Decimal(price), timing, 200, content)
 
 
 @pytest.fixture
-def sold(shop: Shop, server: Server, tmp_path: Path) -> Sold:
+def sold(app: Flask, shop: Shop, server: Server, tmp_path: Path) -> Sold:
     """Six members, two items; some raise, one repeats a bid. The last bid is number 9."""
     names = [f"member{number}" for number in range(1, 7)]
-    for name in names:
-        shop.account(name)
+    accounts = {name: shop.account(name) for name in names}
+    with app.app_context():
+        members = {
+            name: Api(server.host, tokens.issue(account)["token"])
+            for name, account in accounts.items()
+        }
     session = shop.session(inventory=2)
     bids = [(name, f"{100 + 10 * number}.10") for number, name in enumerate(names)]
     bids += [("member1", "180.55"), ("member2", "175.00"), ("member2", "175.00")]
     bids += [("member3", "131.01")]
-    attempts = [place(server.host, shop, session, name, price) for name, price in bids]
+    attempts = [place(members[name], accounts[name], session, price) for name, price in bids]
     shop.close(session)
     path = tmp_path / "ledger-test.jsonl"
     write_ledger(path, session, attempts)

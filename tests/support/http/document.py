@@ -24,14 +24,17 @@ class Document:
         self.json = document
         resource = Resource(contents=document, specification=DRAFT202012)
         self._registry = Registry().with_resource(_DOCUMENT_URI, resource)
+        self._operations = {
+            f"{method.upper()} {path}": operation
+            for path, methods in document["paths"].items()
+            for method, operation in methods.items()
+        }
+        # Each looks its references up once.
+        self._validators: dict[str, Draft202012Validator] = {}
 
     def operations(self) -> dict[str, dict[str, Any]]:
         """`"GET /path"` to what the document says of it."""
-        return {
-            f"{method.upper()} {path}": operation
-            for path, methods in self.json["paths"].items()
-            for method, operation in methods.items()
-        }
+        return self._operations
 
     def schema(self, described: dict[str, Any]) -> dict[str, Any]:
         """The schema of a body or an answer, its references followed; of a list's items."""
@@ -56,9 +59,7 @@ class Document:
         if operation is None:
             assert response.status_code in STATUSES_WITHOUT_OPERATION, (key, response.status)
             if response.status_code >= 400 and response.data:
-                self._check_schema(
-                    response, {"$ref": f"{_DOCUMENT_URI}#/components/schemas/Problem"}
-                )
+                self._check_schema(response, "/components/schemas/Problem")
             return
         described = operation["responses"].get(str(response.status_code))
         assert described, f"{key} answered {response.status}, which is not documented"
@@ -72,21 +73,22 @@ class Document:
         method, status = key.split(" ")[0].lower(), response.status_code
         media = response.mimetype.replace("/", "~1")
         self._check_schema(
-            response,
-            {
-                "$ref": f"{_DOCUMENT_URI}#/paths/{pointer}/{method}/responses/{status}"
-                f"/content/{media}/schema"
-            },
+            response, f"/paths/{pointer}/{method}/responses/{status}/content/{media}/schema"
         )
         if response.mimetype == PROBLEM:
             known = f"{status} {response.json['code']}"
             assert known in self.codes(operation), f"{key} answered {known}, not documented"
             assert response.json["status"] == status
 
-    def _check_schema(self, response: TestResponse, schema: dict[str, Any]) -> None:
-        Draft202012Validator(
-            schema, registry=self._registry, format_checker=FormatChecker()
-        ).validate(response.json if response.is_json else response.text)
+    def _check_schema(self, response: TestResponse, pointer: str) -> None:
+        validator = self._validators.get(pointer)
+        if validator is None:
+            validator = self._validators[pointer] = Draft202012Validator(
+                {"$ref": f"{_DOCUMENT_URI}#{pointer}"},
+                registry=self._registry,
+                format_checker=FormatChecker(),
+            )
+        validator.validate(response.json if response.is_json else response.text)
 
 
 def _operation_key(app: Flask, response: TestResponse) -> str:
