@@ -61,19 +61,27 @@ def _imports(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"imports {module}.{name}"
 
 
-def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
+@cache
+def _imported(tree: ast.Module) -> list[tuple[str, str]]:
     """Module and name of each import, wherever it stands."""
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from ((node.module, alias.asname or alias.name) for alias in node.names)
+            found += [(node.module, alias.asname or alias.name) for alias in node.names]
+    return found
 
 
 def _foreign_names(tree: ast.Module, own: set[str]) -> Iterator[str]:
     """Private names that are used, and that no file of the product gives to anything."""
+    yield from (f"uses {name}" for name in _used(tree) if name not in own)
+
+
+@cache
+def _used(tree: ast.Module) -> set[str]:
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    yield from (f"uses {name}" for name in used if _PRIVATE.match(name) and name not in own)
+    return {name for name in used if _PRIVATE.match(name)}
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:
@@ -91,14 +99,17 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 def _overridden(tree: ast.Module) -> Iterator[str]:
     """Names in a class over one of theirs that are private names of its base's module."""
     module_of = {name: module for module, name in _imported(tree)}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef):
-            continue
+    for node in _classes(tree):
         modules = {module_of.get(ast.unparse(base).partition(".")[0]) for base in node.bases}
         for module in modules:
             if module and module.partition(".")[0] in _THEIRS:
                 inside = set(_PRIVATE.findall(ast.unparse(node)))
                 yield from (f"uses {name} of {module}" for name in inside & _private_in(module))
+
+
+@cache
+def _classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 
 
 @cache
