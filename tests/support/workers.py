@@ -14,8 +14,8 @@ REDIS_DATABASES = 16
 # Data and broker.
 DATABASES_PER_WORKER = 2
 REDIS_PORTS = "TEST_REDIS_PORTS"
-# Tests wait for servers half of their time.
-WORKERS_PER_CORE = 2
+# Tests wait for servers and for time limits.
+WORKERS_PER_CORE = 3
 
 
 def worker_number(environ: Mapping[str, str] = os.environ) -> int:
