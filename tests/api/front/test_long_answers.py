@@ -95,7 +95,10 @@ def test_slow_readers_hold_no_transaction_and_no_thread(
             begin(connection, export_id, admin)
             assert read(connection, 100_000) == 100_000
         assert readers() == 2 * OPERATOR_THREADS
-        in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in %'"
+        in_transaction = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state LIKE 'idle in %'"
+        )
         assert shop.rows(in_transaction) == [(0,)]
         client = stack.enter_context(closing(Client(port, token_of(admin))))
         assert client.get(f"/api/admin/exports/{export_id}").status == 200
