@@ -28,7 +28,7 @@ class _Nothing:
         pass
 
 
-def _count_nothing(_self: Tally, outcome: str, seconds: float) -> None:
+def _count_nothing(_self: Tally, outcome: str, seconds: float, count: int = 1) -> None:
     pass
 
 
