@@ -64,6 +64,7 @@ def test_refused_bids_write_few_lines_and_a_count(
         assert len(written) <= LINES.burst + LINES.per_second * seconds + 1
 
 
+@pytest.mark.usefixtures("settings")
 def test_a_start_says_what_is_wrong_with_the_servers(tmp_path: Path, closed_port: int) -> None:
     log = tmp_path / "log"
     away = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(closed_port), "POSTGRES_DB": "nothing"}
