@@ -1,8 +1,6 @@
 """Slow clients, silent ones, and those that are there to do harm: they hold up nobody."""
 
-import os
 import re
-import signal
 import socket
 import struct
 import time
@@ -14,12 +12,11 @@ from threading import Thread
 import pytest
 
 from core.bootstrap import Services
-from core.telemetry.metric_files import PublishedMetrics
 from tests.api.conftest import CheckedClient
 from tests.support.factories import Shop
-from tests.support.forked import GUNICORN
 from tests.support.http.raw import (
     HEALTH,
+    LOGIN,
     OPENAPI,
     answer,
     ask,
@@ -33,15 +30,12 @@ from tests.support.http.raw import (
     token_of,
 )
 from tests.support.http.serving import changed, logging_to, serving
-from tests.support.locks import PATIENCE_SECONDS, wait_for_locks
+from tests.support.locks import wait_for_locks
 from web.front.http import MAX_HEAD_BYTES, MAX_HEADERS, MAX_URL_BYTES
 
 THREADS = 2
 SLOW = THREADS * 4
 MEMBERS = 40
-# Far more than a stop takes that waits for nobody.
-GRACE_SECONDS = 60
-LOGIN = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 EMPTY = b"Content-Length: 2\r\n\r\n{}"
 BUNDLE = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 BUNDLE_BYTES = 1_000_000
@@ -364,52 +358,3 @@ def test_a_websocket_that_sends_a_megabyte_is_closed(port: int, shop: Shop) -> N
         with suppress(ConnectionResetError):
             read_to_end(flooder)
         sender.join()
-
-
-# The end
-
-
-def test_a_stop_waits_for_no_silent_or_slow_client(tmp_path: Path, services: Services) -> None:
-    options = ("--graceful-timeout", str(GRACE_SECONDS))
-    with ExitStack() as stack:
-        with logging_to(tmp_path / "web.log", GUNICORN, *options) as port:
-            connections = [stack.enter_context(connected(port)) for _ in range(3)]
-            connections[1].sendall(LOGIN)
-            assert ask(connections[2], HEALTH)[0] == 200
-            stopped_at = time.monotonic()
-        assert time.monotonic() - stopped_at < GRACE_SECONDS / 2
-    assert "Traceback" not in (tmp_path / "web.log").read_text()
-
-
-def test_a_stop_finishes_what_is_in_hand(tmp_path: Path, shop: Shop) -> None:
-    log = tmp_path / "web.log"
-    with logging_to(log, METRICS_FOLDER=str(tmp_path)) as port, ExitStack() as stack:
-        connections = [stack.enter_context(connected(port)) for _ in range(3)]
-        lock = stack.enter_context(shop.services.engine.connect())
-        lock.exec_driver_sql("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
-        for connection in connections:
-            connection.sendall(b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for_locks(shop, len(connections))
-        [master] = re.findall(r"Listening at: \S+ \((\d+)\)", log.read_text())
-        os.kill(int(master), signal.SIGTERM)
-        with suppress(ConnectionError):
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while time.monotonic() < give_up_at:
-                with connected(port):
-                    time.sleep(0.02)
-        lock.rollback()
-        for connection in connections:
-            assert answer(connection)[0] == 200
-            assert connection.recv(1) == b""
-    assert "Traceback" not in log.read_text()
-    assert counted(tmp_path, "flashbid_http_requests_total") >= len(connections)
-
-
-def counted(folder: Path, name: str) -> float:
-    """What the stopped server's processes had counted in all."""
-    return sum(
-        sample.value
-        for metric in PublishedMetrics(str(folder)).collect()
-        for sample in metric.samples
-        if sample.name == name
-    )

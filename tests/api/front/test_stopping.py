@@ -1,9 +1,11 @@
 """A server that ends answers whoever is connected, and tells them that it ends."""
 
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from uuid import UUID
@@ -12,12 +14,18 @@ import psutil
 import pytest
 
 from core.bootstrap import Services
+from core.telemetry.metric_files import PublishedMetrics
 from dev.stack import wait_until
+from tests.support.factories import Shop
 from tests.support.forked import GUNICORN
+from tests.support.http.raw import HEALTH, LOGIN, answer, ask, connected
 from tests.support.http.serving import logging_to
+from tests.support.locks import PATIENCE_SECONDS, wait_for_locks
 
 KEPT = 20
 MAX_REQUESTS = 5
+# Far more than a stop takes that waits for nobody.
+GRACE_SECONDS = 60
 START_SECONDS = 60
 
 
@@ -54,6 +62,52 @@ def test_a_worker_that_has_had_its_requests_is_replaced(
                 kept.request("GET", path)
                 kept.getresponse().read()
         assert wait_until(lambda: worker_of(port) not in ([], [first]), START_SECONDS)
+
+
+def test_a_stop_waits_for_no_silent_or_slow_client(tmp_path: Path, services: Services) -> None:
+    options = ("--graceful-timeout", str(GRACE_SECONDS))
+    with ExitStack() as stack:
+        with logging_to(tmp_path / "web.log", GUNICORN, *options) as port:
+            connections = [stack.enter_context(connected(port)) for _ in range(3)]
+            connections[1].sendall(LOGIN)
+            assert ask(connections[2], HEALTH)[0] == 200
+            stopped_at = time.monotonic()
+        assert time.monotonic() - stopped_at < GRACE_SECONDS / 2
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+def test_a_stop_finishes_what_is_in_hand(tmp_path: Path, shop: Shop) -> None:
+    log = tmp_path / "web.log"
+    with logging_to(log, METRICS_FOLDER=str(tmp_path)) as port, ExitStack() as stack:
+        connections = [stack.enter_context(connected(port)) for _ in range(3)]
+        lock = stack.enter_context(shop.services.engine.connect())
+        lock.exec_driver_sql("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+        for connection in connections:
+            connection.sendall(b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for_locks(shop, len(connections))
+        [master] = re.findall(r"Listening at: \S+ \((\d+)\)", log.read_text())
+        os.kill(int(master), signal.SIGTERM)
+        with suppress(ConnectionError):
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < give_up_at:
+                with connected(port):
+                    time.sleep(0.02)
+        lock.rollback()
+        for connection in connections:
+            assert answer(connection)[0] == 200
+            assert connection.recv(1) == b""
+    assert "Traceback" not in log.read_text()
+    assert counted(tmp_path, "flashbid_http_requests_total") >= len(connections)
+
+
+def counted(folder: Path, name: str) -> float:
+    """What the stopped server's processes had counted in all."""
+    return sum(
+        sample.value
+        for metric in PublishedMetrics(str(folder)).collect()
+        for sample in metric.samples
+        if sample.name == name
+    )
 
 
 def is_last(connection: HTTPConnection) -> bool:

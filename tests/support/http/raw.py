@@ -14,6 +14,8 @@ from tests.support.http.client import scrape
 TIMEOUT_SECONDS = 30
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+# Without the end of the head.
+LOGIN = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _DOOR = re.compile(r'^flashbid_bid_doors_total\{[^}]*door="(\w+)"[^}]*\} (\S+)$', re.MULTILINE)
 
 
