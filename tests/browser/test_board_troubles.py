@@ -97,11 +97,11 @@ def test_session_that_is_opened_early_counts_from_its_new_start(
 
 
 def test_list_that_changes_leaves_the_keyboard_where_it_is(
-    visit: Visit, new_session: NewSession
+    empty_shop: None, visit: Visit, new_session: NewSession
 ) -> None:
     session_id = new_session(name="The first")["session_id"]
     visitor = visit().go()
-    visitor.page.get_by_role("link", name="The first").first.focus()
+    visitor.page.get_by_role("link", name="The first").focus()
     new_session(name=(name := f"A new one {uuid4().hex}"))
     expect(visitor.page.get_by_role("link", name=name)).to_be_visible()
     assert visitor.page.evaluate("document.activeElement.hash") == f"#/session/{session_id}"

@@ -12,7 +12,7 @@ FOCUSED = "document.activeElement.localName"
 
 
 def test_every_view_has_a_title_and_takes_the_focus_to_its_heading(
-    visit: Visit, new_session: NewSession, admin: Client
+    empty_shop: None, visit: Visit, new_session: NewSession, admin: Client
 ) -> None:
     new_session(name=(name := f"Lamp {uuid4().hex}"))
     page = visit(admin).go().page
@@ -35,7 +35,9 @@ def test_every_view_has_a_title_and_takes_the_focus_to_its_heading(
     expect(menu.locator("[aria-current=page]")).to_have_count(0)
 
 
-def test_new_data_leaves_the_focus_alone(visit: Visit, new_session: NewSession) -> None:
+def test_new_data_leaves_the_focus_alone(
+    empty_shop: None, visit: Visit, new_session: NewSession
+) -> None:
     new_session()
     page = visit().go().page
     brand = page.get_by_role("link", name="Flashbid")
