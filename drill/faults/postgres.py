@@ -69,4 +69,6 @@ def fill_disk(context: RoundContext) -> None:
         cursor.execute("SELECT pg_switch_wal()")
     time.sleep(DISK_FULL_SECONDS)
     ballast.unlink()
+    # It may have stopped, or wait for ever for a recovery that met the full disk (seen in 18.4).
+    context.servers.postgres.stop()
     context.servers.postgres.start()
