@@ -5,7 +5,8 @@ one. So few are computed at once, and a caller that would wait too long is refus
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from threading import BoundedSemaphore
 
 import structlog
@@ -36,7 +37,7 @@ class Passwords:
         self._gate = BoundedSemaphore(at_once)
         self._max_wait_seconds = None if max_wait_seconds == float("inf") else max_wait_seconds
         # Computed here, so that the first unknown name takes no longer than the next.
-        self._hash_of_nobody = self.hasher.hash("dummy password")
+        self._hash_of_nobody = _hash_of_nobody(self.hasher)
 
     def hash(self, password: str) -> str:
         """A new hash, with the current parameters."""
@@ -62,10 +63,8 @@ class Passwords:
         return self.hasher.check_needs_rehash(password_hash)
 
     def _verify_nobody(self, password: str) -> None:
-        try:
+        with suppress(VerifyMismatchError):
             self.hasher.verify(self._hash_of_nobody, password)
-        except VerifyMismatchError:
-            return
 
     @contextmanager
     def _pass_gate(self) -> Iterator[None]:
@@ -75,3 +74,8 @@ class Passwords:
             yield
         finally:
             self._gate.release()
+
+
+@cache
+def _hash_of_nobody(hasher: PasswordHasher) -> str:
+    return hasher.hash("dummy password")
