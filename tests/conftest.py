@@ -63,7 +63,7 @@ EMPTY_DATABASE = own_database("flashbid_test_empty")
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The number of workers for `-n auto`."""
-    return cores() if config.option.without_servers else workers_for()
+    return cores() + 1 if config.option.without_servers else workers_for()
 
 
 @pytest.fixture(scope="session")

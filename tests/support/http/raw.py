@@ -72,11 +72,13 @@ def look(session_id: object, *fields: str) -> bytes:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        byte = connection.recv(1)
-        assert byte, f"the connection ended after {head!r}"
-        head += byte
+    """Up to the empty line, and nothing of what follows."""
+    head, end = b"", -1
+    while end < 0:
+        seen = head + connection.recv(65_536, socket.MSG_PEEK)
+        assert seen != head, f"the connection ended after {head!r}"
+        end = seen.find(b"\r\n\r\n")
+        head += connection.recv((len(seen) if end < 0 else end + 4) - len(head))
     return head
 
 

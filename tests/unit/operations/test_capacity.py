@@ -1,10 +1,12 @@
 """What a sale needs, by the measured costs."""
 
 from dataclasses import replace
+from functools import cache
 from math import ceil
 
 import pytest
 from click.testing import Result
+from flask import Flask
 
 from core.bidlog.backlog import BID_BYTES
 from core.config import PROJECT_ROOT, load_settings
@@ -77,10 +79,15 @@ def test_the_documentation_has_every_constant_and_no_other() -> None:
 # The command
 
 
+@cache
+def app_under(settings: frozenset[tuple[str, str]]) -> Flask:
+    secret = {"JWT_SECRET": "a-secret-for-tests-only-of-more-than-32-bytes"}
+    return create_app(load_settings(secret | dict(settings)))
+
+
 def ask(*options: str, **settings: str) -> Result:
     """What the command answers for a sale of 10,000 bids a second, under these settings."""
-    secret = {"JWT_SECRET": "a-secret-for-tests-only-of-more-than-32-bytes"}
-    app = create_app(load_settings(secret | settings))
+    app = app_under(frozenset(settings.items()))
     sale = ["--bidders", "50000", "--peak-rate", "10000"]
     with app.app_context():
         return app.test_cli_runner().invoke(args=["capacity", *sale, *options])
