@@ -27,7 +27,7 @@ from tests.support.factories import Shop
 from tests.support.leaks import leaks_in
 
 MEMBERS = 24
-PLAN = LoadPlan(members=MEMBERS, peak=16, duration=6, inventory=3, timeout=1.5)
+PLAN = LoadPlan(members=MEMBERS, peak=16, duration=10, inventory=3, timeout=1.5)
 WATCHERS = 2
 LATE_EVERY = 5
 GATHERING = timedelta(seconds=2)
